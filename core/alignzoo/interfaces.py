@@ -1,0 +1,192 @@
+"""The verbs: the page to read first.
+
+Four small protocols. A plugin implements one of them and inherits from nothing. A `Policy` samples, a `Reward` scores, a
+`FeedbackSource` collects, an `Optimizer` improves and deploys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkable
+
+from annotated_types import Ge, Gt, Interval
+
+from alignzoo.records import (
+    Comparison,
+    Completion,
+    Demonstration,
+    Feedback,
+    Prompt,
+    Rating,
+    Ranking,
+    comparisons_in,
+    demonstrations_in,
+    ratings_in,
+)
+
+if TYPE_CHECKING:
+    from alignzoo.model.role import Role
+
+Metrics = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How to sample. `temperature` 0 is greedy. A reply depends on its prompt, its number among the n, and `seed`; never
+    on its neighbours in the batch."""
+
+    max_tokens: Annotated[int, Ge(1)] = 64
+    temperature: Annotated[float, Ge(0)] = 1.0
+    top_p: Annotated[float, Interval(gt=0, le=1)] = 1.0
+    top_k: Annotated[int, Ge(0)] = 0
+    seed: Annotated[int, Ge(0)] = 0
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """Answers prompts."""
+
+    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
+        """Return `n` completions for each prompt, in the order of the prompts."""
+        ...
+
+
+@runtime_checkable
+class Reward(Protocol):
+    """Says how good answers are."""
+
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Sequence[float]:
+        """Return one finite score for each (prompt, completion); higher is better."""
+        ...
+
+
+@runtime_checkable
+class Valued(Protocol):
+    """A reward that can be taken apart: the same answers scored by each value alone (helpful, harmless, …)."""
+
+    def by_value(
+        self, prompts: Sequence[Prompt], completions: Sequence[Completion]
+    ) -> Mapping[str, Sequence[float]]:
+        """Return the scores under each value's name."""
+        ...
+
+
+@dataclass(frozen=True)
+class Asking:
+    """What a run can offer to a feedback source. A corpus that is read needs none of it; an oracle that is asked about
+    candidates takes the prompts and a policy that writes the candidates (or is the judge)."""
+
+    prompts: Sequence[Prompt] = ()
+    policy: Policy | None = None
+    manner: Manner = Manner()
+    seed: int = 0
+
+
+@runtime_checkable
+class FeedbackSource(Protocol):
+    """Gathers somebody's judgement: readers' votes, annotators, another model. Its fields are its settings."""
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The kinds of record that it yields as it is set: "demonstration", "comparison", "ranking", "rating", "critique"."""
+        ...
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """What it needs from the run as it is set: any of "prompts" and "policy"; nothing for a corpus."""
+        ...
+
+    def collect(self, asking: Asking) -> Iterator[Feedback]:
+        """Yield records as they come, each with its provenance; the same ones for the same settings and seed."""
+        ...
+
+
+@runtime_checkable
+class Task(Protocol):
+    """Prompts to learn on and, strictly apart from them, prompts to be judged on."""
+
+    def prompts(self, split: str) -> Sequence[Prompt]:
+        """The prompts of "train", "validation" or "test". No group of prompts is in two splits."""
+        ...
+
+
+@runtime_checkable
+class ModelSource(Protocol):
+    """Knows where a base model is."""
+
+    def folder(self) -> str:
+        """A local folder, or a hub name, that `transformers` can load a causal language model and tokenizer from."""
+        ...
+
+
+class LessonError(ValueError):
+    """An optimizer needs something that this run does not have."""
+
+
+def no_reward(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Sequence[float]:
+    """The reward of a lesson without one."""
+    raise LessonError("this run has no reward; name one in the run file: [reward] use = \"reward:…\"")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """All that an optimizer may learn from. What a run does not have is empty, never None."""
+
+    prompts: Sequence[Prompt] = ()
+    demonstrations: Sequence[Demonstration] = ()
+    comparisons: Sequence[Comparison] = ()
+    rankings: Sequence[Ranking] = ()
+    ratings: Sequence[Rating] = ()
+    reward: Reward = no_reward
+
+    @classmethod
+    def of(cls, feedback: Iterable[Feedback], *, prompts: Sequence[Prompt] = (), reward: Reward = no_reward) -> Lesson:
+        """Everything that this feedback teaches, in every form that it can take (see the conversions in `records`)."""
+        kept = tuple(feedback)
+        return cls(
+            prompts=prompts,
+            demonstrations=tuple(demonstrations_in(kept)),
+            comparisons=tuple(comparisons_in(kept)),
+            rankings=tuple(record for record in kept if isinstance(record, Ranking)),
+            ratings=tuple(ratings_in(kept)),
+            reward=reward,
+        )
+
+    def check(self, needs: Iterable[str]) -> None:
+        """Raise `LessonError`, before any work is done, if something needed is missing."""
+        have = {
+            "prompts": bool(self.prompts),
+            "demonstrations": bool(self.demonstrations),
+            "comparisons": bool(self.comparisons),
+            "rankings": bool(self.rankings),
+            "ratings": bool(self.ratings),
+            "reward": self.reward is not no_reward,
+        }
+        if missing := [need for need in needs if not have[need]]:
+            present = [name for name, there in have.items() if there]
+            raise LessonError(
+                f"this run lacks {' and '.join(missing)}; it has {', '.join(present) or 'nothing'}. "
+                "Choose a feedback source that gives it, or an optimizer that does not need it"
+            )
+
+
+@runtime_checkable
+class Optimizer(Protocol):
+    """An alignment algorithm. A frozen dataclass: its fields are its hyper-parameters."""
+
+    needs: ClassVar[tuple[str, ...]]
+    """What its lesson must hold: ("comparisons",), ("prompts", "reward"), …"""
+
+    def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
+        """Update `policy` in place, yielding once per update. The caller may stop pulling at any time."""
+        ...
+
+    def deploy(self, policy: Role, lesson: Lesson) -> Policy:
+        """Return what answers prompts after training: most often `policy` itself."""
+        ...
+
+
+Positive = Annotated[float, Gt(0)]
+Share = Annotated[float, Interval(ge=0, le=1)]
+Count = Annotated[int, Ge(1)]

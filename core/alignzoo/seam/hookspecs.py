@@ -1,0 +1,41 @@
+"""What a plugin may offer: an entry point of the group `alignzoo.plugins`, naming a module with these functions.
+
+The module must be import-light: a component names its object as "module:attribute", and it is imported only when used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import pluggy
+
+API = "1.0"
+"""The version of this page and of `interfaces`. A plugin built for 1.0 works with every 1.x."""
+
+Kind = Literal["optimizer", "reward", "feedback", "acquisition", "policy", "model", "task"]
+
+hookspec = pluggy.HookspecMarker("alignzoo")
+hookimpl = pluggy.HookimplMarker("alignzoo")
+
+
+@dataclass(frozen=True)
+class Component:
+    """One thing that a plugin adds. `object` is "module:attribute". `needs` says what an optimizer's lesson must hold or
+    what a feedback source asks of the run; `gives` what records a source yields."""
+
+    kind: Kind
+    id: str
+    object: str
+    summary: str
+    needs: tuple[str, ...] = ()
+    gives: tuple[str, ...] = ()
+    paper: str = ""
+    api: str = API
+
+
+@hookspec
+def alignzoo_components() -> Iterable[Component]:
+    """Name the components of this plugin."""
+    raise NotImplementedError
