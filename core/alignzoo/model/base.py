@@ -1,0 +1,312 @@
+"""One frozen, quantized base: the shared weights, the adapters worn over them, and the forward passes.
+
+Which adapter is worn is one attribute in shared state (`Worn`); peft injects the layers and owns their file format, and a
+lean forward of ours reads that attribute. `acting_as` always restores it, and the recomputed pass of a checkpointed layer
+wears what its first pass wore, so that a joint loss over several roles gives each exactly its own gradient.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt
+from peft import LoraConfig, PeftModel
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from alignzoo.model import loading
+from alignzoo.model.attention import Packing, UnknownAttention
+from alignzoo.model.forest import Forest, Tree, plant
+from alignzoo.model.head import Head
+from alignzoo.model.text import Text
+
+if TYPE_CHECKING:
+    from alignzoo.model.role import Role
+
+log = logging.getLogger("alignzoo")
+
+
+@dataclass(frozen=True)
+class Lora:
+    """The shape of every adapter on one base."""
+
+    rank: Annotated[int, Ge(1)] = 16
+    alpha: Annotated[float, Gt(0)] = 32.0
+    targets: tuple[str, ...] = ()
+    """Names of the layers to adapt; empty adapts every linear layer but the head, whatever the architecture."""
+
+
+@dataclass
+class Worn:
+    """Which adapter is worn now; None is the bare base."""
+
+    name: str | None = None
+
+
+@dataclass
+class Meter:
+    """What the base has done so far. FLOPs by formula: see docs/explanation/costs.md."""
+
+    read: int = 0
+    written: int = 0
+    flops: float = 0.0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The states of one forward pass, and where in them each reply token is predicted from and each reply ends."""
+
+    hidden: Tensor
+    before: Tensor
+    end: Tensor
+
+
+class Base:
+    """The shared weights and the wardrobe of adapters that may be worn over them."""
+
+    def __init__(self, model: Any, text: Text, lora: Lora = Lora(), *, checkpointing: bool = False) -> None:
+        self.model = model.requires_grad_(False).eval()
+        self.text = text
+        self.lora = lora
+        self.checkpointing = checkpointing
+        self.meter = Meter()
+        self.roles: dict[str, Role] = {}
+        self.recalled: Mapping[str, Mapping[str, Tensor]] = {}  # what a checkpoint holds for roles yet to be made
+        self.worn = Worn()
+        self._peft: PeftModel | None = None
+        self._layers = loading.repeated_layers(model)
+        loading.switch_dropout_off(model)
+        loading.guard_four_bit_layers(model)
+        head = model.get_output_embeddings()
+        self.head = Head(head.weight, getattr(head, "bias", None))
+        self.linear_parameters = loading.count_linear(model, head)
+        if checkpointing:
+            # The recomputed forward pass must wear what the first one wore, not what is worn when backward() runs.
+            again: Callable[[], Any] = lambda: (nullcontext(), self.acting_as(self.worn.name))  # noqa: E731
+            model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": again})
+        self.positions = "position_ids" in inspect.signature(self.trunk.forward).parameters
+        self.plain_head = True
+        self.packs = True
+        self._prove_packing()
+
+    @classmethod
+    def load(cls, path: str, how: loading.Loading = loading.Loading(), lora: Lora = Lora()) -> Base:
+        """Load a causal language model from a folder or a hub name, quantized as asked, with its tokenizer."""
+        model, tokenizer = loading.load(path, how)
+        context = getattr(model.config, "max_position_embeddings", None) or 2048
+        ends = getattr(model.generation_config, "eos_token_id", None) or ()
+        text = Text.of(tokenizer, how.template, context, ends if isinstance(ends, list) else [ends] if ends else [])
+        return cls(model, text, lora, checkpointing=how.checkpointing)
+
+    @property
+    def device(self) -> torch.device:
+        return self.head.weight.device
+
+    @property
+    def width(self) -> int:
+        return self.head.weight.shape[1]
+
+    @property
+    def vocabulary(self) -> int:
+        return self.head.weight.shape[0]
+
+    @property
+    def trunk(self) -> Any:
+        """The model without its head."""
+        return getattr(self.model, self.model.base_model_prefix)
+
+    # Adapters ---------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def acting_as(self, name: str | None) -> Iterator[None]:
+        """Wear one adapter for the time of the block, whatever happens inside it."""
+        before, self.worn.name = self.worn.name, name
+        try:
+            yield
+        finally:
+            self.worn.name = before
+
+    def lora_config(self) -> LoraConfig:
+        targets = list(self.lora.targets) or "all-linear"
+        shape = LoraConfig(r=self.lora.rank, lora_alpha=self.lora.alpha, lora_dropout=0.0, target_modules=targets)
+        shape.task_type = "CAUSAL_LM"
+        shape.base_model_name_or_path = getattr(self.model.config, "_name_or_path", "")
+        return shape
+
+    def add_adapter(self, name: str, seed: int) -> list[nn.Parameter]:
+        """Inject an adapter that changes nothing yet, and return its parameters. No global random state is touched."""
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(seed)
+            if self._peft is None:
+                self._peft = PeftModel(self.model, self.lora_config(), adapter_name=name)
+            else:
+                self._peft.add_adapter(name, self.lora_config())
+        for layer in self.model.modules():
+            if isinstance(layer, LoraLayer):
+                self._wire(layer, name)
+        return [p for key, p in self.model.named_parameters() if f".{name}." in key]
+
+    def adapter_tensors(self, name: str) -> dict[str, Tensor]:
+        """The adapter in peft's own key format."""
+        from peft import get_peft_model_state_dict
+
+        state: dict[str, Tensor] = get_peft_model_state_dict(self._peft, adapter_name=name)
+        return state
+
+    def load_adapter_tensors(self, name: str, tensors: dict[str, Tensor]) -> None:
+        own = self.adapter_tensors(name)
+        if set(own) != set(tensors) or any(own[key].shape != tensors[key].shape for key in own):
+            odd = sorted(set(own) ^ set(tensors)) or [key for key in own if own[key].shape != tensors[key].shape]
+            raise loading.ModelError(
+                f"this adapter is of another shape or base: first difference at '{odd[0]}'; load it with the [model] and "
+                "[model.lora] settings it was trained with"
+            )
+        with torch.no_grad():
+            for key, tensor in own.items():
+                tensor.copy_(tensors[key])
+
+    def _wire(self, layer: Any, name: str) -> None:
+        """Give an injected layer the lean forward: one `addmm` on the output of the base layer, scaled on the rank side."""
+        pairs: dict[str, tuple[Tensor, Tensor, float]] | None = layer.__dict__.get("_alignzoo_pairs")
+        if pairs is None:
+            pairs = layer.__dict__["_alignzoo_pairs"] = {}
+            layer.forward = _lean_forward(layer.base_layer, pairs, self.worn)
+        if name in layer.lora_A:
+            pairs[name] = (layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
+        for role in self.roles.values():  # peft leaves only the newest adapter trainable, which would silence the others
+            for parameter in role.parameters():
+                parameter.requires_grad_(True)
+
+    # Forward passes ---------------------------------------------------------------------------------------------------
+
+    def read(self, forest: Forest, worn: str | None, *, learning: bool) -> Reading:
+        """One forward pass over the forest without the head, wearing the adapter `worn`."""
+        self._account(forest, learning)
+        with self.acting_as(worn), torch.set_grad_enabled(learning), self._recomputing(learning):
+            return self._packed(forest) if self.packs else self._rowed(forest)
+
+    def whole_logps(self, forest: Forest, worn: str | None, temperature: float, *, learning: bool) -> Tensor:
+        """(tokens) Log-probabilities through the model's own head, for heads that are more than a matrix."""
+        ids, flat = _rows(forest)
+        with self.acting_as(worn), torch.set_grad_enabled(learning), self._recomputing(learning):
+            logits = self.model(input_ids=ids, use_cache=False).logits.flatten(0, 1)[flat]
+        self._account(forest, learning)
+        return (logits.float() / temperature).log_softmax(-1).gather(1, forest.targets[:, None])[:, 0]
+
+    def _packed(self, forest: Forest) -> Reading:
+        hidden = self.trunk(
+            input_ids=forest.ids[None],
+            position_ids=forest.positions[None],
+            use_cache=False,
+            packing=Packing.of(forest),
+        ).last_hidden_state[0]
+        return Reading(hidden, forest.before, forest.end)
+
+    def _rowed(self, forest: Forest) -> Reading:
+        """One row for each reply, padded on the right, where no causal model looks: for attention that cannot be packed."""
+        ids, flat = _rows(forest)
+        hidden = self.trunk(input_ids=ids, use_cache=False).last_hidden_state.flatten(0, 1)
+        return Reading(hidden, flat, flat[forest.last] + 1)
+
+    @contextmanager
+    def _recomputing(self, learning: bool) -> Iterator[None]:
+        """Checkpointed layers look at `training`; only they are switched, and only here, so nothing else ever sees it."""
+        if not (self.checkpointing and learning):
+            yield
+            return
+        for layer in self._layers:
+            layer.training = True
+        try:
+            yield
+        finally:
+            for layer in self._layers:
+                layer.training = False
+
+    def _account(self, forest: Forest, learning: bool) -> None:
+        """Forward 2N per token; backward to the activations 2N more, and again 2N where layers are recomputed."""
+        passes = 2 * (1 + learning + (learning and self.checkpointing))
+        head = 2 * (1 + learning) * self.head.weight.numel() * len(forest.targets)
+        self.meter.read += forest.size
+        self.meter.flops += passes * self.linear_parameters * forest.size + head
+
+    def _prove_packing(self) -> None:
+        """Compare the packed form with plain rows on this very model; fall back, and say so once, where they differ."""
+        most = min(self.vocabulary - 1, 90)
+        ids = tuple(3 + i * 7 % most for i in range(12))
+        forest = plant([Tree(ids[:5], (ids[5:8], ids[6:11])), Tree(ids[3:6], (ids[8:12],))], self.device)
+        native = self.model.config._attn_implementation
+        rows, flat = _rows(forest)
+        with torch.no_grad():
+            plain = self.model(input_ids=rows, use_cache=False).logits.flatten(0, 1)[flat].float()
+            expected = self._rowed(forest)
+            ours = self.head.logits(expected.hidden[expected.before])
+            self.plain_head = torch.allclose(plain, ours, rtol=1e-3, atol=1e-3 * float(plain.abs().max()))
+            reason = self._packing_differs(forest, expected)
+        if reason:
+            self.packs = False
+            self.model.set_attn_implementation(native)
+            log.warning("%s: batches are not packed (%s); one row per reply instead, with the same results, slower",
+                        type(self.model).__name__, reason)  # fmt: skip
+        if not self.plain_head:
+            log.warning("%s: its head is more than a matrix; full logits are computed", type(self.model).__name__)
+
+    def _packing_differs(self, forest: Forest, expected: Reading) -> str:
+        packing = Packing.of(forest)
+        kinds = set(getattr(self.model.config, "layer_types", None) or ())
+        if strange := kinds - {"full_attention", "sliding_attention"}:
+            return f"it has layers of kind {', '.join(sorted(strange))}"
+        try:
+            self.model.set_attn_implementation("alignzoo")
+            hidden = self.trunk(
+                input_ids=forest.ids[None], position_ids=forest.positions[None], use_cache=False, packing=packing
+            ).last_hidden_state[0]
+        except UnknownAttention as error:
+            return f"its attention needs {error}"
+        except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError) as error:
+            return f"its attention cannot be replaced: {error}"
+        if packing.calls != self.model.config.get_text_config().num_hidden_layers:
+            return f"only {packing.calls} of its layers use the attention that can be replaced"
+        wanted, got = expected.hidden[expected.before].float(), hidden[forest.before].float()
+        exact = torch.finfo(hidden.dtype).eps * 512
+        if not torch.allclose(wanted, got, rtol=exact, atol=exact * float(wanted.abs().max())):
+            return f"the packed form differs by {float((wanted - got).abs().max()):.2g}"
+        return ""
+
+
+def _rows(forest: Forest) -> tuple[Tensor, Tensor]:
+    """One right-padded row for each reply, and where in the flattened rows each reply token is predicted from."""
+    rows = [tree.prompt + reply for tree in forest.trees for reply in tree.replies]
+    starts = [len(tree.prompt) for tree in forest.trees for _ in tree.replies]
+    wide = max(map(len, rows))
+    ids = torch.zeros(len(rows), wide, dtype=torch.long, device=forest.ids.device)
+    for row, content in zip(ids, rows, strict=True):
+        row[: len(content)] = torch.tensor(content)
+    flat = [
+        r * wide + place - 1
+        for r, (row, start) in enumerate(zip(rows, starts, strict=True))
+        for place in range(start, len(row))
+    ]
+    return ids, torch.tensor(flat, device=ids.device)
+
+
+def _lean_forward(
+    base_layer: nn.Module, pairs: dict[str, tuple[Tensor, Tensor, float]], worn: Worn
+) -> Callable[[Tensor], Tensor]:
+    def forward(x: Tensor) -> Tensor:
+        y: Tensor = base_layer(x)
+        name = worn.name
+        if name is None or name not in pairs:
+            return y
+        down, up, scale = pairs[name]
+        low = x.reshape(-1, x.shape[-1]) @ down.to(x.dtype).t()
+        return torch.addmm(y.reshape(-1, y.shape[-1]), low * scale, up.to(x.dtype).t()).view(y.shape)
+
+    return forward

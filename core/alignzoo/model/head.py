@@ -1,0 +1,86 @@
+"""The vocabulary head, at the scored positions only and in chunks: full logits never exist.
+
+The head is frozen, so the gradient of a log-probability with respect to the state, `W[t] − p W`, is made in the forward
+pass while the probabilities are at hand: two matrix products in all, and nothing of the vocabulary's size is kept.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_ENTRIES = {"cpu": 2**23 - 4096, "cuda": 2**27}
+"""Logits per chunk. On a CPU a chunk stays under the 32 MiB above which glibc maps fresh pages for every tensor."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """A frozen map from states to logits."""
+
+    weight: Tensor  # (vocabulary, width)
+    bias: Tensor | None = None
+
+    def logits(self, states: Tensor) -> Tensor:
+        """In float32. The caller sees to it that there are few states."""
+        logits = torch.nn.functional.linear(states.to(self.weight.dtype).contiguous(), self.weight, self.bias)
+        return logits.float()
+
+
+def logps(states: Tensor, targets: Tensor, head: Head, temperature: float = 1.0) -> Tensor:
+    """(tokens) log p(target) under the logits divided by `temperature`."""
+    result: Tensor = _Logps.apply(states, targets, head, temperature)  # type: ignore[no-untyped-call]
+    return result
+
+
+def entropies(states: Tensor, head: Head, temperature: float = 1.0) -> Tensor:
+    """(tokens) The entropy of the next-token distribution. Not differentiated."""
+    with torch.no_grad():
+        pieces = []
+        for chunk in states.split(_rows(head.weight)):
+            spread = (head.logits(chunk) / temperature).log_softmax(-1)
+            pieces.append(-(spread.exp() * spread).sum(-1))
+        return torch.cat(pieces)
+
+
+class _Logps(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, targets: Tensor, head: Head, temperature: float) -> Tensor:
+        weight, bias = head.weight, head.bias
+        rows = _rows(weight)
+        states = states.contiguous()
+        slopes = torch.empty_like(states) if ctx.needs_input_grad[0] else None
+        result = torch.empty(len(states), dtype=torch.float32, device=states.device)
+        space = torch.empty(min(rows, len(states)), len(weight), dtype=weight.dtype, device=states.device)
+        for start in range(0, len(states), rows):
+            piece = slice(start, min(start + rows, len(states)))
+            at = targets[piece, None]
+            logits = torch.mm(states[piece].to(weight.dtype), weight.t(), out=space[: len(at)])
+            if bias is not None:
+                logits += bias
+            logits = logits.float()
+            if temperature != 1.0:
+                logits /= temperature
+            chosen = logits.gather(1, at)[:, 0]
+            top = logits.amax(1)
+            weights = logits.sub_(top[:, None]).exp_()  # one pass, shared by the sum and the probabilities
+            total = weights.sum(1)
+            result[piece] = chosen - top - total.log()
+            if slopes is not None:
+                mean = weights.to(weight.dtype) @ weight
+                slopes[piece] = torch.addcdiv(weight[at[:, 0]].float(), mean.float(), total[:, None], value=-1.0)
+        if slopes is not None:
+            ctx.save_for_backward(slopes)
+        ctx.temperature = temperature
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+        (slopes,) = ctx.saved_tensors
+        return slopes * (gradient / ctx.temperature)[:, None].to(slopes.dtype), None, None, None
+
+
+def _rows(weight: Tensor) -> int:
+    return max(1, _ENTRIES.get(weight.device.type, 2**23) // len(weight))

@@ -1,0 +1,174 @@
+"""Loading a base: which bytes, how quantized, and the guards that every loaded model gets."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+Quantization = Literal["nf4", "int8", "none"]
+
+
+class ModelError(ValueError):
+    """A model that cannot be loaded or used as asked."""
+
+
+@dataclass(frozen=True)
+class Loading:
+    """How a base is loaded."""
+
+    quantize: Quantization = "nf4"
+    """The frozen weights: 4-bit NormalFloat, 8-bit integers, or as they are."""
+    double_quant: bool = True
+    """Quantize the scales of nf4, too (saves 0.4 bit per parameter)."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """What is computed in; auto is bfloat16 on a GPU that has it, and float32 elsewhere."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the model lives; auto is the GPU if there is one."""
+    checkpointing: bool = False
+    """Recompute activations in the backward pass: less memory, a third more work."""
+    template: str = "auto"
+    """How turns become text: the tokenizer's chat template, or "dialogue" or "plain" where it has none."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model. It can do anything that you can; the run records that it was allowed."""
+
+    def place(self) -> torch.device:
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise ModelError("model.device is 'cuda', but torch sees no GPU here; use 'auto' or 'cpu'")
+        return torch.device(self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+
+    def compute_dtype(self) -> torch.dtype:
+        if self.dtype != "auto":
+            return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[self.dtype]
+        gpu = self.place().type == "cuda"
+        return torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float32
+
+
+def load(path: str, how: Loading) -> tuple[Any, Any]:
+    """The model and the tokenizer. Only safetensors are read."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging as transformers_logging
+
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    trust = {"trust_remote_code": how.trust_remote_code}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **trust)
+        model = AutoModelForCausalLM.from_pretrained(
+            path,
+            dtype=how.compute_dtype(),
+            device_map={"": str(how.place())},
+            quantization_config=_quantization(how),
+            attn_implementation="sdpa" if _has_sdpa(path, trust) else None,
+            use_safetensors=True,
+            **trust,
+        )
+    except (OSError, ValueError, AssertionError, RuntimeError, KeyError) as error:
+        raise ModelError(f"cannot load the model '{path}' ({how.quantize}): {error}") from error
+    if how.quantize != "none":
+        _prove_layers(model, how)
+    return model, tokenizer
+
+
+def _has_sdpa(path: str, trust: dict[str, bool]) -> bool:
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(path, **trust)
+    try:
+        kind = AutoModelForCausalLM._model_mapping[type(config)]
+    except KeyError:
+        return False
+    return bool(getattr(kind, "_supports_sdpa", False))
+
+
+def _quantization(how: Loading) -> Any:
+    from transformers import BitsAndBytesConfig
+
+    if how.quantize == "none":
+        return None
+    if how.quantize == "int8":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=how.double_quant,
+        bnb_4bit_compute_dtype=how.compute_dtype(),
+    )
+
+
+def quantized_layers(model: nn.Module) -> list[tuple[str, Any]]:
+    from bitsandbytes.nn import Linear4bit, Linear8bitLt
+
+    return [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Linear4bit | Linear8bitLt)]
+
+
+def guard_four_bit_layers(model: nn.Module) -> None:
+    """On CPUs with AVX512-BF16, bitsandbytes repacks 4-bit weights in the first pass in eval mode; from then on gradients are
+    wrong (cosine 0.25–0.41) and saved weights are damaged, without an error. Never let it."""
+    for _, layer in quantized_layers(model):
+        layer.support_avx512bf16_for_cpu = False
+
+
+def _prove_layers(model: nn.Module, how: Loading) -> None:
+    """Try one row through every quantized layer, forward and backward; name the one whose shape the kernel cannot take."""
+    guard_four_bit_layers(model)
+    model.requires_grad_(False)
+    for name, layer in quantized_layers(model):
+        row = torch.zeros(1, 2, layer.in_features, dtype=how.compute_dtype(), device=layer.weight.device)
+        try:
+            with torch.enable_grad():
+                layer(row.requires_grad_()).sum().backward()
+        except (AssertionError, RuntimeError, ValueError) as error:
+            raise ModelError(
+                f"the {how.quantize} kernel cannot take the layer '{name}' "
+                f"({layer.in_features} → {layer.out_features}): {error}. Load with quantize = \"none\", "
+                "or pad the layer to a multiple of 64"
+            ) from error
+
+
+def switch_dropout_off(model: nn.Module) -> None:
+    """Alignment compares log-probabilities of the same text between passes: with dropout every ratio is wrong."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+
+
+def repeated_layers(model: nn.Module) -> list[nn.Module]:
+    """The decoder layers: what activation checkpointing recomputes."""
+    from transformers.modeling_layers import GradientCheckpointingLayer
+
+    return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
+
+
+def count_linear(model: nn.Module, head: nn.Module) -> int:
+    """Parameters of the matrices that every token passes through, quantized or not; embeddings and head apart."""
+    from transformers.pytorch_utils import Conv1D
+
+    count = 0
+    for module in model.modules():
+        if isinstance(module, Conv1D):
+            count += module.weight.numel()
+        elif isinstance(module, nn.Linear) and module is not head:
+            count += module.in_features * module.out_features
+    return count
+
+
+def checksum(model: nn.Module) -> int:
+    """A number that changes with any bit of the frozen weights, cheap enough to take while a run goes. Adapters are left
+    out."""
+    total = 0
+    for tensor in _frozen(model):
+        flat = tensor.detach().contiguous().view(-1).view(torch.uint8)
+        words = len(flat) // 4 * 4
+        whole, rest = flat[:words].view(torch.int32).sum(dtype=torch.int64), flat[words:].sum(dtype=torch.int64)
+        total = (total * 31 + int(whole) + 7 * int(rest)) % (2**61 - 1)
+    return total
+
+
+def _frozen(model: nn.Module) -> list[torch.Tensor]:
+    weights = [p for name, p in model.named_parameters() if ".lora_" not in name]
+    states = [getattr(weight, "quant_state", None) for weight in weights]
+    return [*weights, *(state.absmax for state in states if state is not None)]

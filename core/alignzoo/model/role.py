@@ -1,0 +1,243 @@
+"""A seat at the table: policy, reference, critic, reward model or judge. A role is an adapter on the base, or the bare base,
+with or without heads."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from alignzoo.interfaces import Manner
+from alignzoo.model import head, sampling
+from alignzoo.model.base import Base, Reading
+from alignzoo.model.forest import Forest
+from alignzoo.model.loading import ModelError
+from alignzoo.records import Completion, Prompt
+
+
+@dataclass(frozen=True)
+class Read:
+    """One forward pass of a role over a forest, and everything that can be asked of it: a policy and the head of a critic on
+    the same trunk share it."""
+
+    role: Role
+    forest: Forest
+    reading: Reading
+
+    @property
+    def states(self) -> Tensor:
+        """(tokens, width) The state that each reply token is written from."""
+        return self.reading.hidden[self.reading.before]
+
+    def logps(self, temperature: float = 1.0) -> Tensor:
+        """(tokens) log p of each reply token."""
+        return head.logps(self.states, self.forest.targets, self.role.base.head, temperature)
+
+    def entropies(self, temperature: float = 1.0) -> Tensor:
+        """(tokens) Entropy of what could have been written instead. Not differentiated."""
+        return head.entropies(self.states, self.role.base.head, temperature)
+
+    def values(self, name: str = "value") -> Tensor:
+        """(tokens) What a head one wide says of the state before each reply token."""
+        return self.role.head(name)(self.states.float())[:, 0]
+
+    def scores(self, name: str = "score") -> Tensor:
+        """(replies) What a head one wide says of each whole reply, read at its last token."""
+        return self.role.head(name)(self.reading.hidden[self.reading.end].float())[:, 0]
+
+
+class Role:
+    """Made by `policy_on`, `role_on`, `bare_on` or `load_role`; frozen copies by `frozen`."""
+
+    def __init__(self, base: Base, name: str, adapter: list[nn.Parameter], *, bare: bool, trained: bool) -> None:
+        self.base, self.name, self.trained = base, name, trained
+        self.bare = bare
+        self.adapter = adapter
+        self.heads = nn.ModuleDict()
+        self.origin: Role | None = None
+        base.roles[name] = self
+        for parameter in adapter:
+            parameter.requires_grad_(trained)
+
+    @property
+    def worn(self) -> str | None:
+        """What the base wears when this role acts."""
+        return None if self.bare else self.name
+
+    def parameters(self) -> list[nn.Parameter]:
+        """What descent may move."""
+        if not self.trained:
+            return []
+        return [*self.adapter, *self.heads.parameters()]
+
+    def grow(self, name: str, width: int = 1, *, scale: float | None = None, seed: int = 0) -> None:
+        """Add a head: a float32 map from a state to `width` numbers. Weights are normal with deviation `scale`, by default
+        1/√(d+1) as in lm-human-preferences; 0 is the usual start of a value head."""
+        deviation = 1 / math.sqrt(self.base.width + 1) if scale is None else scale
+        dice = torch.Generator().manual_seed(seed)
+        grown = nn.Linear(self.base.width, width, device=self.base.device)
+        with torch.no_grad():
+            grown.weight.copy_(torch.randn(width, self.base.width, generator=dice) * deviation)
+            grown.bias.zero_()
+        self.heads[name] = grown.requires_grad_(self.trained)
+
+    def head(self, name: str) -> nn.Module:
+        if name not in self.heads:
+            raise ModelError(f"the role '{self.name}' has no head '{name}'; grow it first")
+        return self.heads[name]
+
+    # What a role can be asked -----------------------------------------------------------------------------------------
+
+    def read(self, forest: Forest) -> Read:
+        """One forward pass. A frozen role records no gradient, because it knows that it is frozen."""
+        learning = self.trained and torch.is_grad_enabled()
+        return Read(self, forest, self.base.read(forest, self.worn, learning=learning))
+
+    def logps(self, forest: Forest, temperature: float = 1.0) -> Tensor:
+        """(tokens) log p of each reply token, at this temperature."""
+        if not self.base.plain_head:
+            learning = self.trained and torch.is_grad_enabled()
+            return self.base.whole_logps(forest, self.worn, temperature, learning=learning)
+        return self.read(forest).logps(temperature)
+
+    def values(self, forest: Forest, name: str = "value") -> Tensor:
+        """(tokens) What the head `name` says of the state before each reply token."""
+        return self.read(forest).values(name)
+
+    def scores(self, forest: Forest, name: str = "score") -> Tensor:
+        """(replies) What the head `name` says of each whole reply."""
+        return self.read(forest).scores(name)
+
+    def sample(
+        self,
+        prompts: Sequence[Prompt],
+        n: int = 1,
+        manner: Manner = Manner(),
+        *,
+        steer: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> list[list[Completion]]:
+        """Write `n` completions of each prompt. `steer(states, logits)` may change the logits of the next token."""
+        return sampling.write(self.base, self.worn, prompts, n, manner, steer)
+
+    def frozen(self, name: str = "reference") -> Role:
+        """This role as it is now, never to move: the bare base if its adapter still changes nothing, else a copy of it."""
+        fresh = _free_name(self.base, name)
+        recalled = self.base.recalled.get(fresh)
+        bare = self.bare or self.idle if recalled is None else "bare" in recalled
+        if bare:
+            copy = Role(self.base, fresh, [], bare=True, trained=False)
+        else:
+            copy = role_on(self.base, fresh, trained=False)
+            if recalled is None:
+                self.base.load_adapter_tensors(fresh, self.base.adapter_tensors(self.name))
+        for head_name, mine in self.heads.items():
+            copy.grow(head_name, mine.out_features)
+            copy.heads[head_name].load_state_dict(mine.state_dict())
+        copy.origin = self
+        _recall(copy)
+        return copy
+
+    @property
+    def idle(self) -> bool:
+        """Whether the adapter changes nothing: every B is zero."""
+        return not any(bool(tensor.any()) for key, tensor in self._adapter_tensors().items() if ".lora_B." in key)
+
+    # On disk and in checkpoints ---------------------------------------------------------------------------------------
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything that this role is, for a checkpoint."""
+        state = {f"adapter.{key}": tensor for key, tensor in self._adapter_tensors().items()}
+        state |= {f"head.{key}": tensor for key, tensor in self.heads.state_dict().items()}
+        return state | ({"bare": torch.zeros(1)} if self.bare else {})
+
+    def load_tensors(self, state: Mapping[str, Tensor]) -> None:
+        adapter = {key.removeprefix("adapter."): t for key, t in state.items() if key.startswith("adapter.")}
+        if adapter:
+            self.base.load_adapter_tensors(self.name, adapter)
+        self.heads.load_state_dict({k.removeprefix("head."): t for k, t in state.items() if k.startswith("head.")})
+
+    @property
+    def digest(self) -> str:
+        """A hash of the bytes of adapter and heads."""
+        whole = hashlib.sha256()
+        for key, tensor in sorted(self.tensors().items()):
+            whole.update(key.encode())
+            whole.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+        return whole.hexdigest()[:16]
+
+    def save(self, folder: Path) -> None:
+        """The adapter in peft's own format, and heads beside it, all as safetensors."""
+        folder.mkdir(parents=True, exist_ok=True)
+        if not self.bare:
+            self.base.lora_config().save_pretrained(folder)
+            save_file(_contiguous(self._adapter_tensors()), folder / "adapter_model.safetensors")
+        if self.heads:
+            save_file(_contiguous(self.heads.state_dict()), folder / "heads.safetensors")
+
+    def _adapter_tensors(self) -> dict[str, Tensor]:
+        return {} if self.bare else self.base.adapter_tensors(self.name)
+
+
+def role_on(base: Base, name: str, *, trained: bool = True, seed: int = 0) -> Role:
+    """A role with an adapter of its own that changes nothing yet."""
+    fresh = _free_name(base, name)
+    own_seed = int.from_bytes(hashlib.sha256(f"{name}/{seed}".encode()).digest()[:4], "big")
+    role = Role(base, fresh, base.add_adapter(fresh, own_seed), bare=False, trained=trained)
+    _recall(role)
+    return role
+
+
+def policy_on(base: Base, seed: int = 0) -> Role:
+    """The role that is aligned."""
+    return role_on(base, "policy", seed=seed)
+
+
+def bare_on(base: Base, name: str) -> Role:
+    """The base itself, as a role: what a judge or an untouched start is."""
+    return Role(base, _free_name(base, name), [], bare=True, trained=False)
+
+
+def load_role(base: Base, folder: Path, name: str, *, trained: bool = False) -> Role:
+    """A role from the files that `Role.save` (or peft) wrote."""
+    adapter, heads = folder / "adapter_model.safetensors", folder / "heads.safetensors"
+    if not adapter.exists() and not heads.exists():
+        raise ModelError(f"{folder} holds no adapter: there is no adapter_model.safetensors in it")
+    role = role_on(base, name, trained=trained) if adapter.exists() else bare_on(base, name)
+    if adapter.exists():
+        base.load_adapter_tensors(role.name, load_file(adapter))
+    if heads.exists():
+        state = load_file(heads)
+        for key, tensor in state.items():
+            if key.endswith(".weight"):
+                role.grow(key.removesuffix(".weight"), len(tensor))
+        role.heads.load_state_dict(state)
+    return role
+
+
+def _free_name(base: Base, name: str) -> str:
+    """peft keeps an adapter under one name for good, so a second reference is called reference2."""
+    number = 1
+    while (fresh := name if number == 1 else f"{name}{number}") in base.roles:
+        number += 1
+    return fresh
+
+
+def _recall(role: Role) -> None:
+    """Take up the state that a checkpoint holds for a role of this name."""
+    if (state := role.base.recalled.get(role.name)) is not None:
+        for key, tensor in state.items():
+            if key.startswith("head.") and key.endswith(".weight"):
+                name = key.removeprefix("head.").removesuffix(".weight")
+                if name not in role.heads:
+                    role.grow(name, len(tensor))
+        role.load_tensors({key: tensor for key, tensor in state.items() if key != "bare"})
+
+
+def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}

@@ -1,0 +1,161 @@
+"""Chat template → ids and back: the only place where records become tensors.
+
+Prompt and reply are tokenized apart and their ids joined, so no token spans the boundary; one BOS at most, which the
+template or the tokenizer puts before the prompt; every finished reply ends with an end token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from alignzoo.model.forest import Forest, Tree, plant
+from alignzoo.records import Comparison, Completion, Prompt, Turn
+
+TEMPLATES = ("auto", "chat", "dialogue", "plain")
+
+
+class TextError(ValueError):
+    """Text that cannot be brought before this model."""
+
+
+@dataclass
+class Cuts:
+    """How many prompts lost their beginning to fit the context. Counted, and printed by whoever runs."""
+
+    prompts: int = 0
+
+
+@dataclass(frozen=True)
+class Text:
+    """A tokenizer, the way turns are written, and how much fits."""
+
+    tokenizer: Any
+    template: str
+    context: int
+    ends: frozenset[int]
+    cuts: Cuts = field(default_factory=Cuts, compare=False)
+
+    @classmethod
+    def of(cls, tokenizer: Any, template: str = "auto", context: int = 2048, ends: Sequence[int] = ()) -> Text:
+        """`template` auto: the tokenizer's own chat template if it has one, else "dialogue". `ends` are tokens that end a
+        reply besides the tokenizer's own."""
+        if template not in TEMPLATES:
+            raise TextError(f"no template named '{template}'; there are {', '.join(TEMPLATES)}")
+        has_own = bool(getattr(tokenizer, "chat_template", None))
+        if template == "chat" and not has_own:
+            raise TextError("this tokenizer has no chat template; use template = \"dialogue\" or \"plain\"")
+        if template == "auto":
+            template = "chat" if has_own else "dialogue"
+        if tokenizer.eos_token_id is None:
+            raise TextError("this tokenizer has no end-of-sequence token, so no reply could ever end; set one")
+        return cls(tokenizer, template, context, frozenset({tokenizer.eos_token_id, *ends}))
+
+    @property
+    def end(self) -> int:
+        """The token that a finished reply ends with."""
+        return int(self.tokenizer.eos_token_id)
+
+    def written(self, prompt: Prompt) -> str:
+        """The prompt as the model is shown it, up to where the reply begins."""
+        if self.template == "chat":
+            turns = [{"role": turn.speaker, "content": turn.text} for turn in prompt.turns]
+            try:
+                return str(self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
+            except Exception as error:  # templates raise what they like
+                raise TextError(f"the chat template refuses this prompt: {error}") from error
+        if self.template == "plain":
+            return "".join(turn.text for turn in prompt.turns)
+        return "".join(_dialogue_turn(turn) for turn in prompt.turns) + "\n\nAssistant:"
+
+    def prompt_ids(self, prompt: Prompt) -> tuple[int, ...]:
+        """All of the prompt's ids, beginning with one BOS where the tokenizer has one for this template."""
+        text = self.written(prompt)
+        return _prompt_ids(self.tokenizer, text, self.template == "chat")
+
+    def reply_ids(self, completion: Completion) -> tuple[int, ...]:
+        """The ids that were really written, or else the text's own and, where it was finished, the end token."""
+        if completion.tokens:
+            return completion.tokens
+        text = completion.text if self.template != "dialogue" else " " + completion.text
+        return _reply_ids(self.tokenizer, text) + ((self.end,) if completion.finished else ())
+
+    def tree(self, prompt: Prompt, replies: Sequence[Completion]) -> Tree:
+        """One prompt and its replies as ids, within the context: the prompt loses its beginning if need be, a reply
+        nothing, ever."""
+        ids = tuple(map(self.reply_ids, replies))
+        longest = max(map(len, ids))
+        if longest >= self.context:
+            raise TextError(
+                f"a reply of {longest} tokens does not fit the context of {self.context} with even one token of its "
+                f"prompt; leave the record out (reply begins: {replies[0].text[:60]!r})"
+            )
+        return Tree(self.fitted(prompt, longest), ids, tuple(reply.finished for reply in replies))
+
+    def fitted(self, prompt: Prompt, reply_room: int) -> tuple[int, ...]:
+        """The prompt's ids with room for a reply: what is cut (and counted) is the beginning, but for the BOS."""
+        ids = self.prompt_ids(prompt)
+        room = self.context - reply_room
+        if len(ids) <= room:
+            return ids
+        if room < 1:
+            raise TextError(f"a reply of {reply_room} tokens leaves no room in the context of {self.context}")
+        self.cuts.prompts += 1
+        start = ids[:1] if ids[0] == self.tokenizer.bos_token_id and room > 1 else ()
+        return start + ids[len(ids) - room + len(start) :]
+
+    def fits(self, replies: Sequence[Completion]) -> bool:
+        """Whether every reply fits the context with a token of its prompt to spare."""
+        return max(len(self.reply_ids(reply)) for reply in replies) < self.context
+
+    def pairs(self, comparisons: Sequence[Comparison], device: torch.device | str = "cpu") -> Forest:
+        """One tree for each comparison, chosen before rejected, with the strengths as a note on the trees."""
+        trees = [self.tree(pair.prompt, (pair.chosen, pair.rejected)) for pair in comparisons]
+        strengths = torch.tensor([pair.strength for pair in comparisons], dtype=torch.float32, device=device)
+        return plant(trees, device).attach(trees={"strength": strengths})
+
+    def replies(
+        self, prompts: Sequence[Prompt], groups: Sequence[Sequence[Completion]], device: torch.device | str = "cpu"
+    ) -> Forest:
+        """One tree for each prompt with its replies."""
+        return plant([self.tree(p, g) for p, g in zip(prompts, groups, strict=True)], device)
+
+    def completion(self, ids: Sequence[int], logps: Sequence[float] = ()) -> Completion:
+        """What these sampled ids say; finished if they end with an end token."""
+        finished = bool(ids) and ids[-1] in self.ends
+        text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
+        if self.template == "dialogue":
+            text = text.removeprefix(" ")
+        return Completion(text, tuple(ids), finished, tuple(logps))
+
+
+def _dialogue_turn(turn: Turn) -> str:
+    if turn.speaker == "system":
+        return turn.text
+    return f"\n\n{'Human' if turn.speaker == 'user' else 'Assistant'}: {turn.text}"
+
+
+@lru_cache(maxsize=2**16)
+def _prompt_ids(tokenizer: Any, text: str, template_has_bos: bool) -> tuple[int, ...]:
+    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    bos = tokenizer.bos_token_id
+    if not template_has_bos and bos is not None and _adds_bos(tokenizer) and ids[:1] != (bos,):
+        ids = (bos, *ids)
+    if not ids:
+        raise TextError("an empty prompt has no token to predict from; give it some text")
+    return ids
+
+
+@lru_cache(maxsize=2**16)
+def _reply_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
+    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+@lru_cache(maxsize=64)
+def _adds_bos(tokenizer: Any) -> bool:
+    """Whether this tokenizer itself begins a text with BOS."""
+    return tokenizer.bos_token_id in tokenizer("a")["input_ids"][:1]
