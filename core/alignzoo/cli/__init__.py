@@ -1,0 +1,47 @@
+"""The command line. One file per verb, each with `add(subparsers)` and `run(args)`; what a verb needs it imports in
+`run`, so that the light verbs stay light."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+USER_ERROR = 2
+INTERRUPTED = 130
+PIPE_CLOSED = 141
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. What a user can mend is said in one line; a bug shows its traceback."""
+    from alignzoo.cli.parser import parsed
+
+    try:
+        args = parsed(sys.argv[1:] if argv is None else list(argv))
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("alignzoo: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
+        return PIPE_CLOSED
+    except (ValueError, OSError) as error:
+        if not _for_users(error):
+            raise
+        for line in _words(error).splitlines():
+            print(f"alignzoo: {line}", file=sys.stderr)
+        return USER_ERROR
+    return code
+
+
+def _for_users(error: ValueError | OSError) -> bool:
+    """An error that somebody worded for users: one of our own classes or of a plugin's, or what the system says of a
+    file. Any other ValueError is a bug."""
+    return isinstance(error, OSError) or any(kind.__module__.startswith("alignzoo") for kind in type(error).__mro__)
+
+
+def _words(error: ValueError | OSError) -> str:
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

@@ -22,8 +22,8 @@ hookimpl = pluggy.HookimplMarker("alignzoo")
 
 @dataclass(frozen=True)
 class Component:
-    """One thing that a plugin adds. `object` is "module:attribute". `needs` says what an optimizer's lesson must hold or
-    what a feedback source asks of the run; `gives` what records a source yields."""
+    """One thing that a plugin adds. `object` is "module:attribute". `needs` says what an optimizer's lesson must hold
+    or what a feedback source asks of the run; `gives` what records a source yields."""
 
     kind: Kind
     id: str

@@ -1,0 +1,193 @@
+"""Find the installed plugins, load each alone, and keep the broken ones with their reason.
+
+Loading a plugin means importing its import-light module and calling its hook. Whatever happens there (an exception, a
+`sys.exit`, a print) stays with that plugin: nothing that is installed may keep the others from working.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import re
+import sys
+import traceback
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, get_args
+
+import pluggy
+
+from alignzoo.seam import hookspecs
+from alignzoo.seam.hookspecs import Component, Kind
+from alignzoo.seam.installed import Entry, entries, normal
+from alignzoo.seam.nearest import near, nearest
+from alignzoo.seam.registry import Registry, read
+from alignzoo.seam.vetting import Fault, check, tell
+from alignzoo.seam.zoo import Broken, Found, Zoo
+
+HOOKS = tuple(name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "alignzoo_spec"))
+HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "datasets", "accelerate", "numpy", "pydantic")
+
+
+@dataclass(frozen=True)
+class _Offer:
+    """What came of loading one plugin."""
+
+    components: list[Found] = field(default_factory=list)
+    broken: list[Broken] = field(default_factory=list)
+
+
+def discover(paths: Iterable[str] | None = None, registry: Registry | None = None) -> Zoo:
+    """Everything that is installed on these paths (without paths: where Python looks), and every fault."""
+    catalogue = read() if registry is None else registry
+    offers: list[_Offer] = []
+    claims: list[Entry] = []
+    for entry in entries(paths):
+        owner = catalogue.owner(entry.plugin)
+        if owner and normal(owner) != normal(entry.distribution):
+            offers.append(_refused(entry, _stolen(entry, owner)))
+        else:
+            claims.append(entry)
+    times = Counter(entry.plugin for entry in claims)
+    for entry in claims:
+        clash = times[entry.plugin] > 1
+        offers.append(_refused(entry, _claimed_twice(entry, claims)) if clash else _offer(entry))
+    found = sorted((f for offer in offers for f in offer.components), key=_order)
+    return Zoo(tuple(found), tuple(fault for offer in offers for fault in offer.broken), catalogue)
+
+
+def _order(found: Found) -> tuple[int, str, str]:
+    return get_args(Kind).index(found.component.kind), found.component.id, found.plugin
+
+
+def _offer(entry: Entry) -> _Offer:
+    """Load one plugin. What it prints is swallowed, so that a list stays a list, and held against it."""
+    offer, heard = _Offer(), io.StringIO()
+    light = _heavy_modules()
+    try:
+        with redirect_stdout(heard):
+            components = _components(_module(entry), entry)
+    except Fault as fault:
+        return _refused(entry, fault)
+    except Exception as error:  # objects in a plugin's module may do anything when they are looked at
+        return _refused(entry, Fault(f"looking at it raises {_said(error)}", tell(entry)))
+    if said := heard.getvalue().strip():
+        offer.broken.append(_broken(entry, Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry)), ()))
+    if heavy := sorted(_heavy_modules() - light):
+        fix = f"Its components work, but every listing is slow. {tell(entry)}"
+        offer.broken.append(_broken(entry, Fault(f"it imports {', '.join(heavy)} when it is loaded", fix), ()))
+    for component in components:
+        try:
+            check(component, entry)
+            _new(component, offer, entry)
+        except Fault as fault:
+            holds = (component.id,) if isinstance(component, Component) and isinstance(component.id, str) else ()
+            offer.broken.append(_broken(entry, fault, holds))
+        else:
+            package = entry.module.partition(".")[0]
+            offer.components.append(Found(component, entry.plugin, package, entry.distribution, entry.version))
+    return offer
+
+
+def _heavy_modules() -> set[str]:
+    return {name for name in HEAVY if name in sys.modules}
+
+
+# Loading ------------------------------------------------------------------------------------------------------------
+
+
+def _module(entry: Entry) -> ModuleType:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", entry.module):
+        fix = f'It must name a module and nothing else, as in {entry.plugin} = "alignzoo_{entry.plugin}". {tell(entry)}'
+        raise Fault(f"its entry point is '{entry.module}'", fix)
+    try:
+        return importlib.import_module(entry.module)
+    except KeyboardInterrupt:
+        raise
+    except ModuleNotFoundError as error:
+        if error.name and (entry.module == error.name or entry.module.startswith(f"{error.name}.")):
+            again = f"pip install --force-reinstall {entry.distribution}, or pip uninstall {entry.distribution}"
+            raise Fault(f"its package '{entry.module}' is gone", again) from None
+        fix = f"pip install {error.name}, or pip uninstall {entry.distribution}"
+        raise Fault(f"it needs '{error.name}', which is not installed", fix) from None
+    except SystemExit as error:
+        raise Fault(f"it calls sys.exit({error.code!r}) when it is imported", tell(entry)) from None
+    except BaseException as error:  # a plugin may raise anything; none of it may reach the others
+        raise Fault(f"importing it fails: {_said(error)}", tell(entry)) from None
+
+
+def _components(module: ModuleType, entry: Entry) -> list[Any]:
+    """Call the plugin's hook. pluggy is silent about a hook that it does not know, so the names are looked at first."""
+    hooks = list(_marked(module))
+    if not hooks:
+        fix = f"It needs a function `@hookimpl def {HOOKS[0]}()`. {tell(entry)}"
+        raise Fault(f"it offers nothing: {entry.module} has no hook", fix)
+    manager = pluggy.PluginManager("alignzoo")
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(module, name=entry.plugin)
+        return [item for result in manager.hook.alignzoo_components() for item in result]
+    except KeyboardInterrupt:
+        raise
+    except pluggy.PluginValidationError as error:
+        reason = str(error).strip().splitlines()[-1]
+        fix = f"alignzoo_components takes no arguments. {tell(entry)}"
+        raise Fault(f"{', '.join(hooks)} has the wrong signature: {reason}", fix) from None
+    except BaseException as error:
+        raise Fault(f"{', '.join(hooks)} raises {_said(error)}", tell(entry)) from None
+
+
+def _marked(module: ModuleType) -> Iterator[str]:
+    """The names of a module's hooks; a misspelled one or one without its mark is a fault."""
+    for name, thing in list(vars(module).items()):
+        mark = getattr(thing, "alignzoo_impl", None) if callable(thing) else None
+        if isinstance(mark, dict):
+            hook = mark.get("specname") or name
+            if hook not in HOOKS:
+                raise Fault(f"'{hook}' is no hook{nearest(hook, HOOKS)}", f"Rename it in {module.__name__}")
+            yield hook
+        elif callable(thing) and name.startswith("alignzoo_") and (close := near(name, HOOKS)):
+            fix = f"Write @hookimpl (from alignzoo.seam.hookspecs) above `def {close}` in {module.__name__}"
+            raise Fault(f"'{name}' lacks @hookimpl, so it would never be called", fix)
+
+
+def _said(error: BaseException) -> str:
+    """An exception in one line, with the place where it was raised."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    words = str(error).strip().splitlines()
+    return f"{type(error).__name__}{': ' + words[0] if words else ''}{place}"
+
+
+def _new(component: Component, offer: _Offer, entry: Entry) -> None:
+    if any((f.component.kind, f.component.id) == (component.kind, component.id) for f in offer.components):
+        reason = f"it offers {component.kind} '{component.id}' more than once; the first counts"
+        raise Fault(reason, tell(entry))
+
+
+# Refusing -----------------------------------------------------------------------------------------------------------
+
+
+def _stolen(entry: Entry, owner: str) -> Fault:
+    reason = f"the id '{entry.plugin}' belongs to {owner} (registry.toml), which keeps it"
+    fix = f"pip uninstall {entry.distribution}, or ask its author to choose another id"
+    return Fault(reason, fix)
+
+
+def _claimed_twice(entry: Entry, claims: list[Entry]) -> Fault:
+    names = sorted({claim.distribution for claim in claims if claim.plugin == entry.plugin})
+    if len(names) == 1:
+        return Fault(f"{names[0]} names the plugin '{entry.plugin}' twice", tell(entry))
+    reason = f"{' and '.join(names)} both call a plugin '{entry.plugin}', so the name means neither"
+    return Fault(reason, f"Uninstall all but one of them: pip uninstall {names[-1]}")
+
+
+def _refused(entry: Entry, fault: Fault) -> _Offer:
+    return _Offer(broken=[_broken(entry, fault, (entry.plugin,))])
+
+
+def _broken(entry: Entry, fault: Fault, holds: tuple[str, ...]) -> Broken:
+    return Broken(entry.plugin, entry.distribution, entry.version, fault.reason, fault.fix, holds)

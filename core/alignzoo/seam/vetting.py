@@ -1,0 +1,73 @@
+"""Whether one component of a plugin can be used, as far as that shows without importing its object."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+from alignzoo.seam.hookspecs import API, Component, Kind
+from alignzoo.seam.installed import Entry
+from alignzoo.seam.nearest import nearest
+from alignzoo.seam.source import file_of
+
+
+class Fault(Exception):
+    """Why a plugin, or one component of it, cannot be used, and what to do."""
+
+    def __init__(self, reason: str, fix: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.fix = fix
+
+
+def tell(entry: Entry) -> str:
+    """What a user can do about a plugin's own mistake."""
+    return f"Install another version of {entry.distribution}, or tell its author"
+
+
+def check(component: Any, entry: Entry) -> None:
+    if not isinstance(component, Component):
+        raise Fault(f"alignzoo_components gives a {type(component).__name__}, not a Component", tell(entry))
+    if component.kind not in get_args(Kind):
+        known = nearest(str(component.kind), get_args(Kind))
+        raise Fault(f"component '{component.id}' is of no known kind: '{component.kind}'{known}", tell(entry))
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", str(component.id)):
+        fix = f"An id is lower-case letters, digits and hyphens. {tell(entry)}"
+        raise Fault(f"'{component.id}' cannot be the id of a component", fix)
+    for name in ("needs", "gives"):
+        words = getattr(component, name)
+        if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
+            fix = f'Write a tuple of words, as in {name}=("comparisons",). {tell(entry)}'
+            raise Fault(f"component '{component.id}': {name} is {words!r}", fix)
+    _check_api(component, entry)
+    _check_object(component, entry)
+
+
+def _check_api(component: Component, entry: Entry) -> None:
+    """Compatible if the major version is ours and the minor one is not newer."""
+    parts = re.fullmatch(r"(\d+)\.(\d+)", str(component.api))
+    if not parts:
+        raise Fault(f"component '{component.id}': '{component.api}' is no API version such as {API}", tell(entry))
+    major, minor = map(int, parts.groups())
+    our_major, our_minor = map(int, API.split("."))
+    reason = f"component '{component.id}' is built for plugin API {component.api}; this alignzoo has {API}"
+    if (major, minor) > (our_major, our_minor):
+        raise Fault(reason, f"pip install --upgrade alignzoo, or install an older {entry.distribution}")
+    if major != our_major:
+        raise Fault(reason, f"pip install --upgrade {entry.distribution}")
+
+
+def _check_object(component: Component, entry: Entry) -> None:
+    """Say that an object is missing before somebody needs it, as far as its file shows without being imported."""
+    module, colon, attribute = str(component.object).partition(":")
+    where = f"component '{component.id}' is '{component.object}', but"
+    if not (module and colon and attribute.isidentifier()):
+        raise Fault(f"{where} that is not of the form module:attribute", tell(entry))
+    path = file_of(module)
+    if not path:
+        raise Fault(f"{where} there is no module '{module}'", tell(entry))
+    with open(path, encoding="utf-8", errors="replace") as file:
+        text = file.read()
+    hidden = "import *" in text or "__getattr__" in text
+    if not hidden and not re.search(rf"\b{attribute}\b", text):
+        raise Fault(f"{where} {module} has no '{attribute}'", tell(entry))

@@ -1,0 +1,153 @@
+"""What is installed, and what its names mean.
+
+A component's full name is `optimizer:ppo/ppo`: kind, plugin, component. Short forms are `ppo`, `ppo/ppo` and
+`optimizer:ppo`. An installed plugin is never fatal; one that somebody names is, when it cannot be had.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from alignzoo.seam.hookspecs import Component, Kind
+from alignzoo.seam.nearest import near, nearest
+from alignzoo.seam.registry import Registry
+from alignzoo.seam.source import digest
+
+
+class ZooError(ValueError):
+    """A name that means nothing here, too much, or something that cannot be loaded."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A component, and where it comes from."""
+
+    component: Component
+    plugin: str
+    package: str
+    distribution: str
+    version: str
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.component.kind}:{self.plugin}/{self.component.id}"
+
+    @property
+    def origin(self) -> str:
+        return f"{self.distribution} {self.version}".rstrip()
+
+    def load(self) -> Any:
+        """Import the object: the only moment at which a plugin's heavy code runs."""
+        module_name, _, attribute = self.component.object.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except (Exception, SystemExit) as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise ZooError(f"{self._blame()} cannot be imported: {reason}. {self._remedy()}") from error
+        try:
+            return getattr(module, attribute)
+        except AttributeError:
+            known = [name for name in vars(module) if not name.startswith("_")]
+            close = near(attribute, known)
+            hint = f" (it has '{close}')" if close else ""
+            raise ZooError(
+                f"{self._blame()} is '{self.component.object}', but {module_name} has no '{attribute}'{hint}. "
+                f"{self._remedy()}"
+            ) from None
+
+    def digest(self) -> str:
+        """What the bytes of the plugin's package come to; the same in a checkout and in an installed wheel."""
+        return digest(self.package)
+
+    def _blame(self) -> str:
+        return f"{self.full_name}, of plugin '{self.plugin}' ({self.origin}),"
+
+    def _remedy(self) -> str:
+        return f"Install {self.distribution} again or another version of it; if it stays, tell its author"
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A fault in an installed plugin: why, and what to do. `holds` are the component ids that it may be hiding; empty
+    where its components can be used all the same."""
+
+    plugin: str
+    distribution: str
+    version: str
+    reason: str
+    fix: str
+    holds: tuple[str, ...] = ()
+
+    @property
+    def origin(self) -> str:
+        return f"{self.distribution} {self.version}".rstrip()
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """Every component that can be used, and every fault."""
+
+    components: tuple[Found, ...]
+    broken: tuple[Broken, ...]
+    registry: Registry
+
+    def find(self, kind: Kind, name: str) -> Found:
+        """The component of this kind that a name means, or a `ZooError` that says what was meant, perhaps."""
+        asked, plugin, component = _parts(name)
+        if asked and asked != kind:
+            raise ZooError(f"'{name}' names {_a(asked)}, but {_a(kind)} is needed here; `alignzoo list --kind {kind}`")
+        of_kind = [found for found in self.components if found.component.kind == kind]
+        return self._one(name, kind, of_kind, plugin, component)
+
+    def lookup(self, name: str) -> Found:
+        """The component of any kind that a name means."""
+        asked, plugin, component = _parts(name)
+        if asked:
+            return self.find(asked, name)
+        return self._one(name, "component", self.components, plugin, component)
+
+    def _one(self, name: str, what: str, among: Iterable[Found], plugin: str, component: str) -> Found:
+        there = list(among)
+        matching = [f for f in there if f.component.id == component and plugin in ("", f.plugin)]
+        if len(matching) > 1 and len({found.component.kind for found in matching}) == 1:
+            matching = [found for found in matching if self._owned(found)] or matching
+        if len(matching) == 1:
+            return matching[0]
+        if matching:
+            names = ", ".join(sorted(found.full_name for found in matching))
+            raise ZooError(f"'{name}' can mean {names}; write the full name")
+        raise ZooError(self._unknown(name, what, there, component, plugin))
+
+    def _owned(self, found: Found) -> bool:
+        """Whether the registry lists this component: installing something else cannot change what its name means."""
+        listed = (entry.components for entry in self.registry.plugin if entry.id == found.plugin)
+        return any(f"{found.component.kind}:{found.component.id}" in components for components in listed)
+
+    def _unknown(self, name: str, what: str, there: list[Found], component: str, plugin: str) -> str:
+        for fault in self.broken:
+            if component in fault.holds or plugin == fault.plugin:
+                return (
+                    f"no {what} named '{name}' can be used: plugin '{fault.plugin}' ({fault.origin}) is installed "
+                    f"but broken: {fault.reason}. {fault.fix}"
+                )
+        elsewhere = [found.full_name for found in self.components if found.component.id == component]
+        if elsewhere:
+            return f"no {what} named '{name}'; there is {', '.join(sorted(elsewhere))}"
+        short = [found.component.id for found in there]
+        return f"no {what} named '{name}'{nearest(component, short)}"
+
+
+def _parts(name: str) -> tuple[Any, str, str]:
+    """(kind, plugin, component) of a name; what it does not say is empty."""
+    kind, colon, rest = name.rpartition(":")
+    if colon and kind not in get_args(Kind):
+        raise ZooError(f"'{name}': no kind of component is named '{kind}'{nearest(kind, get_args(Kind))}")
+    plugin, _, component = rest.rpartition("/")
+    return kind, plugin, component
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
