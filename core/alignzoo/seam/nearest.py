@@ -6,10 +6,13 @@ from collections.abc import Iterable
 
 
 def near(name: str, known: Iterable[str]) -> str:
-    """The closest known name, or "" where none is close."""
-    from difflib import get_close_matches
+    """The closest known name, or "" where none is close. Of two that are equally close, the one with the same start."""
+    from difflib import SequenceMatcher
+    from os.path import commonprefix
 
-    return next(iter(get_close_matches(name, list(known), n=1, cutoff=0.6)), "")
+    choices = {word: SequenceMatcher(None, name, word).ratio() for word in known}
+    close = [word for word, ratio in choices.items() if ratio >= 0.6]
+    return max(close, key=lambda word: (choices[word], len(commonprefix([name, word]))), default="")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -27,10 +27,11 @@ def digest(package: str) -> str:
     from hashlib import sha256
 
     root = _root(package)
-    if not root:
+    paths = sorted(_files(root))
+    if not paths:
         raise FileNotFoundError(f"package '{package}' has no files to take a digest of; is it still installed?")
     total = sha256()
-    for path in sorted(_files(root)):
+    for path in paths:
         with open(os.path.join(os.path.dirname(root), path), "rb") as file:
             total.update(f"{path.replace(os.sep, '/')}\0{sha256(file.read()).hexdigest()}\n".encode())
     return total.hexdigest()
