@@ -46,7 +46,7 @@ def test_every_form_of_a_name(shelf: Shelf, name: str) -> None:
     ],
 )
 def test_a_name_that_means_nothing_says_what_was_meant(shelf: Shelf, name: str, message: str) -> None:
-    with pytest.raises(ZooError, match=".") as error:
+    with pytest.raises(ZooError) as error:
         look(shelf).find("optimizer", name)
     assert message in str(error.value)
 

@@ -237,8 +237,17 @@ def test_none_that_would_be_read_as_text_is_not_written() -> None:
 
 @pytest.mark.parametrize(
     ("setting", "value"),
-    [("a.b=0.2", 0.2), ("a.b=true", True), ('a.b="1"', "1"), ("a.b=dpo", "dpo"), ("a.b=optimizer:x/dpo", "optimizer:x/dpo")]
-    + [("a.b=[1, 2]", [1, 2]), ("a.b = {c = 1}", {"c": 1}), ("a.b=./votes.jsonl", "./votes.jsonl"), ("a.b=-1e-5", -1e-5)],
+    [
+        ("a.b=0.2", 0.2),
+        ("a.b=-1e-5", -1e-5),
+        ("a.b=true", True),
+        ('a.b="1"', "1"),
+        ("a.b=dpo", "dpo"),
+        ("a.b=optimizer:x/dpo", "optimizer:x/dpo"),
+        ("a.b=./votes.jsonl", "./votes.jsonl"),
+        ("a.b=[1, 2]", [1, 2]),
+        ("a.b = {c = 1}", {"c": 1}),
+    ],
 )
 def test_an_override_reads_its_value_as_toml_and_bare_words_as_text(setting: str, value: object) -> None:
     table: dict[str, Any] = {"a": {"b": 1, "c": 2}, "d": 3}

@@ -187,7 +187,7 @@ def from_json(line: str) -> Feedback:
         row = json.loads(line)
     except json.JSONDecodeError as error:
         raise RecordError(f"not JSON: {error}") from None
-    if not isinstance(row, dict) or row.get("kind") not in KINDS:
+    if not isinstance(row, dict) or row.get("kind") not in list(KINDS):
         seen = row.get("kind") if isinstance(row, dict) else type(row).__name__
         raise RecordError(f"'kind' must be one of {', '.join(KINDS)}; got {seen!r}")
     kind = KINDS[row.pop("kind")]
@@ -219,8 +219,8 @@ def _plain(value: Any) -> Any:
         return [_plain(item) for item in value]
     if value is NOWHERE:
         return {}
-    shown = ((f.name, getattr(value, f.name)) for f in fields(value) if f.name != "logps")
-    return {name: _plain(part) for name, part in shown if name == "text" or part not in ((), "", NOWHERE)}
+    parts = ((f, getattr(value, f.name)) for f in fields(value) if f.name != "logps")
+    return {f.name: _plain(part) for f, part in parts if part not in ((), "", NOWHERE) or part != f.default}
 
 
 _PARTS: dict[str, type] = {
@@ -246,7 +246,7 @@ _SCALARS: dict[str, tuple[type, ...]] = {
 def _built(kind: type[Any], row: Any, where: str) -> Any:
     if not isinstance(row, Mapping):
         raise RecordError(f"'{where}' must be a table; got {type(row).__name__}")
-    names = [f.name for f in fields(kind)]
+    names = [f.name for f in fields(kind) if f.name != "logps"]
     if unknown := sorted(set(row) - set(names)):
         raise RecordError(f"'{where}' has no field '{unknown[0]}'; it has {', '.join(names)}")
     try:
