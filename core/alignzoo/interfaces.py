@@ -18,8 +18,8 @@ from alignzoo.records import (
     Demonstration,
     Feedback,
     Prompt,
-    Rating,
     Ranking,
+    Rating,
     comparisons_in,
     demonstrations_in,
     ratings_in,
@@ -65,9 +65,7 @@ class Reward(Protocol):
 class Valued(Protocol):
     """A reward that can be taken apart: the same answers scored by each value alone (helpful, harmless, …)."""
 
-    def by_value(
-        self, prompts: Sequence[Prompt], completions: Sequence[Completion]
-    ) -> Mapping[str, Sequence[float]]:
+    def by_value(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Mapping[str, Sequence[float]]:
         """Return the scores under each value's name."""
         ...
 
@@ -126,7 +124,7 @@ class LessonError(ValueError):
 
 def no_reward(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Sequence[float]:
     """The reward of a lesson without one."""
-    raise LessonError("this run has no reward; name one in the run file: [reward] use = \"reward:…\"")
+    raise LessonError('this run has no reward; name one in the run file: [reward] use = "reward:…"')
 
 
 @dataclass(frozen=True)

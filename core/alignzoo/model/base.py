@@ -79,6 +79,7 @@ class Base:
         self.meter = Meter()
         self.roles: dict[str, Role] = {}
         self.recalled: Mapping[str, Mapping[str, Tensor]] = {}  # what a checkpoint holds for roles yet to be made
+        self.listener: Callable[[Forest, Tensor], None] | None = None  # hears every log-probability that is learned from
         self.worn = Worn()
         self._peft: PeftModel | None = None
         self._layers = loading.repeated_layers(model)
@@ -197,9 +198,15 @@ class Base:
         """(tokens) Log-probabilities through the model's own head, for heads that are more than a matrix."""
         ids, flat = _rows(forest)
         with self.acting_as(worn), torch.set_grad_enabled(learning), self._recomputing(learning):
-            logits = self.model(input_ids=ids, use_cache=False).logits.flatten(0, 1)[flat]
+            logits: Tensor = self.model(input_ids=ids, use_cache=False).logits.flatten(0, 1)[flat].float()
         self._account(forest, learning)
-        return (logits.float() / temperature).log_softmax(-1).gather(1, forest.targets[:, None])[:, 0]
+        return (logits / temperature).log_softmax(-1).gather(1, forest.targets[:, None])[:, 0]
+
+    def heard(self, forest: Forest, logps: Tensor) -> Tensor:
+        """Pass on log-probabilities that gradients will flow through, after letting the listener hear them."""
+        if self.listener is not None and logps.requires_grad:
+            self.listener(forest, logps)
+        return logps
 
     def _packed(self, forest: Forest) -> Reading:
         hidden = self.trunk(

@@ -10,7 +10,7 @@ follows the trees through every split.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 
 import torch
@@ -107,7 +107,10 @@ class Forest:
                 if len(values) != count:
                     raise ForestError(f"'{name}' has {len(values)} entries for {count} {what}s")
         return _with_notes(
-            self, {**self.tokens, **(tokens or {})}, {**self.replies, **(replies or {})}, {**self.notes, **(trees or {})}
+            self,
+            {**self.tokens, **(tokens or {})},
+            {**self.replies, **(replies or {})},
+            {**self.notes, **(trees or {})},
         )
 
     def select(self, chosen: Sequence[int]) -> Forest:
@@ -171,15 +174,27 @@ def plant(trees: Sequence[Tree], device: torch.device | str = "cpu") -> Forest:
             tree.append(place)
         segments.append(Segment(start, split, tuple(spans)))
     lengths = [len(tokens) for grown in trees for tokens in grown.replies]
-    as_tensor = [ids, positions, before, targets, reply, [stop - 1 for stop in accumulate(lengths)], tree]
-    return Forest(tuple(trees), tuple(segments), *(torch.tensor(x, dtype=torch.long, device=device) for x in as_tensor))
+
+    def tensor(numbers: list[int]) -> Tensor:
+        return torch.tensor(numbers, dtype=torch.long, device=device)
+
+    return Forest(
+        trees=tuple(trees),
+        segments=tuple(segments),
+        ids=tensor(ids),
+        positions=tensor(positions),
+        before=tensor(before),
+        targets=tensor(targets),
+        reply=tensor(reply),
+        last=tensor([stop - 1 for stop in accumulate(lengths)]),
+        tree=tensor(tree),
+    )
 
 
 def _with_notes(
     forest: Forest, tokens: Mapping[str, Tensor], replies: Mapping[str, Tensor], notes: Mapping[str, Tensor]
 ) -> Forest:
-    packed = (forest.trees, forest.segments, forest.ids, forest.positions, forest.before, forest.targets)
-    return Forest(*packed, forest.reply, forest.last, forest.tree, tokens, replies, notes)
+    return replace(forest, tokens=tokens, replies=replies, notes=notes)
 
 
 def per_reply(values: Tensor, forest: Forest) -> Tensor:

@@ -39,7 +39,7 @@ def entropies(states: Tensor, head: Head, temperature: float = 1.0) -> Tensor:
     """(tokens) The entropy of the next-token distribution. Not differentiated."""
     with torch.no_grad():
         pieces = []
-        for chunk in states.split(_rows(head.weight)):
+        for chunk in torch.split(states, _rows(head.weight)):
             spread = (head.logits(chunk) / temperature).log_softmax(-1)
             pieces.append(-(spread.exp() * spread).sum(-1))
         return torch.cat(pieces)
@@ -77,7 +77,7 @@ class _Logps(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (slopes,) = ctx.saved_tensors
         return slopes * (gradient / ctx.temperature)[:, None].to(slopes.dtype), None, None, None
 

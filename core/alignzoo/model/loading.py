@@ -124,7 +124,7 @@ def _prove_layers(model: nn.Module, how: Loading) -> None:
         except (AssertionError, RuntimeError, ValueError) as error:
             raise ModelError(
                 f"the {how.quantize} kernel cannot take the layer '{name}' "
-                f"({layer.in_features} → {layer.out_features}): {error}. Load with quantize = \"none\", "
+                f'({layer.in_features} → {layer.out_features}): {error}. Load with quantize = "none", '
                 "or pad the layer to a multiple of 64"
             ) from error
 

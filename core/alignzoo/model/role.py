@@ -37,7 +37,8 @@ class Read:
 
     def logps(self, temperature: float = 1.0) -> Tensor:
         """(tokens) log p of each reply token."""
-        return head.logps(self.states, self.forest.targets, self.role.base.head, temperature)
+        logps = head.logps(self.states, self.forest.targets, self.role.base.head, temperature)
+        return self.role.base.heard(self.forest, logps)
 
     def entropies(self, temperature: float = 1.0) -> Tensor:
         """(tokens) Entropy of what could have been written instead. Not differentiated."""
@@ -45,11 +46,13 @@ class Read:
 
     def values(self, name: str = "value") -> Tensor:
         """(tokens) What a head one wide says of the state before each reply token."""
-        return self.role.head(name)(self.states.float())[:, 0]
+        said: Tensor = self.role.head(name)(self.states.float())
+        return said[:, 0]
 
     def scores(self, name: str = "score") -> Tensor:
         """(replies) What a head one wide says of each whole reply, read at its last token."""
-        return self.role.head(name)(self.reading.hidden[self.reading.end].float())[:, 0]
+        said: Tensor = self.role.head(name)(self.reading.hidden[self.reading.end].float())
+        return said[:, 0]
 
 
 class Role:
@@ -103,7 +106,7 @@ class Role:
         """(tokens) log p of each reply token, at this temperature."""
         if not self.base.plain_head:
             learning = self.trained and torch.is_grad_enabled()
-            return self.base.whole_logps(forest, self.worn, temperature, learning=learning)
+            return self.base.heard(forest, self.base.whole_logps(forest, self.worn, temperature, learning=learning))
         return self.read(forest).logps(temperature)
 
     def values(self, forest: Forest, name: str = "value") -> Tensor:
@@ -137,7 +140,7 @@ class Role:
             if recalled is None:
                 self.base.load_adapter_tensors(fresh, self.base.adapter_tensors(self.name))
         for head_name, mine in self.heads.items():
-            copy.grow(head_name, mine.out_features)
+            copy.grow(head_name, len(mine.get_parameter("bias")))
             copy.heads[head_name].load_state_dict(mine.state_dict())
         copy.origin = self
         _recall(copy)
@@ -217,6 +220,7 @@ def load_role(base: Base, folder: Path, name: str, *, trained: bool = False) -> 
             if key.endswith(".weight"):
                 role.grow(key.removesuffix(".weight"), len(tensor))
         role.heads.load_state_dict(state)
+    _recall(role)
     return role
 
 

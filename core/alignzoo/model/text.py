@@ -48,7 +48,7 @@ class Text:
             raise TextError(f"no template named '{template}'; there are {', '.join(TEMPLATES)}")
         has_own = bool(getattr(tokenizer, "chat_template", None))
         if template == "chat" and not has_own:
-            raise TextError("this tokenizer has no chat template; use template = \"dialogue\" or \"plain\"")
+            raise TextError('this tokenizer has no chat template; use template = "dialogue" or "plain"')
         if template == "auto":
             template = "chat" if has_own else "dialogue"
         if tokenizer.eos_token_id is None:

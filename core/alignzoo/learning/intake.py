@@ -1,0 +1,133 @@
+"""What of a lesson can be learned from: every row that is left out, cut, tied, doubled or contradicted is counted, by reason,
+and a run refuses to go on where it is more than a stated share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Annotated, TypeVar
+
+from annotated_types import Interval
+
+from alignzoo.interfaces import Lesson
+from alignzoo.model.text import Text
+from alignzoo.records import Comparison, Completion, Prompt, Rating
+
+T = TypeVar("T")
+
+
+class IntakeError(ValueError):
+    """Too much of the feedback cannot be used."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of the feedback may be unusable before a run refuses."""
+
+    dropped: Annotated[float, Interval(ge=0, le=1)] = 0.2
+    """Share of all rows that may be left out."""
+    contradictory: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    """Share of the comparisons that may be contradicted by another one. (Annotators do disagree.)"""
+
+
+@dataclass
+class Intake:
+    """Counts of one lesson's rows."""
+
+    rows: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    noticed: Counter[str] = field(default_factory=Counter)
+    """Rows that were kept: ties, duplicates, contradictions, prompts that were cut."""
+
+    @property
+    def kept(self) -> int:
+        return self.rows - self.dropped.total()
+
+    def lines(self) -> list[str]:
+        """For a reader."""
+        told = [f"{self.rows} rows, {self.kept} kept"]
+        told += [f"  dropped {count}: {reason}" for reason, count in self.dropped.most_common()]
+        return told + [f"  noticed {count}: {reason}" for reason, count in self.noticed.most_common()]
+
+    def row(self) -> dict[str, object]:
+        return {"rows": self.rows, "kept": self.kept, "dropped": dict(self.dropped), "noticed": dict(self.noticed)}
+
+
+def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Limits()) -> tuple[Lesson, Intake]:
+    """The lesson without the rows that an optimizer with these needs cannot use, and the count of everything odd in it."""
+    intake = Intake()
+    changes: dict[str, object] = {}
+    if "comparisons" in needs:
+        changes["comparisons"] = _kept(lesson.comparisons, intake, lambda pair: _unfit_pair(pair, text))
+        _notice_pairs(lesson.comparisons, intake)
+    if "demonstrations" in needs:
+        changes["demonstrations"] = _kept(
+            lesson.demonstrations, intake, lambda shown: _unfit((shown.completion,), text, shown.prompt)
+        )
+        _notice_doubles(((d.prompt, d.completion.text) for d in lesson.demonstrations), intake)
+    if "ratings" in needs:
+        changes["ratings"] = _kept(lesson.ratings, intake, lambda rated: _unfit((rated.completion,), text, rated.prompt))
+        _notice_ratings(lesson.ratings, intake)
+    if "rankings" in needs:
+        changes["rankings"] = _kept(lesson.rankings, intake, lambda r: _unfit(r.completions, text, r.prompt))
+    if intake.rows and intake.dropped.total() > limits.dropped * intake.rows:
+        raise IntakeError(
+            f"{intake.dropped.total()} of {intake.rows} rows cannot be used, more than intake.dropped = {limits.dropped:g} "
+            "allows:\n" + "\n".join(intake.lines())
+        )
+    contradicted = intake.noticed["contradicted by another row"]
+    if contradicted > limits.contradictory * max(1, intake.rows):
+        raise IntakeError(
+            f"{contradicted} of {intake.rows} comparisons are contradicted by others, more than intake.contradictory = "
+            f"{limits.contradictory:g} allows"
+        )
+    return replace(lesson, **changes), intake  # type: ignore[arg-type]
+
+
+def _kept(rows: Sequence[T], intake: Intake, unfit: Callable[[T], str]) -> tuple[T, ...]:
+    intake.rows += len(rows)
+    kept = []
+    for row in rows:
+        if reason := unfit(row):
+            intake.dropped[reason] += 1
+        else:
+            kept.append(row)
+    return tuple(kept)
+
+
+def _unfit(replies: Sequence[Completion], text: Text, prompt: Prompt) -> str:
+    lengths = [len(text.reply_ids(reply)) for reply in replies]
+    if min(lengths) == 0:
+        return "an empty reply"
+    if max(lengths) >= text.context:
+        return "a reply longer than the context"
+    return ""
+
+
+def _unfit_pair(pair: Comparison, text: Text) -> str:
+    if pair.chosen.text == pair.rejected.text and pair.chosen.finished == pair.rejected.finished:
+        return "both sides are the same"
+    return _unfit((pair.chosen, pair.rejected), text, pair.prompt)
+
+
+def _notice_pairs(pairs: Sequence[Comparison], intake: Intake) -> None:
+    seen: Counter[tuple[str, str, str]] = Counter((p.prompt.id, p.chosen.text, p.rejected.text) for p in pairs)
+    intake.noticed["ties"] += sum(pair.tie for pair in pairs)
+    intake.noticed["doubled"] += sum(count - 1 for count in seen.values())
+    intake.noticed["contradicted by another row"] += sum(
+        count for (prompt, chosen, rejected), count in seen.items() if (prompt, rejected, chosen) in seen and chosen != rejected
+    )
+    intake.noticed += Counter()  # drops the zeros
+
+
+def _notice_doubles(texts: Iterable[tuple[Prompt, str]], intake: Intake) -> None:
+    seen = Counter((prompt.id, text) for prompt, text in texts)
+    if doubled := sum(count - 1 for count in seen.values()):
+        intake.noticed["doubled"] += doubled
+
+
+def _notice_ratings(ratings: Sequence[Rating], intake: Intake) -> None:
+    _notice_doubles(((rating.prompt, rating.completion.text) for rating in ratings), intake)
+    if len({rating.score for rating in ratings}) == 1 and len(ratings) > 1:
+        intake.noticed["equal: every score is the same"] += len(ratings)

@@ -1,0 +1,110 @@
+"""What a run has spent, in the units that algorithms can be compared by, and the budget that stops it."""
+
+from __future__ import annotations
+
+import resource
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+
+from alignzoo.model.base import Base, Meter
+
+Limit = Annotated[float, Gt(0)] | None
+
+
+@dataclass
+class Ledger:
+    """Labels: distinct judgements dealt to the optimizer. Scores: answers that a reward was asked about. Tokens are those
+    the base read (packed, each prompt once) and wrote; FLOPs are the base's by formula. Seconds are the training's own."""
+
+    updates: int = 0
+    labels: int = 0
+    scores: int = 0
+    read: int = 0
+    written: int = 0
+    flops: float = 0.0
+    seconds: float = 0.0
+    peak_bytes: int = 0
+    _seen: Meter = field(default_factory=Meter, repr=False)
+    _since: float = field(default_factory=time.monotonic, repr=False)
+
+    @property
+    def tokens(self) -> int:
+        return self.read + self.written
+
+    def settle(self, base: Base) -> None:
+        """Take over what the base and the clock have counted since the last time."""
+        meter, now = base.meter, time.monotonic()
+        self.read += meter.read - self._seen.read
+        self.written += meter.written - self._seen.written
+        self.flops += meter.flops - self._seen.flops
+        self.seconds += now - self._since
+        self.peak_bytes = max(self.peak_bytes, peak_bytes(base.device))
+        self._seen, self._since = Meter(meter.read, meter.written, meter.flops), now
+
+    def begin(self, base: Base) -> None:
+        """Count from now on."""
+        self._seen, self._since = Meter(base.meter.read, base.meter.written, base.meter.flops), time.monotonic()
+
+    def row(self) -> dict[str, float]:
+        return {name: value for name, value in asdict(self).items() if not name.startswith("_")}
+
+    @classmethod
+    def from_row(cls, row: dict[str, float]) -> Ledger:
+        known = {f.name for f in fields(cls)}
+        return cls(**{name: value for name, value in row.items() if name in known})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What a training may spend. It stops after the update in which any of these is reached; empty is unlimited."""
+
+    updates: Limit = None
+    labels: Limit = None
+    tokens: Limit = None
+    """Read and written together."""
+    flops: Limit = None
+    seconds: Limit = None
+
+    def reached(self, ledger: Ledger) -> str:
+        """Which limit is reached, in words; empty while none is."""
+        for limit in fields(self):
+            most = getattr(self, limit.name)
+            if most is not None and getattr(ledger, limit.name) >= most:
+                return f"{limit.name} {getattr(ledger, limit.name):,.6g} of {most:,.6g}"
+        return ""
+
+
+def peak_bytes(device: torch.device) -> int:
+    """The most memory held so far: by torch on a GPU, by the process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+_current: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
+
+
+@contextmanager
+def counting(ledger: Ledger, base: Base) -> Iterator[Ledger]:
+    """Within the block, labels and scores are charged to this ledger."""
+    token = _current.set(ledger)
+    ledger.begin(base)
+    try:
+        yield ledger
+    finally:
+        ledger.settle(base)
+        _current.reset(token)
+
+
+def charge(*, labels: int = 0, scores: int = 0) -> None:
+    """Charge the running ledger, if there is one."""
+    if (ledger := _current.get()) is not None:
+        ledger.labels += labels
+        ledger.scores += scores
