@@ -17,7 +17,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from alignzoo.cli.parser import parsed
 
     try:
-        args = parsed(sys.argv[1:] if argv is None else list(argv))
+        args = parsed(sys.argv[1:] if argv is None else argv)  # here `list` is a verb, not the type
         code: int = args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
