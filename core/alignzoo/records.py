@@ -191,7 +191,8 @@ def from_json(line: str) -> Feedback:
         seen = row.get("kind") if isinstance(row, dict) else type(row).__name__
         raise RecordError(f"'kind' must be one of {', '.join(KINDS)}; got {seen!r}")
     kind = KINDS[row.pop("kind")]
-    return _built(kind, row, kind.__name__.lower())
+    record: Feedback = _built(kind, row, kind.__name__.lower())
+    return record
 
 
 def prompt_to_row(prompt: Prompt) -> dict[str, Any]:

@@ -1,0 +1,52 @@
+# The few commands a contributor needs. `make demo` and `make test` work on a fresh Debian or Ubuntu with Python >= 3.11.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: help demo test lint types contract check clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo   watch an algorithm align a small model, from feedback to report"
+	@echo "make test   the whole test suite"
+	@echo "make check  lint, types and the order of imports"
+	@echo "make clean  remove what was built; .venv and runs stay"
+
+demo: $(VENV)/installed-test
+	$(BIN)/alignzoo demo
+
+test: $(VENV)/installed-test
+	env -u OMP_NUM_THREADS HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+
+lint: $(VENV)/installed-lint
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/installed-lint
+	$(BIN)/mypy
+
+contract: $(VENV)/installed-lint
+	$(BIN)/lint-imports
+
+check: lint types contract
+
+clean:
+	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	find core plugins tests -name __pycache__ -prune -exec rm -rf {} +
+
+# Debian keeps ensurepip in python3-venv. Without it the environment is made without pip, and the system's pip fills it.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "alignzoo needs Python 3.11 or newer; name one: make PYTHON=python3.12 test" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) > /dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
+	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m pip --version > /dev/null 2>&1 || { \
+	    rm -rf $(VENV); echo "there is no pip to install with; run: sudo apt-get install python3-venv" >&2; exit 1; }
+
+PIP = $(shell $(BIN)/python -m pip --version > /dev/null 2>&1 && echo $(BIN)/python -m pip \
+	|| echo $(PYTHON) -m pip --python $(BIN)/python)
+
+# Installed again only when what is to be installed has changed.
+$(VENV)/installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e ".[$*]"
+	@touch $@
