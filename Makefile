@@ -39,9 +39,9 @@ clean:
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "alignzoo needs Python 3.11 or newer; name one: make PYTHON=python3.12 test" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) > /dev/null 2>&1 || $(PYTHON) -m venv --clear --without-pip $(VENV)
-	@$(BIN)/python -m pip --version > /dev/null 2>&1 || $(PYTHON) -m pip --version > /dev/null 2>&1 || { \
-	    rm -rf $(VENV); echo "there is no pip to install with; run: sudo apt-get install python3-venv" >&2; exit 1; }
+	@{ $(PYTHON) -m venv $(VENV) || $(PYTHON) -m venv --clear --without-pip $(VENV); } > /dev/null 2>&1 \
+	    && { $(BIN)/python -m pip --version || $(PYTHON) -m pip --version; } > /dev/null 2>&1 \
+	    || { rm -rf $(VENV); echo "Python cannot make an environment here; run: sudo apt-get install python3-venv" >&2; exit 1; }
 
 PIP = $(shell $(BIN)/python -m pip --version > /dev/null 2>&1 && echo $(BIN)/python -m pip \
 	|| echo $(PYTHON) -m pip --python $(BIN)/python)

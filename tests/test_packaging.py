@@ -1,0 +1,181 @@
+"""What is shipped is what is here: the wheel equals the tree, and works where there is no checkout."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tomllib
+import zipfile
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+
+from alignzoo.seam.discovery import discover
+from alignzoo.seam.hookspecs import Kind
+from alignzoo.seam.registry import Plugin, Registry, RegistryError, read
+from alignzoo.seam.zoo import Zoo
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = [Path(name) for name in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
+POINTS: dict[str, str] = PROJECT["project"]["entry-points"]["alignzoo.plugins"]
+PLUGINS = sorted(folder for folder in (ROOT / "plugins").iterdir() if folder.is_dir())
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, installed in a folder of its own: a pure wheel is installed by unpacking it."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    zipfile.ZipFile(wheel).extractall(folder)
+    return folder
+
+
+def tracked(package: Path) -> set[str]:
+    """The files of a package that git knows or would add, as paths inside a wheel."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", str(package)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.skip("not a git checkout")
+    there = (ROOT / line for line in done.stdout.splitlines())
+    return {path.relative_to(ROOT / package.parent).as_posix() for path in there if path.exists()}
+
+
+def test_the_wheel_is_the_tree(wheel: Path) -> None:
+    inside = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+    expected = set().union(*(tracked(package) for package in PACKAGES)) | {"alignzoo/registry.toml"}
+    assert sorted(expected - inside) == [], "in the tree, not in the wheel"
+    assert sorted(inside - expected) == [], "in the wheel, not in the tree"
+
+
+def test_the_wheel_names_every_plugin_and_the_command(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    points = next(name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt"))
+    lines = archive.read(points).decode().splitlines()
+    assert "alignzoo = alignzoo.cli:main" in lines
+    assert {f"{id} = {module}" for id, module in POINTS.items()} <= set(lines)
+
+
+def run_elsewhere(elsewhere: Path, *words: str) -> Any:
+    env = {**os.environ, "PYTHONPATH": str(elsewhere)}
+    code = f"import sys; sys.path[:] = [p for p in sys.path if not p.startswith({str(ROOT)!r}) or 'site-packages' in p]\n"
+    code += "import alignzoo; from alignzoo.cli import main\nprint(alignzoo.__file__, file=sys.stderr)\n"
+    command = [sys.executable, "-c", f"{code}sys.exit(main({list(words)!r}))"]
+    done = subprocess.run(command, cwd="/", env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip() == str(elsewhere / "alignzoo" / "__init__.py")
+    return json.loads(done.stdout)
+
+
+def test_installed_elsewhere_it_lists_the_same_components(elsewhere: Path) -> None:
+    seen = run_elsewhere(elsewhere, "list", "--json")
+    ours = [row["name"] for row in seen["components"] if row["distribution"] == "alignzoo"]
+    assert ours == [found.full_name for found in bundled().components]
+    assert [fault for fault in seen["broken"] if fault["distribution"] == "alignzoo"] == []
+
+
+def test_a_digest_is_the_same_in_the_checkout_and_in_the_wheel(elsewhere: Path) -> None:
+    for found in bundled().components:
+        assert run_elsewhere(elsewhere, "info", found.full_name, "--json")["digest"] == found.digest()
+
+
+# Every list of plugins agrees -------------------------------------------------------------------------------------------
+
+
+def bundled() -> Zoo:
+    zoo = discover()
+    ours = tuple(found for found in zoo.components if found.distribution == "alignzoo")
+    return Zoo(ours, tuple(fault for fault in zoo.broken if fault.distribution == "alignzoo"), zoo.registry)
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+def test_a_plugin_folder_is_in_every_list(folder: Path) -> None:
+    package = f"alignzoo_{folder.name}"
+    tool = PROJECT["tool"]
+    assert (folder / package / "__init__.py").is_file()
+    assert Path("plugins", folder.name, package) in PACKAGES
+    assert POINTS.get(folder.name) == package
+    assert package in tool["mypy"]["packages"]
+    assert f"plugins/{folder.name}" in tool["mypy"]["mypy_path"]
+    assert package in tool["importlinter"]["root_packages"]
+    contracts = {contract["name"]: contract for contract in tool["importlinter"]["contracts"]}
+    assert package in contracts["The core names no plugin"]["forbidden_modules"]
+    assert package in contracts["No plugin knows another"]["modules"]
+
+
+def test_every_package_that_is_listed_exists() -> None:
+    assert [str(package) for package in PACKAGES if not (ROOT / package / "__init__.py").is_file()] == []
+    assert sorted(POINTS) == [folder.name for folder in PLUGINS]
+
+
+def test_every_bundled_plugin_works() -> None:
+    assert bundled().broken == ()
+
+
+@pytest.mark.parametrize("folder", PLUGINS, ids=lambda folder: folder.name)
+def test_the_registry_says_what_a_bundled_plugin_offers(folder: Path) -> None:
+    (entry,) = [entry for entry in read().plugin if entry.id == folder.name]
+    offered = [found.component for found in bundled().components if found.plugin == folder.name]
+    assert (entry.tier, entry.dist, entry.license) == ("bundled", "alignzoo", PROJECT["project"]["license"])
+    assert sorted(entry.components) == sorted(f"{component.kind}:{component.id}" for component in offered)
+    optimizers = [component for component in offered if component.kind == "optimizer"]
+    assert set(entry.needs) == {need for component in optimizers for need in component.needs}
+
+
+def test_everything_that_the_registry_calls_bundled_exists() -> None:
+    assert sorted(entry.id for entry in read().plugin if entry.tier == "bundled") == [p.name for p in PLUGINS]
+
+
+# Reading the registry ---------------------------------------------------------------------------------------------------
+
+ENTRY = """
+[[plugin]]
+id = "x"
+dist = "zoo-x"
+tier = "community"
+summary = "does x"
+components = ["optimizer:x"]
+license = "MIT"
+"""
+
+
+def written(tmp_path: Path, text: str) -> str:
+    path = tmp_path / "registry.toml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_registry_is_read_into_records(tmp_path: Path) -> None:
+    registry = read(written(tmp_path, ENTRY))
+    assert registry == Registry((Plugin("x", "zoo-x", "community", "does x", ("optimizer:x",), "MIT"),))
+    assert (registry.owner("x"), registry.owner("y")) == ("zoo-x", "")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[[plugin]]", "[[plugin]", "registry.toml: not TOML"),
+        ("dist =", "dits =", "plugin[0].dits: no such setting; did you mean 'dist'?"),
+        ('license = "MIT"', "", "plugin[0].license: missing"),
+        ('"community"', '"comunity"', "did you mean 'community'?"),
+        ('["optimizer:x"]', '"optimizer:x"', "plugin[0].components: must be a list"),
+        ('["optimizer:x"]', '["optimiser:x"]', f"'optimiser:x' must be written kind:id, as in {get_args(Kind)[0]}:dpo"),
+        ("[[plugin]]", f"{ENTRY}\n[[plugin]]", "the id 'x' is listed twice; an id has one owner"),
+    ],
+)
+def test_a_bad_registry_says_what_and_where(tmp_path: Path, old: str, new: str, message: str) -> None:
+    with pytest.raises(RegistryError) as error:
+        read(written(tmp_path, ENTRY.replace(old, new)))
+    assert message in str(error.value)
+    assert "registry.toml: " in str(error.value)
