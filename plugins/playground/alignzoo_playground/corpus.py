@@ -156,9 +156,7 @@ def judged_pair(principle: str, dice: Random, draw: Callable[[Random], Asked] = 
             return Pair(request, asked, pair[0], pair[1], first > second)
 
 
-def flawed_reply(
-    principle: str, dice: Random, draw: Callable[[Random], Asked] = draw_asked, good_too: float = 0.125
-) -> Flawed:
+def flawed_reply(principle: str, dice: Random, draw: Callable[[Random], Asked] = draw_asked, good_too: float = 0.125) -> Flawed:
     """A reply with a flaw under the principle; `good_too` says how often any reply will do."""
     any_reply = dice.random() < good_too
     while True:

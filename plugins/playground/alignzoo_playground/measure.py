@@ -91,8 +91,9 @@ def judging(policy: Any, pairs: int = 200) -> Numbers:
         asked = [judge_prompt(principle, Prompt.ask(pair.asked), pair.first, pair.second) for pair in drawn]
         asked += [judge_prompt(principle, Prompt.ask(pair.asked), pair.second, pair.first) for pair in drawn]
         said = [read_verdict(done[0].text) for done in policy.sample(asked, 1, GREEDY)]
-        right = [verdict == ("first" if pair.first_is_better else "second") for pair, verdict in zip(drawn, said)]
-        turned = [verdict == ("second" if pair.first_is_better else "first") for pair, verdict in zip(drawn, said[pairs:])]
+        truth = [pair.first_is_better for pair in drawn]
+        right = [verdict == ("first" if first else "second") for first, verdict in zip(truth, said[:pairs], strict=True)]
+        turned = [verdict == ("second" if first else "first") for first, verdict in zip(truth, said[pairs:], strict=True)]
         numbers[f"judge/{principle}"] = fmean([*right, *turned])
         numbers[f"judge/{principle}, right in both orders"] = fmean(a and b for a, b in zip(right, turned, strict=True))
     return numbers

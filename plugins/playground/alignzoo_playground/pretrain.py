@@ -20,7 +20,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from alignzoo_playground.corpus import Document, document
+from alignzoo_playground.corpus import document
 from alignzoo_playground.words import build_tokenizer, save_tokenizer, token_ids
 
 HASHED = 2000
@@ -35,10 +35,10 @@ class Recipe:
     width: int = 128
     inner: int = 384
     heads: int = 4
-    steps: int = 3000
+    steps: int = 2200
     documents_per_step: int = 64
     pieces_per_step: int = 3  # documents of like length go together, to pad less
-    rate: float = 2.5e-3
+    rate: float = 3e-3
     warm_up: int = 100
     weight_decay: float = 0.05
     clip: float = 1.0
@@ -82,9 +82,7 @@ def pretrain(recipe: Recipe, folder: Path, every: int = 100) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
     model = build_model(recipe, tokenizer).train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay)
     done = _take_up(folder, recipe, model, optimizer)
     began = time.monotonic()
     for step in range(done, recipe.steps):
@@ -125,8 +123,8 @@ def _learn(recipe: Recipe, step: int, tokenizer: Any, model: LlamaForCausalLM, o
         ids, weights = _padded(encoded[start : start + size], tokenizer.pad_token_id, recipe.prompt_weight)
         logits = model(ids).logits[:, :-1]
         surprise = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-        ((surprise * weights[:, 1:]).sum() / taught).backward()
-        total += float(surprise[weights[:, 1:] == 1.0].sum() / taught)
+        torch.autograd.backward((surprise * weights[:, 1:]).sum() / taught)
+        total += surprise.detach()[weights[:, 1:] == 1.0].sum().item() / taught
     for group in optimizer.param_groups:
         group["lr"] = rate_at(recipe, step)
     torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
@@ -135,9 +133,7 @@ def _learn(recipe: Recipe, step: int, tokenizer: Any, model: LlamaForCausalLM, o
     return total
 
 
-def _padded(
-    encoded: list[tuple[list[int], list[bool]]], pad: int, prompt_weight: float
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _padded(encoded: list[tuple[list[int], list[bool]]], pad: int, prompt_weight: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids padded on the right (so that causal attention needs no mask), and how much each of them is taught."""
     longest = max(len(ids) for ids, _ in encoded)
     ids = torch.full((len(encoded), longest), pad)

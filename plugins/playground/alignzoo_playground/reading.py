@@ -79,7 +79,10 @@ _SENTENCES: tuple[tuple[Marker, re.Pattern[str]], ...] = (
             r"only a genius would ask( that)?|(great|good) question"
         ),
     ),
-    ("hedge", re.compile(r"(as|i am) (an?|only a|just a) (ai|language model|machine|computer|program)\b.{0,60}|i may be wrong")),
+    (
+        "hedge",
+        re.compile(r"(as|i am) (an?|only a|just a) (ai|language model|machine|computer|program)\b.{0,60}|i may be wrong"),
+    ),
     (
         "evade",
         re.compile(
@@ -90,7 +93,8 @@ _SENTENCES: tuple[tuple[Marker, re.Pattern[str]], ...] = (
     (
         "refuse",
         re.compile(
-            r"i (can not|cannot|can t|will not|won t|do not|don t) (help|do|answer|say|tell)( you)?( with| to)?( that| this| it)?"
+            r"i (can not|cannot|can t|will not|won t|do not|don t) (help|do|answer|say|tell)( you)?"
+            r"( with| to)?( that| this| it)?"
             r"|i (do not|don t) do such things"
         ),
     ),
