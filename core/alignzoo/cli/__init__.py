@@ -20,8 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = parsed(sys.argv[1:] if argv is None else argv)  # here `list` is a verb, not the type
         code: int = args.run(args)
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        print("alignzoo: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"alignzoo: interrupted{f': {stop}' if str(stop) else ''}", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends

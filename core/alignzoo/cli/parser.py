@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from alignzoo import __version__
 
-VERBS = ("list", "info")
+VERBS = ("list", "info", "run", "collect", "train", "answer", "judge", "show", "chat", "export")
 SHELLS = ("bash", "zsh", "tcsh")
 EPILOG = """\
 exit codes: 0 done; 1 a bug (with its traceback); 2 something to mend in the command or a file; 130 stopped by Ctrl-C"""

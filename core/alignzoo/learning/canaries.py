@@ -22,7 +22,7 @@ from alignzoo.model.role import Role
 from alignzoo.records import Prompt
 
 
-class CanaryError(RuntimeError):
+class CanaryError(ValueError):
     """A run whose numbers would be lies."""
 
 

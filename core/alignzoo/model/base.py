@@ -155,6 +155,23 @@ class Base:
                 self._wire(layer, name)
         return [p for key, p in self.model.named_parameters() if f".{name}." in key]
 
+    def dismiss(self, name: str) -> None:
+        """Forget a role and its adapter, if there is one of this name."""
+        role = self.roles.pop(name, None)
+        if role is None or role.bare or self._peft is None:
+            return
+        for layer in self.model.modules():
+            if isinstance(layer, LoraLayer):
+                layer.__dict__["_alignzoo_pairs"].pop(name, None)
+                for adapters in (layer.lora_A, layer.lora_B, layer.lora_dropout):
+                    adapters.pop(name)
+        del self._peft.peft_config[name]
+
+    def dismiss_all(self) -> None:
+        """Forget every role: what the base answers then is itself."""
+        for name in list(self.roles):
+            self.dismiss(name)
+
     def adapter_tensors(self, name: str) -> dict[str, Tensor]:
         """The adapter in peft's own key format."""
         from peft import get_peft_model_state_dict

@@ -1,0 +1,68 @@
+"""`alignzoo chat`: talk to the policy of a run, or to two side by side."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignzoo.interfaces import Manner, Policy
+    from alignzoo.records import Turn
+
+
+def add(verbs: Any) -> None:
+    page = verbs.add_parser(
+        "chat",
+        help="talk to a run's policy, or to two side by side",
+        description="Talk to a run's policy, or to two side by side. An empty line begins anew; end with Ctrl-D.",
+        allow_abbrev=False,
+    )
+    page.add_argument("target", metavar="DIR", help="the folder of a trained run")
+    page.add_argument("other", metavar="DIR", nargs="?", help="a second one; without it, --start compares with the start")
+    page.add_argument("--start", action="store_true", help="answer as the run's start, too")
+    page.add_argument("--temperature", type=float, default=1.0, help="0 is greedy")
+    page.add_argument("--max-tokens", type=int, default=64)
+    page.add_argument("--seed", type=int, default=0)
+    page.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    from alignzoo.cli.parser import UsageError
+    from alignzoo.cli.progress import quiet_libraries
+    from alignzoo.interfaces import Manner
+    from alignzoo.lab.run import Run
+
+    if args.temperature < 0 or args.max_tokens < 1 or args.seed < 0:
+        raise UsageError("--temperature and --seed are 0 or more, --max-tokens is 1 or more")
+    quiet_libraries()
+    first = Run.open(args.target)
+    policies: dict[str, Policy] = {args.target: first.policy()}
+    if args.other:
+        policies[args.other] = Run.open(args.other).policy()
+    if args.start:
+        policies["start"] = first.start_role()
+    converse(policies, Manner(args.max_tokens, args.temperature, seed=args.seed))
+    return 0
+
+
+def converse(policies: dict[str, Policy], manner: Manner) -> None:
+    """Read lines from standard input and answer each as every policy; each keeps its own side of the conversation."""
+    from alignzoo.records import Prompt, Turn
+
+    histories: dict[str, list[Turn]] = {name: [] for name in policies}
+    while True:
+        if sys.stdin.isatty():
+            print("> ", end="", flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            return
+        if not line.strip():
+            histories = {name: [] for name in policies}
+            continue
+        for name, policy in policies.items():
+            said = [*histories[name], Turn("user", line.strip())]
+            [[reply]] = policy.sample([Prompt(tuple(said))], 1, manner)
+            histories[name] = [*said, Turn("assistant", reply.text)]
+            label = f"{name}: " if len(policies) > 1 else ""
+            print(f"{label}{reply.text}{'' if reply.finished else ' …'}", flush=True)

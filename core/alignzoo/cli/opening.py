@@ -1,0 +1,53 @@
+"""What every verb that works on a run has in common: naming it, overriding settings, a dry run, and telling how it goes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from alignzoo.lab.run import Run
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("target", metavar="RUN", help="a run file (.toml), or the folder of a run")
+    parser.add_argument("--out", metavar="DIR", help="where the run's files go (default: runs/NAME)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="override a setting: optimizer.beta=0.2"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; load no model")
+
+
+def dry(args: argparse.Namespace) -> bool:
+    """For --dry-run: print the plan and what it will cost, having checked everything."""
+    if not args.dry_run:
+        return False
+    import tomli_w
+
+    from alignzoo.lab.costs import guess
+    from alignzoo.lab.plan import read_plan
+    from alignzoo.lab.run import Run
+
+    path = Path(args.target)
+    plan = Run.open(path).plan if path.is_dir() else read_plan(path, args.changes)
+    print(tomli_w.dumps(plan.table()))
+    print("\n".join(f"# {line}" for line in guess(plan).lines()))
+    return True
+
+
+@contextmanager
+def working(args: argparse.Namespace) -> Iterator[Run]:
+    """The run that the arguments name, telling its progress; after Ctrl-C, the command that goes on."""
+    from alignzoo.cli.progress import quiet_libraries, telling
+    from alignzoo.lab.run import Run
+    from alignzoo.lab.training import Interrupted
+
+    quiet_libraries()
+    run = Run.open(args.target, args.out, args.changes, telling())
+    try:
+        yield run
+    except Interrupted:
+        raise KeyboardInterrupt(f"the checkpoint is written; go on with: alignzoo {args.verb} {run.files.root}") from None

@@ -1,0 +1,57 @@
+"""`alignzoo show`: what came of a run."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alignzoo.lab.report import Report
+
+
+def add(verbs: Any) -> None:
+    page = verbs.add_parser("show", help="show what came of a run", description="Show what came of a run.", allow_abbrev=False)
+    page.add_argument("target", metavar="DIR", help="the folder of a run")
+    page.add_argument("--json", action="store_true", help="print JSON")
+    page.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    import json
+
+    from alignzoo.lab.report import report_in
+    from alignzoo.lab.run import progress_of
+
+    root = Path(args.target)
+    report = report_in(root)
+    if args.json:
+        print(json.dumps(report.row() if report else progress_of(root), ensure_ascii=False, indent=1))
+    elif report:
+        show(report, root)
+    else:
+        for stage, state in progress_of(root).items():
+            print(f"{stage:8} {state}")
+    return 0
+
+
+def show(report: Report, root: Path) -> None:
+    """The table, the values apart, and some answers before and after."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(highlight=False)
+    whole = Table("", report.name, box=None, pad_edge=False)
+    for what, value in report.rows():
+        whole.add_row(what, value)
+    console.print(whole)
+    if report.values:
+        apart = Table("value", "before", "after", box=None, pad_edge=False)
+        for name, (before, after) in report.values.items():
+            apart.add_row(name, str(before), str(after))
+        console.print("", apart)
+    sides = Table("prompt", "before", "after", title="some answers, before and after (reward)", title_justify="left")
+    for c in report.contrasts:
+        sides.add_row(c.prompt, f"{c.before} ({c.score_before:.2f})", f"{c.after} ({c.score_after:.2f})")
+    console.print("", sides)
+    console.print(f"95 % intervals by bootstrap over prompts. Everything is in {root}", markup=False)

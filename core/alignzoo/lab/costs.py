@@ -1,0 +1,82 @@
+"""What a run will come to, guessed before a model is loaded: from the model's configuration alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+from alignzoo.lab.plan import Part, Plan
+from alignzoo.model.loading import ModelError
+
+
+@dataclass(frozen=True)
+class Guess:
+    """The estimated cost of a run. Tokens are bounded from above by the longest answers that the plan allows."""
+
+    parameters: int
+    linear: int
+    head: int
+    base_bytes: int
+    labels: int | None
+    updates: int | None
+    tokens: int | None
+    flops: float | None
+
+    def lines(self) -> Iterator[str]:
+        yield f"base        {self.parameters:,} parameters, {self.base_bytes / 2**20:,.1f} MiB of weights as loaded"
+        if self.labels is None or self.updates is None or self.tokens is None or self.flops is None:
+            yield "training    not known before the feedback is collected (its source does not say how much it gives)"
+            return
+        yield f"labels      {self.labels:,}"
+        yield f"updates     {self.updates:,}"
+        yield f"tokens      at most {self.tokens:,} read in updates"
+        yield f"FLOPs       at most {self.flops:.2g} in updates"
+
+
+def guess(plan: Plan) -> Guess:
+    """Count the model's matrices on the meta device, and multiply by what the plan asks for."""
+    parameters, linear, head = _sizes(plan)
+    bits: dict[str, float] = {"nf4": 4.5, "int8": 8, "none": 32 if str(plan.loading.compute_dtype()) == "torch.float32" else 16}
+    full = 4 if plan.loading.compute_dtype().itemsize == 4 else 2
+    base_bytes = int(linear * bits[plan.loading.quantize] / 8 + (parameters - linear) * full)
+    labels = _labels(plan.feedback)
+    batch, epochs = (_setting(plan.optimizer, name) for name in ("batch_size", "epochs"))
+    if labels is None or batch is None or epochs is None:
+        return Guess(parameters, linear, head, base_bytes, labels, None, None, None)
+    updates = int(epochs) * -(-labels // int(batch))
+    longest = plan.answer.manner.max_tokens
+    tokens = labels * int(epochs) * 3 * longest
+    passes = 4 + 2 * plan.loading.checkpointing
+    flops: float = passes * (linear * tokens + head * labels * int(epochs) * 2 * longest)
+    if plan.budget.updates is not None and plan.budget.updates < updates:
+        share = plan.budget.updates / updates
+        updates, tokens, flops = int(plan.budget.updates), int(tokens * share), flops * share
+    return Guess(parameters, linear, head, base_bytes, labels, updates, tokens, flops)
+
+
+def _sizes(plan: Plan) -> tuple[int, int, int]:
+    """(parameters, those in matrices of the trunk, those of the head)"""
+    from accelerate import init_empty_weights
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    from alignzoo.model.loading import count_linear
+
+    trust = plan.loading.trust_remote_code
+    try:
+        config = AutoConfig.from_pretrained(plan.model, trust_remote_code=trust)
+        with init_empty_weights():
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"cannot read the configuration of the model '{plan.model}': {error}") from error
+    head = model.get_output_embeddings()
+    return sum(p.numel() for p in model.parameters()), count_linear(model, head), head.weight.numel()
+
+
+def _labels(feedback: Part | None) -> int | None:
+    count = _setting(feedback, "count") if feedback else None
+    return int(count) if count is not None else None
+
+
+def _setting(part: Part, name: str) -> Any:
+    return getattr(part.made, name) if name in {f.name for f in fields(part.made)} else None

@@ -1,0 +1,164 @@
+"""What came of a run: a small table, the values apart, and answers before and after, side by side."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignzoo.lab import store
+from alignzoo.lab.statistics import Estimate, bootstrap, gains, wins
+
+_SHOWN = 6
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One prompt with the first answer of start and policy, and their scores."""
+
+    prompt: str
+    before: str
+    after: str
+    score_before: float
+    score_after: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """The figures of a run. Rewards are the judge's; KL is in nats per answer, by samples."""
+
+    name: str
+    judge: str
+    start: Estimate
+    policy: Estimate
+    gain: Estimate
+    win_rate: Estimate
+    kl: Estimate | None
+    values: Mapping[str, tuple[Estimate, Estimate]]
+    spent: Mapping[str, float]
+    finished: tuple[float, float]
+    contrasts: tuple[Contrast, ...]
+    settings: Mapping[str, Any]
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """The table, for a reader."""
+        yield f"reward before ({self.judge})", str(self.start)
+        yield "reward after", str(self.policy)
+        yield "gain", str(self.gain)
+        yield "win rate against the start", str(self.win_rate)
+        yield "KL from the start (nats/answer)", str(self.kl) if self.kl else "not known: the policy gives no log-probabilities"
+        yield "answers that end, before → after", f"{self.finished[0]:.0%} → {self.finished[1]:.0%}"
+        yield "labels", f"{self.spent['labels']:,.0f}"
+        yield "tokens read + written", f"{self.spent['read']:,.0f} + {self.spent['written']:,.0f}"
+        yield "FLOPs", f"{self.spent['flops']:.3g}"
+        yield "seconds in updates", f"{self.spent['seconds']:,.1f}"
+        yield "peak memory", f"{self.spent['peak_bytes'] / 2**20:,.0f} MiB"
+
+    def markdown(self) -> str:
+        """The whole report as Markdown."""
+        lines = [f"# {self.name}", "", "| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in self.rows())]
+        if self.values:
+            lines += ["", "| value | before | after |", "|---|---|---|"]
+            lines += [f"| {name} | {before} | {after} |" for name, (before, after) in self.values.items()]
+        lines += ["", "95 % intervals by bootstrap over prompts.", "", "## Before and after", ""]
+        lines += ["| prompt | before | after |", "|---|---|---|"]
+        lines += [
+            f"| {_cell(c.prompt)} | {_cell(c.before)} ({c.score_before:.2f}) | {_cell(c.after)} ({c.score_after:.2f}) |"
+            for c in self.contrasts
+        ]
+        return "\n".join(lines) + "\n"
+
+    def row(self) -> dict[str, Any]:
+        """The whole report as plain data."""
+        return {
+            "name": self.name,
+            "judge": self.judge,
+            "start": self.start.row(),
+            "policy": self.policy.row(),
+            "gain": self.gain.row(),
+            "win_rate": self.win_rate.row(),
+            "kl": self.kl.row() if self.kl else None,
+            "values": {name: {"start": a.row(), "policy": b.row()} for name, (a, b) in self.values.items()},
+            "finished": {"start": self.finished[0], "policy": self.finished[1]},
+            "spent": dict(self.spent),
+            "settings": dict(self.settings),
+        }
+
+
+def report_in(root: Path) -> Report | None:
+    """The report of a run's folder, if the run is judged."""
+    files = store.Folder(root)
+    if not files.settings.exists():
+        raise store.StoreError(f"{root} is no run: there is no run.toml in it")
+    if not files.scores.exists():
+        return None
+    settings = tomllib.loads(files.settings.read_text(encoding="utf-8"))
+    return report_of(settings["name"], settings, files)
+
+
+def report_of(name: str, settings: Mapping[str, Any], files: store.Folder) -> Report:
+    """Read a run's answers, scores and ledger."""
+    answers, scores = store.read_rows(files.answers), store.read_rows(files.scores)
+    if len(answers) != len(scores):
+        raise store.StoreError(f"{files.scores} has {len(scores)} rows for {len(answers)} answers; delete it and judge again")
+    before, after = _grouped(scores, "start"), _grouped(scores, "policy")
+    kls = _kls(answers, scores)
+    summary = store.read_json(files.train.summary)
+    names = list(scores[0]["values"]) if scores else []
+    return Report(
+        name=name,
+        judge=settings["judge"]["use"],
+        start=bootstrap(before),
+        policy=bootstrap(after),
+        gain=bootstrap(gains(after, before)),
+        win_rate=bootstrap(wins(after, before)),
+        kl=bootstrap(kls) if kls else None,
+        values={
+            value: (bootstrap(_grouped(scores, "start", value)), bootstrap(_grouped(scores, "policy", value)))
+            for value in names
+        },
+        spent=summary["ledger"],
+        finished=(_ended(answers, "start"), _ended(answers, "policy")),
+        contrasts=tuple(_contrasts(answers, scores)),
+        settings=settings,
+    )
+
+
+def _grouped(scores: Sequence[Mapping[str, Any]], who: str, value: str = "") -> dict[str, list[float]]:
+    groups: dict[str, list[float]] = {}
+    for row in scores:
+        if row["who"] == who:
+            groups.setdefault(row["prompt"], []).append(row["values"][value] if value else row["score"])
+    return groups
+
+
+def _kls(answers: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    groups: dict[str, list[float]] = {}
+    for answer, score in zip(answers, scores, strict=True):
+        if answer["who"] == "policy" and answer["kl"] is not None:
+            groups.setdefault(score["prompt"], []).append(answer["kl"])
+    return groups
+
+
+def _ended(answers: Sequence[Mapping[str, Any]], who: str) -> float:
+    ended = [bool(row["completion"].get("finished", True)) for row in answers if row["who"] == who]
+    return sum(ended) / len(ended)
+
+
+def _contrasts(answers: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]]) -> Iterator[Contrast]:
+    """Some prompts, spread over the test set so that they are not chosen by their outcome."""
+    both: dict[str, dict[str, tuple[Mapping[str, Any], float]]] = {}
+    for answer, score in zip(answers, scores, strict=True):
+        if answer["number"] == 0:
+            both.setdefault(score["prompt"], {})[score["who"]] = (answer, score["score"])
+    prompts = list(both)
+    for prompt in prompts[:: max(1, len(prompts) // _SHOWN)][:_SHOWN]:
+        (before, low), (after, high) = both[prompt]["start"], both[prompt]["policy"]
+        asked = before["prompt"]["turns"][-1]["text"]
+        yield Contrast(asked, before["completion"]["text"], after["completion"]["text"], low, high)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

@@ -1,0 +1,45 @@
+"""Means with intervals. The unit is the prompt: answers to the same prompt are resampled together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+_RESAMPLES = 4000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean and its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+    def row(self) -> dict[str, float]:
+        return {"mean": self.mean, "low": self.low, "high": self.high}
+
+
+def bootstrap(groups: Mapping[str, Sequence[float]], seed: int = 0) -> Estimate:
+    """The mean over prompts of each prompt's mean, with the percentile interval of resampled prompts."""
+    if not groups:
+        raise ValueError("an estimate needs at least one prompt")
+    means = np.array([np.mean(values) for values in groups.values()])
+    picks = np.random.default_rng(seed).integers(len(means), size=(_RESAMPLES, len(means)))
+    low, high = np.quantile(means[picks].mean(1), [0.025, 0.975])
+    return Estimate(float(means.mean()), float(low), float(high))
+
+
+def wins(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """For each prompt, whether our k-th answer scores above their k-th: 1, or ½ for a tie."""
+    return {prompt: [(a > b) + 0.5 * (a == b) for a, b in zip(ours[prompt], theirs[prompt], strict=True)] for prompt in ours}
+
+
+def gains(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
+    """For each prompt, how much higher our k-th answer scores than their k-th."""
+    return {prompt: [a - b for a, b in zip(ours[prompt], theirs[prompt], strict=True)] for prompt in ours}

@@ -1,0 +1,167 @@
+"""A run's folder: plain files, each written whole or not at all, each read by the next stage.
+
+run.toml          every setting resolved; versions; plugins with the digest of their bytes
+start/            what the start was made from and came to, laid out like train/
+feedback.jsonl    the records that the optimizer learns from
+train/            updates.jsonl, adapter/, checkpoint/, summary.json
+answers.jsonl     what start and policy say to the test prompts
+scores.jsonl      what the judge says of the answers
+report.json/.md   the table
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alignzoo.records import Feedback, RecordError, from_json, to_json
+
+
+class StoreError(ValueError):
+    """A file of a run that cannot be used."""
+
+
+@dataclass(frozen=True)
+class Training:
+    """The files of one training."""
+
+    folder: Path
+
+    @property
+    def feedback(self) -> Path:
+        return self.folder / "feedback.jsonl"
+
+    @property
+    def updates(self) -> Path:
+        return self.folder / "updates.jsonl"
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.folder / "checkpoint"
+
+    @property
+    def summary(self) -> Path:
+        return self.folder / "summary.json"
+
+    @property
+    def done(self) -> bool:
+        return self.summary.exists()
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The files of one run."""
+
+    root: Path
+
+    @property
+    def settings(self) -> Path:
+        return self.root / "run.toml"
+
+    @property
+    def feedback(self) -> Path:
+        return self.root / "feedback.jsonl"
+
+    @property
+    def start(self) -> Training:
+        return Training(self.root / "start")
+
+    @property
+    def train(self) -> Training:
+        return Training(self.root / "train")
+
+    @property
+    def answers(self) -> Path:
+        return self.root / "answers.jsonl"
+
+    @property
+    def scores(self) -> Path:
+        return self.root / "scores.jsonl"
+
+    @property
+    def report(self) -> Path:
+        return self.root / "report.md"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    with draft.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(draft, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise StoreError(f"{path}: not JSON: {error}") from None
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a file that a run wrote; a damaged line is named."""
+    rows = []
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise StoreError(f"{path}:{number}: not JSON: {error}; delete the file to have it made again") from None
+    return rows
+
+
+def write_feedback(path: Path, records: Iterable[Feedback]) -> int:
+    """Write records as they come, in constant memory, and put the file in place when the last is there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(path.name + ".part")
+    count = 0
+    with draft.open("w", encoding="utf-8") as file:
+        for record in records:
+            file.write(to_json(record) + "\n")
+            count += 1
+        file.flush()
+        os.fsync(file.fileno())
+    if not count:
+        draft.unlink()
+        raise StoreError("the feedback source gave no record at all; look at its settings with `alignzoo info`")
+    os.replace(draft, path)
+    return count
+
+
+def read_feedback(path: Path) -> Iterator[Feedback]:
+    for number, line in enumerate(_lines(path), start=1):
+        try:
+            yield from_json(line)
+        except RecordError as error:
+            raise StoreError(f"{path}:{number}: {error}") from None
+
+
+def file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+
+
+def _lines(path: Path) -> Iterator[str]:
+    if not path.exists():
+        raise StoreError(f"{path} is not there")
+    with path.open(encoding="utf-8") as file:
+        yield from (line for line in file if line.strip())

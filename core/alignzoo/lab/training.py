@@ -1,0 +1,204 @@
+"""One training: pull an optimizer's updates, within a budget, watched, written down, and resumable at any moment."""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alignzoo.interfaces import Lesson, Metrics, Optimizer
+from alignzoo.lab.store import Training, write_json
+from alignzoo.learning.canaries import Canaries, CanaryError, Watch, watching
+from alignzoo.learning.ledger import Budget, Ledger, counting
+from alignzoo.learning.memory import Memory, newest, remembering
+from alignzoo.model.base import Base
+from alignzoo.model.role import Role
+from alignzoo.records import Prompt
+
+Tell = Callable[[int, Metrics, Ledger], None]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, after the checkpoint was written."""
+
+
+def say_nothing(update: int, metrics: Metrics, ledger: Ledger) -> None:
+    """The listener of a training that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a training is held to."""
+
+    budget: Budget = Budget()
+    watch: Watch = Watch()
+    checkpoint_every: int = 20
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Seat:
+    """How a training gets the role it trains: made anew, or from the adapter that an earlier stage left."""
+
+    base: Base
+    make: Callable[[Base], Role]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of it."""
+
+    policy: Role
+    start: Role
+    ledger: Ledger
+    stopped: str
+    """Why it stopped before the optimizer was through; empty if it was through."""
+
+
+def train(
+    optimizer: Optimizer,
+    lesson: Lesson,
+    seat: Seat,
+    files: Training,
+    terms: Terms = Terms(),
+    tell: Tell = say_nothing,
+    notes: dict[str, Any] | None = None,
+) -> Trained:
+    """Improve the role that `seat` makes until the optimizer is through or the budget is reached. Where the folder holds a
+    checkpoint, go on from it: the result is the same, bit for bit on a CPU, as if there had been no interruption."""
+    lesson.check(optimizer.needs)
+    checkpoint = newest(files.checkpoint)
+    base = seat.base
+    with remembering(base, checkpoint) as memory:
+        policy = seat.make(base)
+        start = policy.frozen("start")
+        ledger = Ledger.from_row(checkpoint.facts["ledger"]) if checkpoint else Ledger()
+        canaries = Canaries(base, terms.watch, fresh=checkpoint is None)
+        if checkpoint:
+            canaries.recognise(checkpoint.facts["canaries"])
+        course = _Course(policy, start, lesson, files, terms, memory, ledger, canaries, tell)
+        with counting(ledger, base), watching(canaries):
+            stopped = course.pull(optimizer)
+        course.close(stopped, notes or {})
+    return Trained(policy, start, ledger, stopped)
+
+
+@dataclass
+class _Course:
+    """A training under way."""
+
+    policy: Role
+    start: Role
+    lesson: Lesson
+    files: Training
+    terms: Terms
+    memory: Memory
+    ledger: Ledger
+    canaries: Canaries
+    tell: Tell
+    saved: int = field(default=-1)
+
+    def pull(self, optimizer: Optimizer) -> str:
+        """Pull updates until there are no more or the budget is reached; say which limit it was."""
+        base = self.policy.base
+        _shorten(self.files.updates, self.ledger.updates)
+        if reason := self.terms.budget.reached(self.ledger):
+            return reason
+        with _polite_stop() as asked:
+            for metrics in optimizer.improve(self.policy, self.lesson):
+                self.ledger.updates += 1
+                self.ledger.settle(base)
+                told = {**metrics, **self._look()}
+                self._note(told)
+                reason = self.terms.budget.reached(self.ledger)
+                if asked.is_set() or reason or self.ledger.updates % self.terms.checkpoint_every == 0:
+                    self._save()
+                if asked.is_set():
+                    raise Interrupted
+                if reason:
+                    return reason
+        return ""
+
+    def close(self, stopped: str, notes: dict[str, Any]) -> None:
+        """Leave what the next stage reads: the adapter, and a summary."""
+        self.canaries.untouched()
+        if self.ledger.updates and self.saved != self.ledger.updates:
+            self._save()
+        trained = self.ledger.updates > 0
+        final = self.canaries.look(self.policy, self.start, self._prompts(), self.terms.seed) if trained else {}
+        self.policy.save(self.files.adapter)
+        summary = {
+            "stopped": stopped,
+            "ledger": self.ledger.row(),
+            "final": final,
+            "adapter": self.policy.digest,
+            **notes,
+        }
+        write_json(self.files.summary, summary)
+
+    def _look(self) -> Metrics:
+        """Now and then, have the policy answer and compare; what that costs is not the optimizer's."""
+        every = self.terms.watch.every
+        if not every or self.ledger.updates % every:
+            return {}
+        seen = self.canaries.look(self.policy, self.start, self._prompts(), self.terms.seed)
+        self.ledger.begin(self.policy.base)
+        return {f"watch_{name}": value for name, value in seen.items()}
+
+    def _prompts(self) -> list[Prompt]:
+        lesson = self.lesson
+        if lesson.prompts:
+            return list(lesson.prompts)
+        asked: list[Prompt] = [pair.prompt for pair in lesson.comparisons]
+        asked += [shown.prompt for shown in lesson.demonstrations] + [rated.prompt for rated in lesson.ratings]
+        return list({prompt.id: prompt for prompt in asked}.values())
+
+    def _note(self, metrics: Metrics) -> None:
+        if odd := [name for name, value in metrics.items() if not math.isfinite(value)]:
+            raise CanaryError(f"update {self.ledger.updates}: {', '.join(odd)} is not a finite number")
+        spent = {"labels": self.ledger.labels, "tokens": self.ledger.tokens, "flops": self.ledger.flops}
+        row = {"update": self.ledger.updates, **metrics, **spent, "seconds": round(self.ledger.seconds, 3)}
+        with self.files.updates.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        self.tell(self.ledger.updates, metrics, self.ledger)
+
+    def _save(self) -> None:
+        self.canaries.untouched()
+        facts = {"ledger": self.ledger.row(), "canaries": self.canaries.facts()}
+        self.memory.write(self.files.checkpoint, self.ledger.updates, facts)
+        self.saved = self.ledger.updates
+        self.ledger.begin(self.policy.base)
+
+
+def _shorten(updates: Path, kept: int) -> None:
+    """Leave the updates that the checkpoint knows: those after it are about to be made again."""
+    updates.parent.mkdir(parents=True, exist_ok=True)
+    lines = updates.read_text(encoding="utf-8").splitlines(keepends=True) if updates.exists() else []
+    updates.write_text("".join(lines[:kept]), encoding="utf-8")
+
+
+@contextmanager
+def _polite_stop() -> Iterator[threading.Event]:
+    """The first Ctrl-C asks for a stop after this update; a second one does not wait."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def ask(number: int, frame: Any) -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    signal.signal(signal.SIGINT, ask)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, before)
