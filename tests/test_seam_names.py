@@ -9,6 +9,7 @@ import pytest
 from shelf import Shelf, offering, optimizer, shelf_in
 
 from alignzoo.seam.discovery import discover
+from alignzoo.seam.nearest import near
 from alignzoo.seam.registry import Plugin, Registry
 from alignzoo.seam.zoo import Zoo, ZooError
 
@@ -49,6 +50,11 @@ def test_a_name_that_means_nothing_says_what_was_meant(shelf: Shelf, name: str, 
     with pytest.raises(ZooError) as error:
         look(shelf).find("optimizer", name)
     assert message in str(error.value)
+
+
+def test_of_two_names_that_are_as_close_the_one_with_the_same_start_is_meant() -> None:
+    assert near("dpp", ["ppo", "dpo"]) == near("dpp", ["dpo", "ppo"]) == "dpo"
+    assert near("dpo", ["sft"]) == ""
 
 
 def test_an_ambiguous_name_lists_the_full_ones(shelf: Shelf) -> None:
@@ -107,6 +113,8 @@ def test_a_digest_follows_the_bytes_and_nothing_else(shelf: Shelf, tmp_path: Pat
     (package / "__pycache__").mkdir(exist_ok=True)
     (package / "__pycache__" / "work.cpython-311.pyc").write_bytes(b"compiled")
     (package / ".hidden").write_text("x")
+    (package / ".cache").mkdir()
+    (package / ".cache" / "seen").write_text("x")
     assert found.digest() == before
     (package / "work.py").write_text("class Work: beta = 1\n")
     changed = found.digest()

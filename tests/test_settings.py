@@ -190,6 +190,23 @@ def test_every_kind_of_limit(table: dict[str, Any], words: str) -> None:
     assert words in problems(table, Limited)[0]
 
 
+@dataclass(frozen=True)
+class Unions:
+    number: float | int = 1
+    word: str | None = None
+    level: Literal[1, 2] = 1
+
+
+def test_a_union_takes_the_arm_that_fits_exactly() -> None:
+    assert type(build(Unions, {"number": 2}).number) is int
+    assert type(build(Unions, {"number": 2.0}).number) is float
+    assert build(Unions, {"word": "none"}).word == "none"
+
+
+def test_true_is_not_one() -> None:
+    assert problems({"level": True}, Unions) == ("run.toml: optimizer.level: must be 1 or 2; got true",)
+
+
 def test_a_type_that_toml_cannot_say_is_a_mistake_of_the_author() -> None:
     @dataclass(frozen=True)
     class Odd:
