@@ -84,7 +84,7 @@ class Base:
         self._peft: PeftModel | None = None
         self._layers = loading.repeated_layers(model)
         loading.switch_dropout_off(model)
-        loading.guard_four_bit_layers(model)
+        loading.guard_quantized_layers(model)
         head = model.get_output_embeddings()
         self.head = Head(head.weight, getattr(head, "bias", None))
         self.linear_parameters = loading.count_linear(model, head)
@@ -92,6 +92,8 @@ class Base:
             # The recomputed forward pass must wear what the first one wore, not what is worn when backward() runs.
             again: Callable[[], Any] = lambda: (nullcontext(), self.acting_as(self.worn.name))  # noqa: E731
             model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": again})
+            for layer in self._layers:
+                layer._gradient_checkpointing_func = loading.unheard(layer, layer._gradient_checkpointing_func)
         self.positions = "position_ids" in inspect.signature(self.trunk.forward).parameters
         self.plain_head = True
         self.packs = True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -105,16 +106,21 @@ def quantized_layers(model: nn.Module) -> list[tuple[str, Any]]:
     return [(name, layer) for name, layer in model.named_modules() if isinstance(layer, Linear4bit | Linear8bitLt)]
 
 
-def guard_four_bit_layers(model: nn.Module) -> None:
-    """On CPUs with AVX512-BF16, bitsandbytes repacks 4-bit weights in the first pass in eval mode; from then on gradients are
-    wrong (cosine 0.25–0.41) and saved weights are damaged, without an error. Never let it."""
+def guard_quantized_layers(model: nn.Module) -> None:
+    """On a CPU, bitsandbytes goes other ways in eval mode, without an error, and neither may ever be taken. With AVX512-BF16
+    the first such pass repacks 4-bit weights; from then on gradients are wrong (cosine 0.25–0.41) and saved weights are
+    damaged. 8-bit layers round the activations, too, by columns chosen from the whole batch, so that log-probabilities of a reply
+    depend on its neighbours (by half a nat on a small model)."""
+    from bitsandbytes.nn import Linear8bitLt
+
     for _, layer in quantized_layers(model):
         layer.support_avx512bf16_for_cpu = False
+        layer.training = isinstance(layer, Linear8bitLt) and layer.weight.device.type == "cpu"
 
 
 def _prove_layers(model: nn.Module, how: Loading) -> None:
     """Try one row through every quantized layer, forward and backward; name the one whose shape the kernel cannot take."""
-    guard_four_bit_layers(model)
+    guard_quantized_layers(model)
     model.requires_grad_(False)
     for name, layer in quantized_layers(model):
         row = torch.zeros(1, 2, layer.in_features, dtype=how.compute_dtype(), device=layer.weight.device)
@@ -136,7 +142,21 @@ def switch_dropout_off(model: nn.Module) -> None:
             module.p = 0.0
 
 
-def repeated_layers(model: nn.Module) -> list[nn.Module]:
+def unheard(layer: nn.Module, checkpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """`training` opens the door to the recomputation of a layer, and must go no further: inside, some layers (OPT's,
+    Falcon's) apply a dropout that is no module."""
+
+    def run(forward: Callable[..., Any], *inputs: Any) -> Any:
+        layer.training = False
+        try:
+            return checkpoint(forward, *inputs)
+        finally:
+            layer.training = True
+
+    return run
+
+
+def repeated_layers(model: nn.Module) -> list[Any]:
     """The decoder layers: what activation checkpointing recomputes."""
     from transformers.modeling_layers import GradientCheckpointingLayer
 
