@@ -6,6 +6,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from alignzoo.cli.quiet import quiet_libraries
+
 if TYPE_CHECKING:
     from alignzoo.interfaces import Manner, Policy
     from alignzoo.records import Turn
@@ -28,14 +30,13 @@ def add(verbs: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    quiet_libraries()
     from alignzoo.cli.parser import UsageError
-    from alignzoo.cli.progress import quiet_libraries
     from alignzoo.interfaces import Manner
     from alignzoo.lab.run import Run
 
     if args.temperature < 0 or args.max_tokens < 1 or args.seed < 0:
         raise UsageError("--temperature and --seed are 0 or more, --max-tokens is 1 or more")
-    quiet_libraries()
     first = Run.open(args.target)
     policies: dict[str, Policy] = {args.target: first.policy()}
     if args.other:

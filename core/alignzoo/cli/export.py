@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from alignzoo.cli.quiet import quiet_libraries
+
 
 def add(verbs: Any) -> None:
     page = verbs.add_parser(
@@ -25,10 +27,9 @@ def add(verbs: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from alignzoo.cli.progress import quiet_libraries
+    quiet_libraries()
     from alignzoo.lab.export import export
     from alignzoo.lab.run import Run
 
-    quiet_libraries()
     print(export(Run.open(args.target), Path(args.folder), onto_original=args.onto_original))
     return 0

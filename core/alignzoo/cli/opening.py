@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alignzoo.cli.quiet import quiet_libraries
+
 if TYPE_CHECKING:
     from alignzoo.lab.run import Run
 
@@ -25,6 +27,7 @@ def dry(args: argparse.Namespace) -> bool:
     """For --dry-run: print the plan and what it will cost, having checked everything."""
     if not args.dry_run:
         return False
+    quiet_libraries()
     import tomli_w
 
     from alignzoo.lab.costs import guess
@@ -41,11 +44,11 @@ def dry(args: argparse.Namespace) -> bool:
 @contextmanager
 def working(args: argparse.Namespace) -> Iterator[Run]:
     """The run that the arguments name, telling its progress; after Ctrl-C, the command that goes on."""
-    from alignzoo.cli.progress import quiet_libraries, telling
+    quiet_libraries()
+    from alignzoo.cli.progress import telling
     from alignzoo.lab.run import Run
     from alignzoo.lab.training import Interrupted
 
-    quiet_libraries()
     run = Run.open(args.target, args.out, args.changes, telling())
     try:
         yield run

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-import os
 import sys
-import warnings
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,15 +12,6 @@ from alignzoo.lab.run import Listener
 from alignzoo.learning.ledger import Ledger
 
 _TOLD = ("loss", "accuracy", "margin", "reward", "score", "watch_kl")
-
-
-def quiet_libraries() -> None:
-    """Keep the chatter of libraries out of a run's output; their warnings about our use of them are tested elsewhere."""
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    warnings.filterwarnings("ignore", module="(transformers|peft|bitsandbytes|torch).*")
-    for name in ("transformers", "bitsandbytes", "peft"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    logging.basicConfig(format="alignzoo: %(message)s", level=logging.WARNING)
 
 
 def telling() -> Listener:
