@@ -79,9 +79,7 @@ def test_these_pack_in_silence(name: str, family: Family, spoken: Callable[[], l
 
 
 @pytest.mark.parametrize(("name", "reason"), [("bloom", "attention"), ("gemma2", "softcap")])
-def test_the_others_fall_back_and_say_so_once(
-    name: str, reason: str, family: Family, spoken: Callable[[], list[str]]
-) -> None:
+def test_the_others_fall_back_and_say_so_once(name: str, reason: str, family: Family, spoken: Callable[[], list[str]]) -> None:
     base = loaded(family(name))
     role = policy_on(base)
     for _ in range(2):
@@ -101,9 +99,7 @@ def test_a_mistral_window_hides_what_is_far_behind(family: Family) -> None:
 
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("name", ["gpt2", "opt", "bloom"])
-def test_dropout_of_the_config_changes_nothing(
-    name: str, checkpointing: bool, family: Family, tmp_path: Path
-) -> None:
+def test_dropout_of_the_config_changes_nothing(name: str, checkpointing: bool, family: Family, tmp_path: Path) -> None:
     """Their configs ask for a dropout of 0.1: log-probabilities with a gradient are those without."""
     base = loaded(family(name), checkpointing=checkpointing)
     role = stirred(policy_on(base))

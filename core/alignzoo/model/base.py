@@ -213,13 +213,13 @@ class Base:
         with self.acting_as(worn), torch.set_grad_enabled(learning), self._recomputing(learning):
             return self._packed(forest) if self.packs else self._rowed(forest)
 
-    def whole_logps(self, forest: Forest, worn: str | None, temperature: float, *, learning: bool) -> Tensor:
-        """(tokens) Log-probabilities through the model's own head, for heads that are more than a matrix."""
+    def whole_spread(self, forest: Forest, worn: str | None, temperature: float, *, learning: bool) -> Tensor:
+        """(tokens, vocabulary) Log-probabilities through the model's own head, for heads that are more than a matrix."""
         ids, flat = _rows(forest)
         with self.acting_as(worn), torch.set_grad_enabled(learning), self._recomputing(learning):
             logits: Tensor = self.model(input_ids=ids, use_cache=False).logits.flatten(0, 1)[flat].float()
-        self._account(forest, learning)
-        return (logits / temperature).log_softmax(-1).gather(1, forest.targets[:, None])[:, 0]
+            self._account(forest, learning)
+            return (logits / temperature).log_softmax(-1)
 
     def heard(self, forest: Forest, logps: Tensor) -> Tensor:
         """Pass on log-probabilities that gradients will flow through, after letting the listener hear them."""
@@ -265,8 +265,7 @@ class Base:
 
     def _prove_packing(self) -> None:
         """Compare the packed form with plain rows on this very model; fall back, and say so once, where they differ."""
-        most = min(self.vocabulary - 1, 90)
-        ids = tuple(3 + i * 7 % most for i in range(12))
+        ids = tuple((3 + i * 7) % self.vocabulary for i in range(12))
         forest = plant([Tree(ids[:5], (ids[5:8], ids[6:11])), Tree(ids[3:6], (ids[8:12],))], self.device)
         native = self.model.config._attn_implementation
         rows, flat = _rows(forest)
@@ -274,7 +273,7 @@ class Base:
             plain = self.model(input_ids=rows, use_cache=False).logits.flatten(0, 1)[flat].float()
             expected = self._rowed(forest)
             ours = self.head.logits(expected.hidden[expected.before])
-            self.plain_head = torch.allclose(plain, ours, rtol=1e-3, atol=1e-3 * float(plain.abs().max()))
+            self.plain_head = _apart(ours, plain) < (1e-4 if self.head.weight.dtype == torch.float32 else 0.02)
             reason = self._packing_differs(forest, expected)
         if reason:
             self.packs = False
@@ -301,10 +300,13 @@ class Base:
         if packing.calls != self.model.config.get_text_config().num_hidden_layers:
             return f"only {packing.calls} of its layers use the attention that can be replaced"
         wanted, got = expected.hidden[expected.before].float(), hidden[forest.before].float()
-        exact = torch.finfo(hidden.dtype).eps * 512
-        if not torch.allclose(wanted, got, rtol=exact, atol=exact * float(wanted.abs().max())):
-            return f"the packed form differs by {float((wanted - got).abs().max()):.2g}"
-        return ""
+        gap = _apart(got, wanted)
+        return "" if gap <= (1e-4 if hidden.dtype == torch.float32 else 0.1) else f"the packed form differs by {gap:.2g}"
+
+
+def _apart(got: Tensor, wanted: Tensor) -> float:
+    """How far off the worst row is, as a share of its length."""
+    return float(((got - wanted).norm(dim=-1) / wanted.norm(dim=-1)).max())
 
 
 def _rows(forest: Forest) -> tuple[Tensor, Tensor]:

@@ -56,12 +56,13 @@ def load(path: str, how: Loading) -> tuple[Any, Any]:
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     transformers_logging.disable_progress_bar()
     trust = {"trust_remote_code": how.trust_remote_code}
+    place = {"": str(how.place())}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **trust)
         model = AutoModelForCausalLM.from_pretrained(
             path,
             dtype=how.compute_dtype(),
-            device_map={"": str(how.place())},
+            device_map=place,
             quantization_config=_quantization(how),
             attn_implementation="sdpa" if _has_sdpa(path, trust) else None,
             use_safetensors=True,
@@ -109,8 +110,8 @@ def quantized_layers(model: nn.Module) -> list[tuple[str, Any]]:
 def guard_quantized_layers(model: nn.Module) -> None:
     """On a CPU, bitsandbytes goes other ways in eval mode, without an error, and neither may ever be taken. With AVX512-BF16
     the first such pass repacks 4-bit weights; from then on gradients are wrong (cosine 0.25–0.41) and saved weights are
-    damaged. 8-bit layers round the activations, too, by columns chosen from the whole batch, so that log-probabilities of a reply
-    depend on its neighbours (by half a nat on a small model)."""
+    damaged. 8-bit layers round the activations, too, by columns chosen from the whole batch, so that log-probabilities of a
+    reply depend on its neighbours (by half a nat on a small model)."""
     from bitsandbytes.nn import Linear8bitLt
 
     for _, layer in quantized_layers(model):

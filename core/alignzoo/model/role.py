@@ -37,11 +37,17 @@ class Read:
 
     def logps(self, temperature: float = 1.0) -> Tensor:
         """(tokens) log p of each reply token."""
+        if not self.role.base.plain_head:
+            return self.role.logps(self.forest, temperature)  # with another pass: states alone do not tell
         logps = head.logps(self.states, self.forest.targets, self.role.base.head, temperature)
         return self.role.base.heard(self.forest, logps)
 
     def entropies(self, temperature: float = 1.0) -> Tensor:
         """(tokens) Entropy of what could have been written instead. Not differentiated."""
+        if not self.role.base.plain_head:
+            with torch.no_grad():
+                spread = self.role.spread(self.forest, temperature)
+                return -(spread.exp() * spread).sum(-1)
         return head.entropies(self.states, self.role.base.head, temperature)
 
     def values(self, name: str = "value") -> Tensor:
@@ -105,9 +111,15 @@ class Role:
     def logps(self, forest: Forest, temperature: float = 1.0) -> Tensor:
         """(tokens) log p of each reply token, at this temperature."""
         if not self.base.plain_head:
-            learning = self.trained and torch.is_grad_enabled()
-            return self.base.heard(forest, self.base.whole_logps(forest, self.worn, temperature, learning=learning))
+            logps = self.spread(forest, temperature).gather(1, forest.targets[:, None])[:, 0]
+            return self.base.heard(forest, logps)
         return self.read(forest).logps(temperature)
+
+    def spread(self, forest: Forest, temperature: float = 1.0) -> Tensor:
+        """(tokens, vocabulary) log p of everything that could have been written. As large as it looks: for small forests, and
+        for models whose head is more than a matrix."""
+        learning = self.trained and torch.is_grad_enabled()
+        return self.base.whole_spread(forest, self.worn, temperature, learning=learning)
 
     def values(self, forest: Forest, name: str = "value") -> Tensor:
         """(tokens) What the head `name` says of the state before each reply token."""
