@@ -12,6 +12,8 @@ import pytest
 from shelf import Shelf, offering, optimizer
 from test_seam_discovery import BAD
 
+from alignzoo.cli.table import table
+
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "datasets", "accelerate", "numpy", "pydantic", "rich")
 SPY = f"""
 import sys
@@ -151,6 +153,20 @@ def test_a_mistake_is_one_line_and_code_2(shelf: Shelf, words: list[str], messag
     assert done.stdout == ""
 
 
+def test_a_table_leaves_empty_columns_out_and_wraps_its_last_in_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("beta", "", "how far the policy may go from where it began"), ("lr", "", "a rate")]
+    head = ("SETTING", "RANGE", "MEANING")
+    assert table(head, rows).splitlines()[1] == "beta     how far the policy may go from where it began"
+    assert "RANGE" not in table(head, rows)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    assert table(head, rows).splitlines()[1:] == [
+        "beta     how far the policy may go from",
+        "         where it began",
+        "lr       a rate",
+    ]
+
+
 CRASH = """
 import sys
 from alignzoo import cli
@@ -189,6 +205,7 @@ def test_a_closed_pipe_is_no_error() -> None:
 def test_completion_knows_the_verbs(shell: str) -> None:
     done = alignzoo("--print-completion", shell)
     assert done.returncode == 0
+    assert "shtab" in done.stdout
     assert "info" in done.stdout
 
 

@@ -24,8 +24,8 @@ def parser() -> argparse.ArgumentParser:
     return _pages()[""]
 
 
-def _pages() -> dict[str, argparse.ArgumentParser]:
-    """The command line's own parser, under "", and each verb's."""
+def _pages(names: Sequence[str] = VERBS) -> dict[str, argparse.ArgumentParser]:
+    """The command line's own parser, under "", and that of each verb named."""
     top = argparse.ArgumentParser(
         prog="alignzoo",
         description="A pluggable zoo of alignment algorithms for language models.",
@@ -35,15 +35,15 @@ def _pages() -> dict[str, argparse.ArgumentParser]:
     top.add_argument("--version", action="version", version=f"alignzoo {__version__}")
     top.add_argument("--print-completion", choices=SHELLS, help="print the completion script for a shell")
     verbs = top.add_subparsers(title="commands", metavar="COMMAND", dest="verb")
-    for verb in VERBS:
+    for verb in names:
         importlib.import_module(f"alignzoo.cli.{verb}").add(verbs)
     return {"": top, **verbs.choices}
 
 
 def parsed(argv: Sequence[str]) -> argparse.Namespace:
     """The arguments, with the function to `run`."""
-    top = parser()
     _check_verb(argv)
+    top = _pages(argv[:1] if argv and argv[0] in VERBS else VERBS)[""]  # one verb need not wait for the others
     args, unknown = top.parse_known_args(argv)
     if unknown:
         raise UsageError(_unknown(unknown[0], argv))

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+
+LEAST_ROOM = 24
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Rows under a heading. Empty columns are left out, and in a terminal the last column is cut at its edge."""
+    """Rows under a heading. Empty columns are left out; in a terminal the last column is wrapped at its edge."""
     lines = [list(head), *(list(row) for row in rows)]
-    kept = [i for i in range(len(head)) if any(line[i] for line in lines[1:])]
-    widths = {i: max(len(line[i]) for line in lines) for i in kept}
-    whole = ("  ".join(line[i].ljust(widths[i]) for i in kept).rstrip() for line in lines)
-    return "\n".join(_cut(line) for line in whole)
+    *columns, last = [i for i in range(len(head)) if any(line[i] for line in lines[1:])] or [0]
+    widths = {i: max(len(line[i]) for line in lines) for i in columns}
+    indent = sum(widths.values()) + 2 * len(widths)
+    room = max(_width() - indent, LEAST_ROOM)
+    shown = []
+    for line in lines:
+        start = "".join(line[i].ljust(widths[i] + 2) for i in columns)
+        for part in _wrapped(line[last], room):
+            shown.append(f"{start}{part}".rstrip())
+            start = " " * indent
+    return "\n".join(shown)
 
 
-def _cut(line: str) -> str:
-    if not sys.stdout.isatty():
-        return line
-    width = shutil.get_terminal_size().columns
-    return line if len(line) <= width else f"{line[: width - 1]}…"
+def _width() -> int:
+    """The terminal's width; without a terminal nothing is wrapped."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+
+
+def _wrapped(text: str, room: int) -> Iterator[str]:
+    if len(text) <= room:
+        yield text
+        return
+    from textwrap import wrap
+
+    yield from wrap(text, room)
