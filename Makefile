@@ -4,17 +4,18 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: help demo test lint types contract check clean
+.PHONY: help demo test lint types contract check bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo   watch an algorithm align a small model, from feedback to report"
 	@echo "make test   the whole test suite"
 	@echo "make check  lint, types and the order of imports"
+	@echo "make bench  DPO beside TRL's, in speed and memory; takes a while"
 	@echo "make clean  remove what was built; .venv and runs stay"
 
 demo: $(VENV)/installed-test
-	$(BIN)/alignzoo demo
+	$(BIN)/alignzoo run benchmarks/demo.toml
 
 test: $(VENV)/installed-test
 	env -u OMP_NUM_THREADS HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
@@ -30,6 +31,9 @@ contract: $(VENV)/installed-lint
 	$(BIN)/lint-imports
 
 check: lint types contract
+
+bench: $(VENV)/installed-peers
+	$(BIN)/python benchmarks/peers/dpo.py
 
 clean:
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
