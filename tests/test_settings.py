@@ -313,3 +313,18 @@ def test_a_description_follows_aliases_nested_settings_and_words() -> None:
 def test_a_description_has_what_can_be_built() -> None:
     names = {setting.name.partition(".")[0] for setting in describe(Algorithm)}
     assert names == {*table_of(Algorithm()), "note"}
+
+
+@dataclass(frozen=True)
+class Inner:
+    rate: float = 1.0
+    warm: int = 0
+
+
+@dataclass(frozen=True)
+class Outer:
+    inner: Inner = Inner(rate=5.0, warm=3)
+
+
+def test_a_nested_table_keeps_the_defaults_that_the_outer_one_chose() -> None:
+    assert build(Outer, {"inner": {"warm": 7}}) == Outer(Inner(rate=5.0, warm=7))

@@ -56,7 +56,8 @@ class _Walk:
             if name not in table and _required(f):
                 self.wrong(_below(at, name), "missing, and it has no default")
         hints = _hints(kind)
-        values = {name: self.value(hints[name], table[name], _below(at, name)) for name in known if name in table}
+        given = {name: _over_default(f, hints[name], table[name]) for name, f in known.items() if name in table}
+        values = {name: self.value(hints[name], raw, _below(at, name)) for name, raw in given.items()}
         if len(self.problems) > before:
             return None
         try:
@@ -234,6 +235,19 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
         raise TypeError(
             f"the settings of {kind.__name__} cannot be read: {error}; import that type at run time"
         ) from None
+
+
+def _over_default(f: Field[Any], hint: Any, raw: Any) -> Any:
+    """A nested table changes what it names; for the rest, what the outer dataclass chose as its default stays."""
+    default = f.default_factory() if f.default_factory is not MISSING else f.default
+    if isinstance(raw, Mapping) and is_dataclass(default) and _unannotated(hint) is type(default):
+        return _laid_over(table_of(default), raw)
+    return raw
+
+
+def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    both = {name for name in over if isinstance(over[name], Mapping) and isinstance(under.get(name), Mapping)}
+    return {**under, **over, **{name: _laid_over(under[name], over[name]) for name in both}}
 
 
 def _required(f: Field[Any]) -> bool:

@@ -11,7 +11,7 @@ likely (`likelihood`), because DPO may lower both sides.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated, ClassVar, Literal
 
@@ -81,7 +81,7 @@ class DPO:
     """Passes over the comparisons; the reference is asked about each only once."""
     seed: int = 0
     """Order of the comparisons."""
-    descent: Descent = field(default_factory=lambda: Descent(lr=5e-4, warmup=5))
+    descent: Descent = Descent(lr=5e-4, warmup=5)
     """How the policy is moved."""
 
     def __post_init__(self) -> None:

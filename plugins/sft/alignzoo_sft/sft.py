@@ -8,7 +8,7 @@ Left out: residual dropout 0.2 (see docs/decisions/0003-no-dropout.md), and choo
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -36,7 +36,7 @@ class SFT:
     """Passes over the demonstrations."""
     seed: int = 0
     """Order of the demonstrations."""
-    descent: Descent = field(default_factory=lambda: Descent(lr=1e-3, schedule="cosine", warmup=5))
+    descent: Descent = Descent(lr=1e-3, schedule="cosine", warmup=5)
     """How the policy is moved."""
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
