@@ -1,0 +1,139 @@
+"""A run file is checked as a whole before any model is loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from alignzoo.lab.plan import PlanError, differences, read_plan
+from alignzoo.seam.settings import SettingsError
+
+RUN = """
+[task]
+use = "playground"
+[model]
+path = "some/folder"
+[model.lora]
+rank = 4
+[feedback]
+use = "playground"
+kind = "{kind}"
+[optimizer]
+use = "dpo"
+beta = 0.3
+[optimizer.descent]
+lr = 2e-3
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "trial.toml"
+    file.write_text(text)
+    return file
+
+
+def test_everything_is_resolved(tmp_path: Path) -> None:
+    plan = read_plan(written(tmp_path, RUN.format(kind="comparisons")), ["seed=7", "optimizer.epochs=3"])
+    assert (plan.name, plan.seed) == ("trial", 7)
+    optimizer = plan.optimizer.made
+    assert (optimizer.beta, optimizer.epochs, optimizer.seed) == (0.3, 3, 7)
+    assert (optimizer.descent.lr, optimizer.descent.warmup) == (2e-3, 5)  # the optimizer's own default warm-up stays
+    assert plan.lora.rank == 4
+    assert plan.table()["optimizer"]["use"] == "optimizer:dpo/dpo"
+    assert plan.table()["answer"]["manner"]["max_tokens"] == 64
+
+
+def test_what_is_written_reads_back_to_the_same_plan(tmp_path: Path) -> None:
+    plan = read_plan(written(tmp_path, RUN.format(kind="comparisons")), ["seed=3", "budget.updates=5"])
+    again = tmp_path / "again.toml"
+    again.write_text(tomli_w.dumps(plan.table()))
+    assert read_plan(again).table() == plan.table() == tomllib.loads(again.read_text())
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
+    text = """
+    sede = 1
+    [task]
+    use = "playgruond"
+    [model]
+    quantize = "nf3"
+    [feedback]
+    count = 5
+    [optimizer]
+    use = "dpo"
+    beta = -1
+    """
+    with pytest.raises(SettingsError) as caught:
+        read_plan(written(tmp_path, text))
+    told = str(caught.value)
+    for part in (
+        "sede: no such setting; did you mean 'seed'?",
+        "task.use: no task named 'playgruond'; did you mean 'playground'?",
+        "model: say which",
+        "model.quantize: must be",
+        "feedback: say what to use",
+        "optimizer.beta: must be greater than 0; got -1",
+    ):
+        assert part in told
+    assert all(line.startswith("trial.toml: ") for line in told.splitlines())
+
+
+def test_feedback_that_cannot_teach_the_optimizer_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as caught:
+        read_plan(written(tmp_path, RUN.format(kind="thumbs")))
+    assert "optimizer:dpo/dpo needs comparisons" in str(caught.value)
+    assert "gives rating" in str(caught.value)
+    assert "sources that can give comparisons: feedback:playground/playground" in str(caught.value)
+
+
+def test_rankings_teach_a_pairwise_optimizer(tmp_path: Path) -> None:
+    assert read_plan(written(tmp_path, RUN.format(kind="rankings"))).feedback is not None
+
+
+def test_a_start_without_its_own_feedback_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="start: optimizer:sft/sft needs demonstrations, but no feedback is named"):
+        read_plan(written(tmp_path, RUN.format(kind="comparisons") + '[start]\nuse = "sft"\n'))
+
+
+def test_nobody_to_ask_is_refused(tmp_path: Path) -> None:
+    text = RUN.format(kind="comparisons").replace('[task]\nuse = "playground"\n', "")
+    with pytest.raises(PlanError, match="name a task"):
+        read_plan(written(tmp_path, text))
+
+
+@pytest.mark.parametrize(("text", "complaint"), [("not = [toml", "not TOML"), (None, "there is no run file")])
+def test_no_run_file(tmp_path: Path, text: str | None, complaint: str) -> None:
+    file = written(tmp_path, text) if text else tmp_path / "absent.toml"
+    with pytest.raises(PlanError, match=complaint):
+        read_plan(file)
+
+
+def test_differences_name_the_setting() -> None:
+    old = {"seed": 1, "optimizer": {"beta": 0.1, "descent": {"lr": 1e-3}}}
+    new = {"seed": 1, "optimizer": {"beta": 0.2, "descent": {"lr": 1e-3}}, "judge": {}}
+    assert differences(old, new) == ["judge: (not there) there, {} now", "optimizer.beta: 0.1 there, 0.2 now"]
+    assert differences(old, old) == []
+
+
+def test_a_dry_run_loads_no_model(tmp_path: Path, family: object) -> None:
+    from alignzoo.testing import toy_folder
+
+    folder = toy_folder(tmp_path / "toy")
+    (folder / "model.safetensors").unlink()  # a configuration is enough
+    file = written(tmp_path, RUN.format(kind="comparisons").replace("some/folder", str(folder)))
+    said = subprocess.run(
+        [sys.executable, "-m", "alignzoo", "train", str(file), "--dry-run", "--set", "optimizer.batch_size=10"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout
+    plan, told = said.split("# base", 1)
+    assert tomllib.loads(plan)["optimizer"]["batch_size"] == 10
+    assert "labels      600" in told
+    assert "updates     60" in told
+    assert not (tmp_path / "runs").exists()

@@ -1,0 +1,289 @@
+"""The stages of a run on the toy model, in Python and on the command line."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from alignzoo.cli import main
+from alignzoo.interfaces import Lesson, Manner
+from alignzoo.lab import store
+from alignzoo.lab.export import merge
+from alignzoo.lab.plan import Part
+from alignzoo.lab.run import Listener, Run, RunError, read_prompts
+from alignzoo.model.base import Base
+from alignzoo.model.role import load_role
+from alignzoo.records import Completion, Demonstration, Prompt
+from alignzoo.testing import toy_folder
+
+RUN = """
+name = "toy"
+[task]
+use = "playground"
+[model]
+path = "{model}"
+[model.lora]
+rank = 4
+[start]
+use = "sft"
+batch_size = 8
+[start.feedback]
+use = "playground"
+kind = "demonstrations"
+count = 24
+[feedback]
+use = "playground"
+count = 48
+answers = 2
+[optimizer]
+use = "dpo"
+batch_size = 16
+[watch]
+every = 2
+prompts = 4
+tokens = 8
+[answer]
+prompts = 10
+n = 2
+[answer.manner]
+max_tokens = 8
+[judge]
+use = "playground-gold"
+"""
+
+
+@pytest.fixture(scope="module")
+def run_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    file = folder / "toy.toml"
+    file.write_text(RUN.format(model=toy_folder(folder / "model")))
+    return file
+
+
+@pytest.fixture(scope="module")
+def done(run_file: Path) -> Run:
+    run = Run.open(run_file, run_file.parent / "done")
+    run.report()
+    return run
+
+
+def test_every_stage_leaves_its_files(done: Run) -> None:
+    files = done.files
+    for path in (
+        files.settings,
+        files.start.adapter,
+        files.feedback,
+        files.train.adapter,
+        files.answers,
+        files.scores,
+        files.report,
+    ):
+        assert path.exists(), path
+    summary = store.read_json(files.train.summary)
+    assert summary["ledger"]["updates"] == 3
+    assert summary["ledger"]["labels"] == 48
+    assert summary["feedback"] == store.file_digest(files.feedback)
+    assert summary["intake"]["rows"] == 48
+    assert [row["update"] for row in store.read_rows(files.train.updates)] == [1, 2, 3]
+    assert "watch_kl" in store.read_rows(files.train.updates)[1]
+
+
+def test_the_run_file_says_what_it_was_made_with(done: Run) -> None:
+    table = tomllib.loads(done.files.settings.read_text())
+    plugins = table["made_with"]["plugins"]
+    assert set(plugins) >= {"optimizer:dpo/dpo", "optimizer:sft/sft", "feedback:playground/playground"}
+    assert all("sha256:" in made for made in plugins.values())
+    assert table["made_with"]["torch"] == torch.__version__
+
+
+def test_the_report_is_the_files(done: Run) -> None:
+    row = json.loads((done.files.root / "report.json").read_text())
+    scores = [r["score"] for r in store.read_rows(done.files.scores) if r["who"] == "policy"]
+    assert len(scores) == 20
+    assert row["policy"]["mean"] == pytest.approx(sum(scores) / len(scores))
+    assert set(row["values"]) >= {"helpful", "harmless", "honest", "polite", "brief"}
+
+
+def test_stages_that_are_done_are_not_done_again(done: Run) -> None:
+    said: list[str] = []
+    again = Run.open(done.files.root, listener=Listener(stage=lambda name, what: said.append(name)))
+    assert again.report().row() == done.report().row()
+    assert said == []
+
+
+def test_dpo_starts_where_sft_ended(done: Run) -> None:
+    """The reference is the SFT start, not the base: the first loss is log 2, and the start's adapter is not idle."""
+    first = store.read_rows(done.files.train.updates)[0]
+    assert first["loss"] == pytest.approx(0.6931, abs=1e-3)
+    start, policy = done.start_role(), done.policy()
+    assert not start.idle
+    assert start.digest == store.read_json(done.files.start.summary)["adapter"]
+    assert policy.digest == store.read_json(done.files.train.summary)["adapter"]  # type: ignore[attr-defined]
+
+
+def test_answers_before_and_after_share_their_random_numbers(done: Run) -> None:
+    rows = store.read_rows(done.files.answers)
+    prompts = [row["prompt"] for row in rows if row["who"] == "start"]
+    assert prompts == [row["prompt"] for row in rows if row["who"] == "policy"]
+    assert all(row["kl"] == pytest.approx(0.0, abs=1e-3) for row in rows if row["who"] == "start")
+
+
+def test_a_reward_with_a_wrong_count_is_named(done: Run, tmp_path: Path) -> None:
+    def short(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        return [1.0]
+
+    judge = done.plan.judge
+    assert judge is not None
+    root = tmp_path / "copy"
+    root.mkdir()
+    for path in (done.files.settings, done.files.answers):
+        (root / path.name).write_bytes(path.read_bytes())
+    (root / "train").mkdir()
+    run = Run(replace(done.plan, judge=Part(judge.found, short)), store.Folder(root))
+    with pytest.raises(RunError, match="gave 1 scores for 40 answers"):
+        run.judge()
+    assert not run.files.scores.exists()
+
+
+def test_a_budget_stops_after_the_update_that_reaches_it(run_file: Path, tmp_path: Path) -> None:
+    run = Run.open(run_file, tmp_path / "short", ["budget.labels=20", "watch.every=0"])
+    run.train()
+    summary = store.read_json(run.files.train.summary)
+    assert summary["stopped"] == "labels 32 of 20"
+    assert summary["ledger"]["updates"] == 2
+
+
+def test_a_folder_of_another_run_is_refused(run_file: Path, done: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=r"optimizer.beta: 0.1 there, 0.2 now"):
+        Run.open(run_file, done.files.root, ["optimizer.beta=0.2"])
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("not a run")
+    with pytest.raises(RunError, match="is no run"):
+        Run.open(run_file, tmp_path / "mine")
+    with pytest.raises(RunError, match=r"no run.toml"):
+        Run.open(tmp_path / "mine")
+
+
+def test_a_damaged_line_is_named(done: Run, tmp_path: Path) -> None:
+    path = tmp_path / "feedback.jsonl"
+    path.write_text(done.files.feedback.read_text().replace('"kind"', '"kid"', 1))
+    with pytest.raises(store.StoreError, match=r"feedback.jsonl:1: 'kind' must be one of"):
+        list(store.read_feedback(path))
+
+
+def test_feedback_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    def failing() -> object:
+        yield Demonstration(Prompt.ask("a"), Completion("b"))
+        raise OSError("the source is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        store.write_feedback(tmp_path / "feedback.jsonl", failing())  # type: ignore[arg-type]
+    assert not (tmp_path / "feedback.jsonl").exists()
+    with pytest.raises(store.StoreError, match="no record at all"):
+        store.write_feedback(tmp_path / "feedback.jsonl", [])
+
+
+def test_prompts_of_ones_own(tmp_path: Path) -> None:
+    file = tmp_path / "prompts.jsonl"
+    file.write_text('{"prompt": "is it red"}\n{"turns": [{"speaker": "user", "text": "why"}]}\n')
+    assert read_prompts(file) == [Prompt.ask("is it red"), Prompt.ask("why")]
+    file.write_text('{"question": "is it red"}\n')
+    with pytest.raises(store.StoreError, match=r'prompts.jsonl:1: a row needs "prompt"'):
+        read_prompts(file)
+
+
+def test_what_is_exported_is_what_was_trained(done: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The merged folder, loaded by transformers alone, says what the adapter on its 4-bit base says."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    assert main(["export", str(done.files.root), str(tmp_path / "model")]) == 0
+    assert capsys.readouterr().out.strip() == str(tmp_path / "model")
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model").eval()
+    assert AutoTokenizer.from_pretrained(tmp_path / "model").chat_template
+    policy = load_role(done.base, done.files.train.adapter, "exported")
+    text = done.base.text
+    forest = text.replies([Prompt.ask("is the cat small")], [[Completion("yes it is small")]])
+    with torch.no_grad():
+        tree = forest.trees[0]
+        logits = model(input_ids=torch.tensor([tree.prompt + tree.replies[0]])).logits[0].log_softmax(-1)
+        plain = logits[len(tree.prompt) - 1 : -1].gather(1, torch.tensor(tree.replies[0])[:, None])[:, 0]
+        assert torch.allclose(policy.logps(forest), plain, atol=1e-4)
+    done.base.dismiss("exported")
+    assert main(["export", str(done.files.root), str(tmp_path / "model")]) == 2
+    assert "there already" in capsys.readouterr().err
+
+
+def test_merging_onto_the_original_takes_its_weights(done: Run) -> None:
+    from transformers import AutoModelForCausalLM
+
+    start = done.start_role()
+    original = AutoModelForCausalLM.from_pretrained(done.plan.model)
+    before = {name: tensor.clone() for name, tensor in original.state_dict().items()}
+    merge(start, original, as_trained=False)
+    name = "model.layers.0.self_attn.q_proj.weight"
+    layer = dict(start.base.model.named_modules())["model.layers.0.self_attn.q_proj"]
+    delta = layer.lora_B["start"].weight @ layer.lora_A["start"].weight * (32 / 4)  # alpha over rank
+    assert torch.allclose(original.state_dict()[name], before[name] + delta, atol=1e-5)
+    untouched = "model.embed_tokens.weight"
+    assert torch.equal(original.state_dict()[untouched], before[untouched])
+
+
+def test_show_and_chat_on_the_command_line(
+    done: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import io
+
+    assert main(["show", str(done.files.root)]) == 0
+    shown = capsys.readouterr().out
+    assert "win rate against the start" in shown
+    assert "KL from the start" in shown
+    assert main(["show", str(done.files.root), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["name"] == "toy"
+    monkeypatch.setattr("sys.stdin", io.StringIO("is the cat small\n\nwhy\n"))
+    assert main(["chat", str(done.files.root), "--start", "--max-tokens", "5", "--temperature", "0"]) == 0
+    lines = capsys.readouterr().out.strip().splitlines()
+    assert len(lines) == 4
+    assert [line.startswith("start: ") for line in lines] == [False, True, False, True]
+
+
+def test_show_tells_how_far_an_unfinished_run_is(run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Run.open(run_file, tmp_path / "begun")
+    run.collect()
+    assert main(["show", str(run.files.root)]) == 0
+    states = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
+    assert states == {"start": "done", "collect": "done", "train": "to do", "answer": "to do", "judge": "to do"}
+    assert main(["chat", str(run.files.root)]) == 2
+    assert "is not trained yet" in capsys.readouterr().err
+
+
+def test_the_base_forgets_a_role_for_good(base: Base) -> None:
+    from alignzoo.model.role import policy_on
+
+    plain = base.text.replies([Prompt.ask("why")], [[Completion("yes")]])
+    first = policy_on(base)
+    with torch.no_grad():
+        for parameter in first.parameters():
+            parameter.fill_(0.1)
+    changed = first.logps(plain).detach()
+    base.dismiss_all()
+    fresh = policy_on(base)
+    assert fresh.idle
+    assert not torch.allclose(fresh.logps(plain), changed)
+    assert fresh.sample([Prompt.ask("why")], 1, Manner(3))[0][0].tokens
+
+
+def test_a_lesson_without_what_is_needed_is_refused_before_work(base: Base, tmp_path: Path) -> None:
+    from alignzoo.interfaces import LessonError
+    from alignzoo.lab.training import Seat, train
+    from alignzoo.model.role import policy_on
+    from alignzoo_dpo.dpo import DPO
+
+    with pytest.raises(LessonError, match="this run lacks comparisons"):
+        train(DPO(), Lesson(), Seat(base, policy_on), store.Training(tmp_path))
+    assert base.roles == {}
