@@ -11,8 +11,8 @@ import inspect
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -48,6 +48,22 @@ class Worn:
     """Which adapter is worn now; None is the bare base."""
 
     name: str | None = None
+
+
+@dataclass
+class Again:
+    """Wear an adapter in a recomputed pass: as often as backward() comes by, which a generator would not stand."""
+
+    base: Base
+    name: str | None
+    acting: AbstractContextManager[None] = field(default_factory=nullcontext)
+
+    def __enter__(self) -> None:
+        self.acting = self.base.acting_as(self.name)
+        self.acting.__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        self.acting.__exit__(*error)
 
 
 @dataclass
@@ -90,7 +106,7 @@ class Base:
         self.linear_parameters = loading.count_linear(model, head)
         if checkpointing:
             # The recomputed forward pass must wear what the first one wore, not what is worn when backward() runs.
-            again: Callable[[], Any] = lambda: (nullcontext(), self.acting_as(self.worn.name))  # noqa: E731
+            again: Callable[[], Any] = lambda: (nullcontext(), Again(self, self.worn.name))  # noqa: E731
             model.gradient_checkpointing_enable({"use_reentrant": False, "context_fn": again})
             for layer in self._layers:
                 layer._gradient_checkpointing_func = loading.unheard(layer, layer._gradient_checkpointing_func)

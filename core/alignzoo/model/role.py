@@ -90,7 +90,7 @@ class Role:
         1/√(d+1) as in lm-human-preferences; 0 is the usual start of a value head."""
         deviation = 1 / math.sqrt(self.base.width + 1) if scale is None else scale
         dice = torch.Generator().manual_seed(seed)
-        grown = nn.Linear(self.base.width, width, device=self.base.device)
+        grown = nn.utils.skip_init(nn.Linear, self.base.width, width, device=self.base.device)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             grown.weight.copy_(torch.randn(width, self.base.width, generator=dice) * deviation)
             grown.bias.zero_()

@@ -1,0 +1,367 @@
+"""Many roles on one base: nothing is copied, nobody gets another's gradient, and both halves of the cure are needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+import torch
+from plain import gradients, loaded, mixed, pairs, stirred
+from torch import Tensor
+from torch.utils.checkpoint import CheckpointError
+
+from alignzoo.interfaces import Manner
+from alignzoo.model.base import Base
+from alignzoo.model.loading import ModelError, Quantization
+from alignzoo.model.role import Role, bare_on, policy_on, role_on
+from alignzoo.records import Prompt
+from alignzoo.testing import toy_base, toy_folder
+
+Family = Callable[[str], Path]
+
+
+def frozen_storage(base: Base) -> dict[str, int]:
+    """Where every tensor of the base lies, adapters and heads left out; names as they are without peft's wrapping."""
+    tensors = {**dict(base.model.named_parameters()), **dict(base.model.named_buffers())}
+    return {key.replace(".base_layer", ""): t.data_ptr() for key, t in tensors.items() if ".lora_" not in key}
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8", "nf4"])
+def test_five_roles_share_every_frozen_tensor(quantize: Quantization, tmp_path: Path) -> None:
+    base = loaded(toy_folder(tmp_path), quantize)
+    before = frozen_storage(base)
+    policy = stirred(policy_on(base))
+    roles = [policy, policy.frozen(), role_on(base, "critic"), role_on(base, "reward", trained=False), bare_on(base, "judge")]
+    assert frozen_storage(base) == before
+    assert len(before) > 20
+    for role in roles:
+        role.logps(pairs())
+    assert frozen_storage(base) == before
+    own = [tensor.data_ptr() for role in roles for tensor in role.tensors().values() if not role.bare]
+    assert len(set(own)) == len(own)
+    assert not set(own) & set(before.values())
+
+
+def test_four_roles_take_little_more_memory_than_one() -> None:
+    """In processes of their own, over one whole training step each: what is held on top of the imports."""
+    program = dedent(
+        """
+        import os, sys, torch
+        torch.set_num_threads(1)
+        from transformers import LlamaConfig, LlamaForCausalLM
+        from alignzoo.learning.descent import Descent, Loss
+        from alignzoo.model.base import Base, Lora
+        from alignzoo.model.forest import Tree, plant
+        from alignzoo.model.role import policy_on, role_on
+        from alignzoo.model.text import Text
+        from alignzoo.testing import toy_tokenizer
+
+        def held(what):
+            with open("/proc/self/status") as status:
+                return next(int(line.split()[1]) for line in status if line.startswith(what)) / 1024
+
+        def step(roles):
+            before = held("VmRSS")
+            open("/proc/self/clear_refs", "w").write("5")
+            config = LlamaConfig(vocab_size=512, hidden_size=512, intermediate_size=1408, num_hidden_layers=10,
+                                 num_attention_heads=8, max_position_embeddings=64)
+            with torch.device("meta"):
+                model = LlamaForCausalLM(config)
+            model.to_empty(device="cpu")
+            for tensor in (*model.parameters(), *model.buffers()):
+                tensor.data.fill_(0.01)
+            base = Base(model, Text.of(toy_tokenizer(), context=64), Lora(rank=4))
+            policy = policy_on(base)
+            trained, others = [policy], []
+            if roles == 4:
+                with torch.no_grad():
+                    policy.adapter[1].add_(0.1)  # so that the reference needs an adapter of its own
+                critic, reward = role_on(base, "critic"), role_on(base, "reward", trained=False)
+                critic.grow("value"), reward.grow("score")
+                trained, others = [policy, critic], [policy.frozen(), reward]
+            forest = plant([Tree(tuple(range(8)), (tuple(range(8, 16)),))])
+            def loss_of(forest):
+                total = -policy.logps(forest)
+                if roles == 4:
+                    total = total + others[0].logps(forest) + critic.values(forest) ** 2 + reward.scores(forest)
+                return Loss.over(total)
+            Descent().on(*trained)(loss_of, forest)
+            weights = sum(t.numel() * t.element_size() for t in base.model.parameters()) / 2**20
+            return held("VmHWM") - before, weights
+
+        for roles in (1, 4):
+            sys.stdout.flush()
+            if os.fork() == 0:
+                print(*step(roles), flush=True)
+                os._exit(0)
+            assert os.wait()[1] == 0
+        """
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    (one, weights), (four, _) = (map(float, line.split()) for line in ran.stdout.splitlines())
+    assert one > weights > 100  # MiB: the base is large, and it is really held
+    assert four <= 1.25 * one, f"one role holds {one:.0f} MiB, four hold {four:.0f}"
+
+
+def test_acting_as_always_restores(base: Base) -> None:
+    def stumble() -> None:
+        with base.acting_as("critic"):
+            assert base.worn.name == "critic"
+            raise ZeroDivisionError
+
+    with base.acting_as("policy"):
+        with pytest.raises(ZeroDivisionError):
+            stumble()
+        assert base.worn.name == "policy"
+        with base.acting_as(None):
+            assert base.worn.name is None
+        assert base.worn.name == "policy"
+    assert base.worn.name is None
+
+
+def test_a_forward_pass_that_fails_leaves_nothing_worn(base: Base) -> None:
+    policy = policy_on(base)
+    with pytest.raises(ModelError, match="has no head 'value'; grow it first"):
+        policy.values(pairs())
+    far = mixed()
+    with pytest.raises(IndexError):
+        policy.logps(type(far)(**{**vars(far), "ids": far.ids + 1000}))
+    assert base.worn.name is None
+    assert not any(layer.training for layer in base._layers)
+
+
+# The gradient contract -----------------------------------------------------------------------------------------------
+
+
+def seat(base: Base, *names: str) -> list[Role]:
+    """A policy and a critic with a value head, with adapters that do not depend on who else is there."""
+    roles = []
+    for name in names:
+        role = stirred(role_on(base, name), seed=len(name))
+        if name == "critic":
+            role.grow("value", seed=3)
+        roles.append(role)
+    return roles
+
+
+def policy_loss(policy: Role) -> Tensor:
+    logps = policy.logps(mixed())
+    return (logps * torch.linspace(-1, 1, len(logps))).sum()
+
+
+def critic_loss(critic: Role) -> Tensor:
+    values = critic.values(mixed())
+    return ((values - torch.linspace(-2, 2, len(values))) ** 2).sum()
+
+
+def alone(make: Callable[[], Base], name: str) -> dict[str, Tensor]:
+    """The gradient that a role gets on a base where it is the only one."""
+    [role] = seat(make(), name)
+    (policy_loss(role) if name == "policy" else critic_loss(role)).backward()
+    return gradients(role)
+
+
+def same(got: dict[str, Tensor], wanted: dict[str, Tensor]) -> bool:
+    return set(got) == set(wanted) and all(torch.equal(got[key], wanted[key]) for key in wanted)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("quantize", ["none", "nf4"])
+def test_a_joint_loss_gives_each_role_exactly_its_own_gradient(
+    quantize: Quantization, checkpointing: bool, tmp_path: Path
+) -> None:
+    folder = toy_folder(tmp_path)
+
+    def make() -> Base:
+        return loaded(folder, quantize, checkpointing=checkpointing)
+
+    base = make()
+    policy, critic = seat(base, "policy", "critic")
+    reference = policy.frozen()
+    joint = policy_loss(policy) + critic_loss(critic) + 0.0 * reference.logps(mixed()).sum()
+    with base.acting_as("critic"):  # whatever is worn when backward() runs
+        joint.backward()
+    wanted = {name: alone(make, name) for name in ("policy", "critic")}
+    assert same(gradients(policy), wanted["policy"])
+    assert same(gradients(critic), wanted["critic"])
+    assert all(float(tensor.abs().max()) > 0 for part in wanted.values() for tensor in part.values())
+    assert not any(parameter.grad is not None for parameter in reference.adapter)
+
+
+def test_checkpointing_changes_no_gradient() -> None:
+    plain, again = (alone(lambda c=c: toy_base(checkpointing=c), "policy") for c in (False, True))
+    assert same(again, plain)
+
+
+def test_half_of_the_cure_is_to_keep_everyone_trainable(base: Base) -> None:
+    """Planted: peft's own switch between the two forward passes. The policy's gradient is gone, without an error."""
+    policy, critic = seat(base, "policy", "critic")
+    loss = policy_loss(policy)
+    base._peft.set_adapter("critic")  # type: ignore[union-attr]
+    (loss + critic_loss(critic)).backward()
+    assert all(parameter.grad is None for parameter in policy.parameters())
+    assert same(gradients(critic), alone(toy_base, "critic"))
+
+
+def test_a_new_adapter_silences_no_older_one(base: Base) -> None:
+    """peft leaves only the newest one trainable; planted beside ours to show that it still does."""
+    policy, critic = seat(base, "policy", "critic")
+    frozen = role_on(base, "reward", trained=False)
+    role_on(base, "judge")
+    assert all(parameter.requires_grad for role in (policy, critic) for parameter in role.parameters())
+    assert not any(parameter.requires_grad for parameter in frozen.adapter)
+    base._peft.add_adapter("theirs", base.lora_config())  # type: ignore[union-attr]
+    base._peft.set_adapter("theirs")  # type: ignore[union-attr]
+    assert not any(parameter.requires_grad for parameter in policy.parameters())
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+def test_the_other_half_is_to_wear_the_same_in_the_recomputed_pass(reentrant: bool) -> None:
+    """Planted: checkpointing as transformers switches it on, and another role acting when backward() runs. Recomputing in the
+    old way gives the gradient to that role, in the new way makes it wrong; neither says anything."""
+    base = toy_base(checkpointing=True)
+    policy, _ = seat(base, "policy", "critic")
+    base.model.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    base.model.enable_input_require_grads()
+    loss = policy_loss(policy)
+    with base.acting_as("critic"):
+        loss.backward()
+    named = dict(base.model.named_parameters())
+    stolen = [key for key, parameter in named.items() if ".critic." in key and parameter.grad is not None]
+    missing = [key for key, parameter in named.items() if ".policy." in key and parameter.grad is None]
+    if reentrant:
+        assert len(stolen) == len(missing) == len(policy.adapter)
+        return
+    assert not stolen
+    wanted, got = alone(toy_base, "policy"), gradients(policy)
+    wrong = [key for key in wanted if float((got[key] - wanted[key]).norm() / wanted[key].norm()) > 0.1]
+    assert len(wrong) > len(wanted) / 2
+    with pytest.raises(CheckpointError):  # with nobody acting, torch notices
+        policy_loss(policy).backward()
+
+
+def test_a_checkpointed_loss_can_be_descended_twice() -> None:
+    """Two losses over one forward pass, each with its own backward()."""
+    base = toy_base(checkpointing=True)
+    [policy] = seat(base, "policy")
+    logps = policy.logps(mixed())
+    first, second = logps.square().sum(), logps.sum()
+    first.backward(retain_graph=True)
+    second.backward()
+    both = gradients(policy)
+    other = toy_base()
+    [plain] = seat(other, "policy")
+    logps = plain.logps(mixed())
+    (logps.square().sum() + logps.sum()).backward()
+    for key, wanted in gradients(plain).items():
+        assert torch.allclose(both[key], wanted, rtol=1e-4, atol=1e-4 * float(wanted.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["gpt2", "opt", "bloom", "llama"])
+def test_sampling_sees_neither_checkpointing_nor_dropout(name: str, family: Family) -> None:
+    """Also between a forward pass that is to be recomputed and its backward()."""
+    said = []
+    for checkpointing in (False, True):
+        base = loaded(family(name), checkpointing=checkpointing)
+        [policy] = seat(base, "policy")
+        loss = policy_loss(policy)
+        said.append(policy.sample([Prompt.ask("is the cat small"), Prompt.ask("why")], 2, Manner(max_tokens=12, seed=5)))
+        loss.backward()
+        said.append(policy.sample([Prompt.ask("is the cat small"), Prompt.ask("why")], 2, Manner(max_tokens=12, seed=5)))
+    assert all(again == said[0] for again in said)
+    assert all(reply.tokens for group in said[0] for reply in group)
+
+
+# What a role is ------------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_adapter_changes_nothing_and_its_reference_is_the_bare_base(base: Base) -> None:
+    policy = policy_on(base)
+    with torch.no_grad():
+        assert torch.equal(policy.logps(mixed()), bare_on(base, "judge").logps(mixed()))
+    assert policy.idle
+    reference = policy.frozen()
+    assert reference.bare
+    assert reference.parameters() == []
+    assert torch.equal(reference.logps(mixed()), policy.logps(mixed()).detach())
+
+
+def test_a_frozen_copy_stays_when_the_original_moves(base: Base) -> None:
+    policy = stirred(policy_on(base))
+    policy.grow("value", seed=7)
+    reference = policy.frozen()
+    with torch.no_grad():
+        then = (policy.logps(mixed()), policy.values(mixed()))
+    digest = reference.digest
+    assert not reference.bare
+    assert torch.equal(reference.logps(mixed()), then[0])
+    assert torch.equal(reference.values(mixed()), then[1])
+    stirred(policy, seed=1)
+    with torch.no_grad():
+        policy.head("value").bias.add_(1.0)  # type: ignore[union-attr,operator]
+        assert not torch.allclose(policy.logps(mixed()), then[0], atol=0.1)
+    assert reference.digest == digest
+    assert torch.equal(reference.logps(mixed()), then[0])
+    assert torch.equal(reference.values(mixed()), then[1])
+
+
+def test_a_frozen_role_records_no_gradient(base: Base) -> None:
+    reference = stirred(policy_on(base)).frozen()
+    reference.grow("score")
+    assert not reference.logps(mixed()).requires_grad
+    assert not reference.scores(mixed()).requires_grad
+    assert not reference.read(mixed()).reading.hidden.requires_grad
+
+
+def test_a_second_reference_gets_a_name_of_its_own(base: Base) -> None:
+    policy = stirred(policy_on(base))
+    assert [policy.frozen().name for _ in range(3)] == ["reference", "reference2", "reference3"]
+
+
+def test_where_an_adapter_begins_depends_on_name_and_seed_only() -> None:
+    """Not on who was made before, nor on the global random state, which is left as it is."""
+    first, second = toy_base(), toy_base()
+    torch.manual_seed(1)
+    one = policy_on(first, seed=3)
+    torch.manual_seed(2)
+    state = torch.get_rng_state()
+    role_on(second, "critic")
+    two = policy_on(second, seed=3)
+    two.grow("value", seed=1)
+    one.grow("value", seed=1)
+    two.frozen()
+    assert one.digest == two.digest
+    assert torch.equal(torch.get_rng_state(), state)
+    assert policy_on(toy_base(), seed=4).digest != policy_on(toy_base(), seed=3).digest
+    assert role_on(toy_base(), "critic").digest != role_on(toy_base(), "policy").digest
+
+
+def test_a_head_begins_as_asked(base: Base) -> None:
+    """Deviation 1/√(d+1) unless said otherwise, bias 0; a value head of scale 0 says 0 at first, and still learns."""
+    policy = policy_on(base)
+    policy.grow("wide", 2000)
+    wide = policy.head("wide").weight
+    assert float(wide.std()) == pytest.approx(1 / 65**0.5, rel=0.02)  # type: ignore[arg-type]
+    assert not policy.head("wide").bias.any()  # type: ignore[union-attr,operator]
+    policy.grow("value", scale=0.0)
+    assert not policy.values(mixed()).any()
+    policy.values(mixed()).sum().backward()
+    assert policy.head("value").weight.grad.any()  # type: ignore[union-attr]
+
+
+def test_a_policy_and_the_head_of_a_critic_can_share_one_pass(base: Base) -> None:
+    [critic] = seat(base, "critic")
+    before = base.meter.read
+    read = critic.read(mixed())
+    logps, values, entropies = read.logps(), read.values(), read.entropies()
+    assert base.meter.read - before == mixed().size
+    (logps.sum() + values.sum()).backward()
+    assert torch.equal(values.detach(), critic.values(mixed()).detach())
+    assert torch.equal(logps.detach(), critic.logps(mixed()).detach())
+    spread = critic.spread(mixed()).detach()
+    assert torch.allclose(entropies, -(spread.exp() * spread).sum(-1), atol=1e-5)
+    assert not entropies.requires_grad
