@@ -1,0 +1,219 @@
+"""Writes the reference pages that follow from the code: docs/reference/run-file.md and docs/reference/cli.md.
+
+    python docs/generate.py            # write them
+    python docs/generate.py --check    # say which are out of date, and write nothing
+
+Nothing heavy is imported: settings are read from source, as `alignzoo info` reads them. `tests/test_docs.py` fails while a
+page is out of date.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from alignzoo.cli import parser as command_line
+from alignzoo.seam.described import Setting, described
+from alignzoo.seam.discovery import discover
+from alignzoo.seam.zoo import Found
+
+REFERENCE = Path(__file__).resolve().parent / "reference"
+NOTICE = "<!-- Written by docs/generate.py from the code. Do not edit: change the code, then run `python docs/generate.py`. -->"
+
+TABLES: tuple[tuple[str, str, str], ...] = (
+    ("At the top", "alignzoo.lab.plan:_Head", "Written above the first table."),
+    (
+        "`[model]`",
+        "alignzoo.model.loading:Loading",
+        'Say which model: `path = "folder or hub name"`, or `use = "playground"` for the model of a plugin. Beside it:',
+    ),
+    ("`[model.lora]`", "alignzoo.model.base:Lora", "The shape of every adapter of the run, the start's too."),
+    (
+        "`[budget]`",
+        "alignzoo.learning.ledger:Budget",
+        "What the training may spend (not the start's training). "
+        "It stops after the update in which a limit is reached. See [costs](../explanation/costs.md).",
+    ),
+    (
+        "`[watch]`",
+        "alignzoo.learning.canaries:Watch",
+        "What the canaries look at. See [the canaries](../explanation/architecture.md#canaries).",
+    ),
+    ("`[intake]`", "alignzoo.learning.intake:Limits", "How much of the feedback may be unusable before the run refuses."),
+    (
+        "`[answer]`",
+        "alignzoo.lab.plan:Answering",
+        "What start and policy are asked at the end. `[answer.manner]` also says how candidates are sampled while feedback "
+        "is collected.",
+    ),
+)
+
+WORDS: dict[str, dict[str, str]] = {
+    "alignzoo.lab.plan:_Head": {
+        "name": "The run's name, and of its folder below `runs/`. Without it: the file's own name.",
+        "seed": "The seed of the run. A component with a `seed` of its own takes this one unless it is given another.",
+        "checkpoint_every": "Updates between two checkpoints.",
+    },
+    "alignzoo.model.base:Lora": {
+        "rank": "Width of the adapters.",
+        "alpha": "Their weight: what an adapter adds is multiplied by alpha/rank.",
+    },
+    "alignzoo.learning.ledger:Budget": {
+        "updates": "Updates.",
+        "labels": "Distinct records dealt to the optimizer.",
+        "flops": "Floating-point operations of the base, by formula.",
+        "seconds": "Seconds spent in updates.",
+    },
+    "alignzoo.lab.plan:Answering": {
+        "manner.max_tokens": "The longest answer, in tokens.",
+        "manner.temperature": "Logits are divided by it; 0 is greedy.",
+        "manner.top_p": "Draw from the likeliest tokens that together have this probability.",
+        "manner.top_k": "Draw from so many of the likeliest tokens; 0 draws from all.",
+        "manner.seed": "With the prompt and the number of the answer, it decides every draw.",
+    },
+}
+"""Words for settings whose source says nothing of them. What the source says goes first."""
+
+PLACES: dict[str, str] = {
+    "task": "`[task]`",
+    "model": "`[model]`",
+    "feedback": "`[feedback]` and `[start.feedback]`",
+    "reward": "`[reward]` and `[judge]`",
+    "optimizer": "`[optimizer]` and `[start]`",
+}
+TYPES = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "tuple[str, ...]": "list of texts"}
+DEFAULTS = {"True": "true", "False": "false", "()": "[]", "None": '"none"'}
+SIGNS = {">=": "≥", "<=": "≤"}
+
+HEAD = """# The run file
+
+A run is one TOML file. An unknown key, a wrong type or a value out of range is an error that names the file, the place and
+the nearest name; all of them are reported at once, before any model is loaded. A change on the command line has the form
+`--set optimizer.beta=0.2`. The same file with everything resolved lies in the run's folder as `run.toml`.
+
+| table | must it be there? | what it is |
+|---|---|---|
+| `[model]` | yes | the frozen base, and how it is loaded |
+| `[optimizer]` | yes | the algorithm that aligns; `use` and its own settings |
+| `[task]` | yes, or `answer.file` | prompts to learn on and prompts to be judged on |
+| `[feedback]` | if the optimizer needs it | where judgements come from |
+| `[start]`, `[start.feedback]` | no | an optimizer that makes what alignment starts from, and what it learns from |
+| `[reward]` | if the optimizer needs it | what an optimizer that samples is told about its answers |
+| `[judge]` | for the report | a reward that scores the answers at the end |
+| `[budget]`, `[watch]`, `[intake]`, `[answer]` | no | limits, checks and questions, with the defaults below |
+
+`use` names a component: `dpo`, or `optimizer:dpo`, or in full `optimizer:dpo/dpo`. `run.toml` has the full name.
+A table inside a table (`[optimizer.descent]`, `[answer.manner]`) changes what it names and keeps the rest."""
+
+
+def run_file() -> str:
+    """The page of every table and setting."""
+    parts = [NOTICE, HEAD]
+    for title, source, words in TABLES:
+        parts += [f"## {title}", words, _table(_told(source))]
+    ours = [found for found in discover().components if found.distribution == "alignzoo"]
+    for kind, places in PLACES.items():
+        for found in (found for found in ours if found.component.kind == kind):
+            parts += [*_component(found, places)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _component(found: Found, places: str) -> Iterator[str]:
+    component = found.component
+    yield f"## `{component.kind}:{component.id}`"
+    facts = [f"For {places}: {component.summary}."]
+    facts += [f"Needs: {', '.join(component.needs)}."] if component.needs else []
+    facts += [f"Gives: {', '.join(component.gives)}."] if component.gives else []
+    yield " ".join(facts)
+    settings = described(component.object)
+    yield _table(settings) if settings else "No settings."
+
+
+def _told(source: str) -> list[Setting]:
+    words = WORDS.get(source, {})
+    return [replace(setting, doc=setting.doc or words.get(setting.name, "")) for setting in described(source)]
+
+
+def _table(settings: Iterable[Setting]) -> str:
+    lines = ["| setting | type | default | range | meaning |", "|---|---|---|---|---|"]
+    for s in settings:
+        limits = s.range
+        for sign, better in SIGNS.items():
+            limits = limits.replace(sign, better)
+        default = f"`{DEFAULTS.get(s.default, s.default)}`" if s.default else "(required)"
+        lines.append(f"| `{s.name}` | {_type(s.type)} | {default} | {limits} | {_cell(s.doc)} |")
+    return "\n".join(lines)
+
+
+def _type(text: str) -> str:
+    if text.endswith(" | None"):
+        return f'{_type(text.removesuffix(" | None"))} or `"none"`'
+    if text.startswith('"'):
+        return " or ".join(f"`{choice}`" for choice in text.split(" | "))
+    return TYPES.get(text, f"`{text}`")
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+# The command line ---------------------------------------------------------------------------------------------------
+
+
+def cli() -> str:
+    """The page of every verb and option."""
+    top, *verbs = ((name, page) for name, page in command_line._pages().items())
+    parts = [NOTICE, "# The command line", f"{top[1].description} `python -m alignzoo` is the same.", _options(top[1])]
+    epilog = command_line.EPILOG
+    parts.append(epilog[0].upper() + epilog[1:].replace("\n", " ") + ".")
+    for name, page in verbs:
+        words = page.description or ""
+        parts += [f"## `alignzoo {name}`", f"{words[0].upper()}{words[1:].rstrip('.')}.", _options(page)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _options(page: argparse.ArgumentParser) -> str:
+    lines = ["| argument | default | meaning |", "|---|---|---|"]
+    for action in page._actions:
+        if isinstance(action, argparse._HelpAction):
+            continue
+        if isinstance(action, argparse._SubParsersAction):
+            lines.append(f"| `COMMAND` | | one of {', '.join(f'`{verb}`' for verb in action.choices)} |")
+            continue
+        spelled = ", ".join(f"`{option}`" for option in action.option_strings)
+        value = action.metavar or (action.dest.upper() if action.nargs is None and action.option_strings else "")
+        if spelled and value and not action.choices:
+            spelled = spelled.replace(action.option_strings[-1], f"{action.option_strings[-1]} {value}")
+        if not spelled:
+            spelled = f"`{value}`" + (" (may be left out)" if action.nargs == "?" else "")
+        meaning = action.help or ""
+        if action.choices:
+            meaning = f"{meaning}: {', '.join(map(str, action.choices))}" if meaning else ", ".join(map(str, action.choices))
+        shown = action.default if isinstance(action.default, int | float) and not isinstance(action.default, bool) else None
+        lines.append(f"| {spelled} | {f'`{shown}`' if shown is not None else ''} | {_cell(meaning)} |")
+    return "\n".join(lines)
+
+
+PAGES = {"run-file.md": run_file, "cli.md": cli}
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description="Write the reference pages that follow from the code.")
+    options.add_argument("--check", action="store_true", help="say which pages are out of date, and write nothing")
+    check = options.parse_args().check
+    stale = []
+    for name, made in PAGES.items():
+        path, text = REFERENCE / name, made()
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(name)
+            if not check:
+                path.write_text(text, encoding="utf-8")
+    print(f"{'out of date' if check else 'written'}: {', '.join(stale) or 'none'}")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
