@@ -8,11 +8,10 @@ from collections.abc import Iterable
 def near(name: str, known: Iterable[str]) -> str:
     """The closest known name, or "" where none is close. Of two that are equally close, the one with the same start."""
     from difflib import SequenceMatcher
-    from os.path import commonprefix
 
     choices = {word: SequenceMatcher(None, name, word).ratio() for word in known}
     close = [word for word, ratio in choices.items() if ratio >= 0.6]
-    return max(close, key=lambda word: (choices[word], len(commonprefix([name, word]))), default="")
+    return max(close, key=lambda word: (choices[word], word[:1] == name[:1]), default="")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
