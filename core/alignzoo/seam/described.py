@@ -73,9 +73,7 @@ def _settings(page: _Page, kind: ast.ClassDef, above: str, given: dict[str, ast.
         name, default = field.target.id, given.get(field.target.id, field.value)
         known = _type(page, field.annotation)
         if known.page and known.fields:
-            chosen = (
-                {word.arg: word.value for word in default.keywords if word.arg} if isinstance(default, ast.Call) else {}
-            )
+            chosen = {word.arg: word.value for word in default.keywords if word.arg} if isinstance(default, ast.Call) else {}
             yield from _settings(known.page, known.fields, f"{above}{name}.", chosen)
         else:
             doc = _doc(page, field, kind.body[i + 1] if i + 1 < len(kind.body) else None)

@@ -129,9 +129,7 @@ class _Walk:
                 return raw
             return self.wrong(at, f"must be {_name(hint)}; got {_shown(raw)}{_meant(raw, choices, only_near=True)}")
         if hint not in NAMES:
-            raise TypeError(
-                f"{at}: settings cannot be of the type {hint}; see alignzoo.seam.settings for those that can"
-            )
+            raise TypeError(f"{at}: settings cannot be of the type {hint}; see alignzoo.seam.settings for those that can")
         if hint is float and type(raw) is int:
             return float(raw)
         if hint is Path and isinstance(raw, str):
@@ -232,9 +230,7 @@ def _hints(kind: type[Any]) -> dict[str, Any]:
     try:
         return get_type_hints(kind, include_extras=True)
     except NameError as error:
-        raise TypeError(
-            f"the settings of {kind.__name__} cannot be read: {error}; import that type at run time"
-        ) from None
+        raise TypeError(f"the settings of {kind.__name__} cannot be read: {error}; import that type at run time") from None
 
 
 def _over_default(f: Field[Any], hint: Any, raw: Any) -> Any:

@@ -54,8 +54,7 @@ class Found:
             close = near(attribute, known)
             hint = f" (it has '{close}')" if close else ""
             raise ZooError(
-                f"{self._blame()} is '{self.component.object}', but {module_name} has no '{attribute}'{hint}. "
-                f"{self._remedy()}"
+                f"{self._blame()} is '{self.component.object}', but {module_name} has no '{attribute}'{hint}. {self._remedy()}"
             ) from None
 
     def digest(self) -> str:
