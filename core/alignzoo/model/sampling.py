@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from alignzoo.interfaces import Manner
+from alignzoo.model.text import TextError
 from alignzoo.records import Completion, Prompt
 
 if TYPE_CHECKING:
@@ -33,7 +34,12 @@ def write(
     """`n` completions of each prompt, in order."""
     if n < 1:
         raise ValueError(f"n is how many completions each prompt gets, 1 or more; got {n}")
-    asked = [base.text.fitted(prompt, min(manner.max_tokens, base.text.context - 1)) for prompt in prompts]
+    if manner.max_tokens >= base.text.context:
+        raise TextError(
+            f"max_tokens = {manner.max_tokens} leaves no room for a prompt in this model's context of {base.text.context}; "
+            "ask for shorter replies"
+        )
+    asked = [base.text.fitted(prompt, manner.max_tokens) for prompt in prompts]
     order = sorted(range(len(asked)), key=lambda i: -len(asked[i]))
     written: dict[int, list[Completion]] = {}
     while order:
@@ -50,7 +56,7 @@ def _write_batch(
 ) -> list[list[Completion]]:
     ids, real = _left_padded(prompts, base.device)
     chances = torch.stack([_chances(prompt, k, manner) for prompt in prompts for k in range(n)]).to(base.device)
-    room = min(manner.max_tokens, base.text.context - ids.shape[1])
+    base.meter.read += sum(map(len, prompts))
     cache = DynamicCache()
     states, logits = _step(base, ids, real, cache)
     if n > 1:
@@ -60,14 +66,14 @@ def _write_batch(
     tokens: list[list[int]] = [[] for _ in rows]
     logps: list[list[float]] = [[] for _ in rows]
     ends = torch.tensor(sorted(base.text.ends), device=base.device)
-    for place in range(room):
+    for place in range(manner.max_tokens):
         drawn, logp = draw(steer(states, logits) if steer else logits, chances[rows, place], manner)
         for row, token, value in zip(rows.tolist(), drawn.tolist(), logp.tolist(), strict=True):
             tokens[row].append(token)
             logps[row].append(value)
         base.meter.written += len(rows)
         going = ~torch.isin(drawn, ends)
-        if place == room - 1 or not going.any():
+        if place == manner.max_tokens - 1 or not going.any():
             break
         if not going.all():
             kept = going.nonzero()[:, 0]
