@@ -74,6 +74,15 @@ def test_a_list_for_people_has_every_fault_below_its_table(neighbours: Shelf) ->
     assert faults.count("    fix: ") >= len(BAD) + 2
 
 
+def test_a_plugin_that_imports_something_heavy_works_and_is_told_of(shelf: Shelf) -> None:
+    shelf.put("slow", "import numpy\n" + offering(optimizer("slow", "zoo_slow")))
+    seen = json.loads(alignzoo("list", "--json", path=shelf.folder).stdout)
+    assert "optimizer:slow/slow" in {row["name"] for row in seen["components"]}
+    (fault,) = [row for row in seen["broken"] if row["plugin"] == "slow"]
+    assert fault["reason"] == "it imports numpy when it is loaded"
+    assert "every listing is slow" in fault["fix"]
+
+
 @pytest.mark.parametrize("words", [["--help"], ["list", "--help"], ["--version"], ["info", "good"], []])
 def test_the_light_verbs_are_light(shelf: Shelf, words: list[str]) -> None:
     shelf.healthy("good")
