@@ -35,7 +35,7 @@ class Recipe:
     width: int = 128
     inner: int = 384
     heads: int = 4
-    steps: int = 2200
+    steps: int = 2000
     documents_per_step: int = 64
     pieces_per_step: int = 3  # documents of like length go together, to pad less
     rate: float = 3e-3
@@ -77,17 +77,19 @@ def build_model(recipe: Recipe, tokenizer: Any) -> LlamaForCausalLM:
     )
 
 
-def pretrain(recipe: Recipe, folder: Path, every: int = 100) -> None:
-    """Train, with a checkpoint every so many steps, and write the finished model to `folder`/model."""
+def pretrain(recipe: Recipe, folder: Path, every: int = 100, until: int = 10**9) -> None:
+    """Train, with a checkpoint every so many steps, and write the model as it is then to `folder`/model. `until` ends it
+    early; called again, it goes on."""
     folder.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer()
     model = build_model(recipe, tokenizer).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay)
     done = _take_up(folder, recipe, model, optimizer)
     began = time.monotonic()
-    for step in range(done, recipe.steps):
+    last = min(until, recipe.steps)
+    for step in range(done, last):
         loss = _learn(recipe, step, tokenizer, model, optimizer)
-        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+        if (step + 1) % every == 0 or step + 1 == last:
             print(f"step {step + 1}  loss {loss:.3f}  {time.monotonic() - began:.0f} s", flush=True)
             _put_down(folder, recipe, step + 1, model, optimizer)
     ship(model, tokenizer, folder / "model")
@@ -186,9 +188,10 @@ def main() -> None:
     reader.add_argument("--out", type=Path, required=True, help="where checkpoints and the finished model go")
     reader.add_argument("--steps", type=int, default=Recipe.steps, help="how long to train; the shipped model: %(default)s")
     reader.add_argument("--threads", type=int, default=2, help="processor cores to use")
+    reader.add_argument("--until", type=int, default=10**9, help="stop at this step; run again to go on")
     given = reader.parse_args()
     torch.set_num_threads(given.threads)
-    pretrain(Recipe(steps=given.steps), given.out)
+    pretrain(Recipe(steps=given.steps), given.out, until=given.until)
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from typing import Any
 
 from alignzoo.records import Turn
 from alignzoo_playground.corpus import MANNERS, Document, document
-from alignzoo_playground.facts import SPLITS, VALUES
-from alignzoo_playground.requests import Request, requests, wordings
+from alignzoo_playground.facts import NOUNS, SPLITS, VALUES, statement
+from alignzoo_playground.requests import requests, sentences_begin_large, wordings
 
 SPECIAL = ("<|pad|>", "<|unk|>", "<|bos|>", "<|eos|>", "<|system|>", "<|user|>", "<|assistant|>")
 ROUND = 64
@@ -92,12 +92,11 @@ def _texts() -> Iterator[str]:
     yield from MANNERS
     for split in SPLITS:
         for request in requests():
-            if request.kind == "check":
-                for value in VALUES[request.attribute]:
-                    yield from wordings(Request("check", request.noun, request.attribute, value), split)
-            else:
-                yield from wordings(request, split)
-    for number in range(20000):
+            yield from wordings(request, split)
+    for noun in NOUNS:
+        for attribute, values in VALUES.items():
+            yield from (sentences_begin_large(f"{statement(noun, attribute, value)}.") for value in values)
+    for number in range(4000):
         text = document(0, number)
         yield text.plain
         yield from (turn.text for turn in text.turns)
