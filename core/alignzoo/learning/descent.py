@@ -106,6 +106,7 @@ class Step:
     def __call__(self, loss_of: Callable[[B], Loss], batch: B) -> Metrics:
         """Move the roles against the gradient of the mean loss over the batch, and tell what was seen on the way."""
         canaries.before_update(self.roles, loss_of, batch)
+        self.adam.zero_grad(set_to_none=True)  # what others may have left
         total, count = 0.0, 0
         told: dict[str, list[float]] = {}
         with canaries.gradients(self.roles) as before:
@@ -144,8 +145,7 @@ class Step:
             number, dot, name = key.partition(".")
             if dot:
                 parameter = self.parameters[int(number)]
-                on_device = name != "step" and isinstance(value, Tensor)
-                self.adam.state[parameter][name] = value.to(parameter.device) if on_device else value
+                self.adam.state[parameter][name] = value.to(parameter.device) if isinstance(value, Tensor) else value
 
 
 def _adam(how: Descent, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
