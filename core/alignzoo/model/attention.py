@@ -6,8 +6,9 @@ which passes an ordinary mask over its cache instead of segments.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -31,12 +32,16 @@ class Packing:
     """The segments of one forest, the masks they need (made once, used by every layer), and how many layers asked."""
 
     segments: tuple[Segment, ...]
+    lengths: list[int]  # of every prompt and reply, in order
     calls: int = 0
     _masks: dict[tuple[Segment, int, int, torch.dtype], Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, forest: Forest) -> Packing:
-        return cls(forest.segments)
+        # An only reply continues its prompt: together they are one causal stretch.
+        lone = [Segment(tree.start, tree.stop, ()) if len(tree.replies) == 1 else tree for tree in forest.segments]
+        lengths = [stop - start for tree in lone for start, stop in ((tree.start, tree.split), *tree.replies)]
+        return cls(tuple(lone), lengths)
 
     def mask(self, segment: Segment, reply: int, window: int, like: Tensor) -> Tensor:
         """Additive mask of one reply (-1: the prompt) over its prompt and itself. A `window` of 0 sees everything."""
@@ -79,36 +84,37 @@ def forest_attention(
     packing.calls += 1
     parts = [
         part
-        for segment in packing.segments
-        for part in _tree_attention(query, key, value, segment, packing, scaling, sliding_window or 0)
+        for tree in _trees(query, key, value, packing)
+        for part in _tree_attention(tree, packing, scaling, sliding_window or 0)
     ]
-    return torch.cat(parts, 2).transpose(1, 2).contiguous(), None
+    return torch.cat([part.transpose(1, 2) for part in parts], 1), None
 
 
-def _tree_attention(
-    query: Tensor, key: Tensor, value: Tensor, tree: Segment, packing: Packing, scaling: float | None, window: int
-) -> list[Tensor]:
-    start, split = tree.start, tree.split
-    longest = split - start + max(stop - first for first, stop in tree.replies)
+class _Grown(NamedTuple):
+    """The (query, key, value) of one tree's prompt and of each of its replies."""
+
+    segment: Segment
+    prompt: tuple[Tensor, Tensor, Tensor]
+    replies: list[tuple[Tensor, Tensor, Tensor]]
+
+
+def _trees(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Iterator[_Grown]:
+    """Taken apart by one split, whose gradient is one concatenation: a slice's would be a row of zeros for each."""
+    pieces = zip(*(torch.split(states, packing.lengths, 2) for states in (query, key, value)), strict=True)
+    for segment in packing.segments:
+        yield _Grown(segment, next(pieces), [next(pieces) for _ in segment.replies])
+
+
+def _tree_attention(tree: _Grown, packing: Packing, scaling: float | None, window: int) -> list[Tensor]:
+    segment, (query, past_key, past_value) = tree.segment, tree.prompt
+    longest = segment.split - segment.start + max((stop - first for first, stop in segment.replies), default=0)
     window = window if longest > window else 0
-    if len(tree.replies) == 1 and not window:
-        rows = slice(start, tree.stop)
-        return [attend(query[:, :, rows], key[:, :, rows], value[:, :, rows], is_causal=True, scale=scaling)]
-    rows = slice(start, split)
-    past_key, past_value = key[:, :, rows], value[:, :, rows]
-    mask = packing.mask(tree, -1, window, query) if window else None
-    parts = [attend(query[:, :, rows], past_key, past_value, attn_mask=mask, is_causal=mask is None, scale=scaling)]
-    for number, (first, stop) in enumerate(tree.replies):
-        own = slice(first, stop)
-        parts.append(
-            attend(
-                query[:, :, own],
-                torch.cat([past_key, key[:, :, own]], 2),
-                torch.cat([past_value, value[:, :, own]], 2),
-                attn_mask=packing.mask(tree, number, window, query),
-                scale=scaling,
-            )
-        )
+    mask = packing.mask(segment, -1, window, query) if window else None
+    parts = [attend(query, past_key, past_value, attn_mask=mask, is_causal=mask is None, scale=scaling)]
+    for number, (own, key, value) in enumerate(tree.replies):
+        mask = packing.mask(segment, number, window, own)
+        keys, values = torch.cat([past_key, key], 2), torch.cat([past_value, value], 2)
+        parts.append(attend(own, keys, values, attn_mask=mask, scale=scaling))
     return parts
 
 

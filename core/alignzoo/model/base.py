@@ -25,6 +25,7 @@ from alignzoo.model import loading
 from alignzoo.model.attention import Packing, UnknownAttention
 from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo.model.head import Head
+from alignzoo.model.lora import Pair, adapted
 from alignzoo.model.text import Text
 
 if TYPE_CHECKING:
@@ -211,12 +212,12 @@ class Base:
 
     def _wire(self, layer: Any, name: str) -> None:
         """Give an injected layer the lean forward: one `addmm` on the output of the base layer, scaled on the rank side."""
-        pairs: dict[str, tuple[Tensor, Tensor, float]] | None = layer.__dict__.get("_alignzoo_pairs")
+        pairs: dict[str, Pair] | None = layer.__dict__.get("_alignzoo_pairs")
         if pairs is None:
             pairs = layer.__dict__["_alignzoo_pairs"] = {}
             layer.forward = _lean_forward(layer.base_layer, pairs, self.worn)
         if name in layer.lora_A:
-            pairs[name] = (layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
+            pairs[name] = Pair(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
         for role in self.roles.values():  # peft leaves only the newest adapter trainable, which would silence the others
             for parameter in role.parameters():
                 parameter.requires_grad_(True)
@@ -341,16 +342,10 @@ def _rows(forest: Forest) -> tuple[Tensor, Tensor]:
     return ids, torch.tensor(flat, device=ids.device)
 
 
-def _lean_forward(
-    base_layer: nn.Module, pairs: dict[str, tuple[Tensor, Tensor, float]], worn: Worn
-) -> Callable[[Tensor], Tensor]:
+def _lean_forward(base_layer: nn.Module, pairs: dict[str, Pair], worn: Worn) -> Callable[[Tensor], Tensor]:
     def forward(x: Tensor) -> Tensor:
-        y: Tensor = base_layer(x)
-        name = worn.name
-        if name is None or name not in pairs:
-            return y
-        down, up, scale = pairs[name]
-        low = x.reshape(-1, x.shape[-1]) @ down.to(x.dtype).t()
-        return torch.addmm(y.reshape(-1, y.shape[-1]), low * scale, up.to(x.dtype).t()).view(y.shape)
+        pair = pairs.get(worn.name) if worn.name is not None else None
+        y: Tensor = base_layer(x) if pair is None else adapted(base_layer, x, pair)
+        return y
 
     return forward

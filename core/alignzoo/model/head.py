@@ -39,7 +39,7 @@ def entropies(states: Tensor, head: Head, temperature: float = 1.0) -> Tensor:
     """(tokens) The entropy of the next-token distribution. Not differentiated."""
     with torch.no_grad():
         pieces = []
-        for chunk in torch.split(states, _rows(head.weight)):
+        for chunk in torch.split(states, _rows(len(states), head.weight)):
             spread = (head.logits(chunk) / temperature).log_softmax(-1)
             pieces.append(-(spread.exp() * spread).sum(-1))
         return torch.cat(pieces)
@@ -49,11 +49,11 @@ class _Logps(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, targets: Tensor, head: Head, temperature: float) -> Tensor:
         weight, bias = head.weight, head.bias
-        rows = _rows(weight)
         states = states.contiguous()
         slopes = torch.empty_like(states) if ctx.needs_input_grad[0] else None
         result = torch.empty(len(states), dtype=torch.float32, device=states.device)
-        space = torch.empty(min(rows, len(states)), len(weight), dtype=weight.dtype, device=states.device)
+        rows = _rows(len(states), weight)
+        space = torch.empty(rows, len(weight), dtype=weight.dtype, device=states.device)
         for start in range(0, len(states), rows):
             piece = slice(start, min(start + rows, len(states)))
             at = targets[piece, None]
@@ -63,14 +63,11 @@ class _Logps(torch.autograd.Function):
             logits = logits.float()
             if temperature != 1.0:
                 logits /= temperature
-            chosen = logits.gather(1, at)[:, 0]
-            top = logits.amax(1)
-            weights = logits.sub_(top[:, None]).exp_()  # one pass, shared by the sum and the probabilities
-            total = weights.sum(1)
-            result[piece] = chosen - top - total.log()
+            chosen, top = logits.gather(1, at)[:, 0], logits.amax(1)
+            chances = torch.softmax(logits, 1, out=logits)
+            result[piece] = chosen - top + chances.amax(1).log()  # the likeliest token's probability is exp(0) / total
             if slopes is not None:
-                mean = weights.to(weight.dtype) @ weight
-                slopes[piece] = torch.addcdiv(weight[at[:, 0]].float(), mean.float(), total[:, None], value=-1.0)
+                slopes[piece] = weight[at[:, 0]] - chances.to(weight.dtype) @ weight
         if slopes is not None:
             ctx.save_for_backward(slopes)
         ctx.temperature = temperature
@@ -82,5 +79,7 @@ class _Logps(torch.autograd.Function):
         return slopes * (gradient / ctx.temperature)[:, None].to(slopes.dtype), None, None, None
 
 
-def _rows(weight: Tensor) -> int:
-    return max(1, _ENTRIES.get(weight.device.type, 2**23) // len(weight))
+def _rows(count: int, weight: Tensor) -> int:
+    """Rows per chunk: as many as are allowed, and none left over for a last product of a few rows."""
+    most = max(1, _ENTRIES.get(weight.device.type, 2**23) // len(weight))
+    return -(-count // -(-count // most))
