@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
 from alignzoo.learning.ledger import charge
-from alignzoo.learning.memory import State, track
+from alignzoo.learning.memory import MemoryLost, State, track
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ class Deck(Generic[T]):
 
     def restore(self, state: State) -> None:
         if state["records"] != len(self.records):
-            raise ValueError(
+            raise MemoryLost(
                 f"the checkpoint was made with {state['records']} records, this run has {len(self.records)}: the feedback has "
                 "changed; start a new run folder"
             )

@@ -73,11 +73,13 @@ class Memory:
         thing.restore(state)
 
     def write(self, folder: Path, update: int, facts: Mapping[str, Any]) -> Path:
-        """Write a checkpoint beside the older ones and then drop those: at every moment one of them is whole."""
+        """Write a checkpoint beside the older ones and then drop those: at every moment one of them is whole. What was written
+        for this update already stays as it is."""
         folder.mkdir(parents=True, exist_ok=True)
         place, draft = folder / f"{update:08d}", folder / f"{update:08d}.part"
-        for leftover in (draft, place):
-            shutil.rmtree(leftover, ignore_errors=True)
+        if place.exists():
+            return place
+        shutil.rmtree(draft, ignore_errors=True)
         draft.mkdir()
         tensors: dict[str, Tensor] = {}
         plain: list[dict[str, Any]] = []

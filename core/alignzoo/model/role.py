@@ -95,6 +95,9 @@ class Role:
             grown.weight.copy_(torch.randn(width, self.base.width, generator=dice) * deviation)
             grown.bias.zero_()
         self.heads[name] = grown.requires_grad_(self.trained)
+        recalled = self.base.recalled.get(self.name, {})
+        if f"head.{name}.weight" in recalled:  # a resumed run: the head goes on as it was
+            grown.load_state_dict({key: recalled[f"head.{name}.{key}"] for key in ("weight", "bias")})
 
     def head(self, name: str) -> nn.Module:
         if name not in self.heads:
@@ -245,14 +248,10 @@ def _free_name(base: Base, name: str) -> str:
 
 
 def _recall(role: Role) -> None:
-    """Take up the state that a checkpoint holds for a role of this name."""
+    """Take up the adapter that a checkpoint holds for a role of this name, and the heads it has; others as they are grown."""
     if (state := role.base.recalled.get(role.name)) is not None:
-        for key, tensor in state.items():
-            if key.startswith("head.") and key.endswith(".weight"):
-                name = key.removeprefix("head.").removesuffix(".weight")
-                if name not in role.heads:
-                    role.grow(name, len(tensor))
-        role.load_tensors({key: tensor for key, tensor in state.items() if key != "bare"})
+        heads = {f"head.{key}" for key in role.heads.state_dict()}
+        role.load_tensors({key: tensor for key, tensor in state.items() if key.startswith("adapter.") or key in heads})
 
 
 def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,371 @@
+"""What survives an update: 2n updates are n updates, a checkpoint and n more in a fresh process, bit for bit."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from plain import mixed, pairs, stirred
+
+from alignzoo.interfaces import Manner, Metrics
+from alignzoo.learning import memory as memory_module
+from alignzoo.learning.decks import Deck
+from alignzoo.learning.descent import Descent, Loss
+from alignzoo.learning.ledger import Ledger, counting
+from alignzoo.learning.memory import Dice, Memory, MemoryLost, State, newest, remembering, track
+from alignzoo.learning.reference import Remembered
+from alignzoo.model.base import Base
+from alignzoo.model.forest import Forest, per_reply
+from alignzoo.model.role import Role, bare_on, load_role, policy_on, role_on
+from alignzoo.records import Prompt
+from alignzoo.testing import toy_base
+
+PROMPTS = [Prompt.ask(text) for text in ("is the cat small", "why", "tell the dog", "how old", "what is a stone")]
+
+
+@dataclass(frozen=True)
+class Everything:
+    """An optimizer of everything that must survive: a deck, dice, a reference with an adapter, a critic with a head grown
+    on the way, two descents, and replies written inside the update."""
+
+    descent: Descent = field(default_factory=lambda: Descent(lr=1e-2, schedule="cosine", warmup=1))
+
+    def improve(self, policy: Role) -> Iterator[Metrics]:
+        base = policy.base
+        reference = Remembered(policy.frozen())
+        critic = role_on(base, "critic")
+        critic.grow("value")
+        deck, dice = Deck(PROMPTS, 2, 4, seed=1), Dice(7)
+        step, judge = self.descent.on(policy, updates=len(deck)), Descent(lr=1e-2).on(critic)
+        for prompts in deck:
+            groups = policy.sample(prompts, 2, Manner(max_tokens=6, seed=dice.integer()))
+            forest = base.text.replies(prompts, groups, base.device)
+            forest = forest.attach(replies={"reference": reference(forest)})
+
+            def gain(f: Forest) -> Loss:
+                sums = per_reply(policy.logps(f), f)
+                return Loss.over(sums * (sums.detach() - f.replies["reference"] + 1))
+
+            judged = judge(lambda f: Loss.over((critic.values(f) - 1) ** 2), forest)
+            yield {**step(gain, forest), "judged": judged["loss"]}
+
+
+def start(base: Base, folder: Path) -> Role:
+    """The policy begins with an adapter that another run trained."""
+    if not folder.exists():
+        stirred(policy_on(toy_base()), size=0.05).save(folder)
+    return load_role(base, folder, "policy", trained=True)
+
+
+def pull(folder: Path, updates: int, *, checkpoint_at: int = 0) -> tuple[list[Metrics], dict[str, str]]:
+    """Go on for some updates, from the newest checkpoint in the folder if there is one."""
+    base, found = toy_base(), newest(folder / "checkpoint")
+    told: list[Metrics] = []
+    with remembering(base, found) as memory:
+        for metrics in Everything().improve(start(base, folder / "start")):
+            told.append(metrics)
+            if len(told) == checkpoint_at:
+                memory.write(folder / "checkpoint", len(told), {"where": "here"})
+            if len(told) == updates:
+                break
+    return told, {name: role.digest for name, role in base.roles.items()}
+
+
+@pytest.mark.parametrize("first", [1, 4, 7])
+def test_resumed_is_uninterrupted_bit_for_bit(first: int, tmp_path: Path) -> None:
+    whole, roles = pull(tmp_path / "whole", 12)
+    pull(tmp_path / "parts", first + 1, checkpoint_at=first)  # the update after the checkpoint is lost and made again
+    rest, resumed = pull(tmp_path / "parts", 12 - first)
+    assert rest == whole[first:]
+    assert resumed == roles
+    assert set(roles) == {"policy", "reference", "critic"}
+    assert len({metrics["loss"] for metrics in whole}) == 12
+
+
+@pytest.mark.parametrize("forgotten", [Deck, Dice, Remembered, "critic", "policy", "reference"])
+def test_whatever_is_forgotten_is_missed(forgotten: Any, tmp_path: Path) -> None:
+    """The test above notices each of them."""
+    whole, roles = pull(tmp_path / "whole", 12)
+    pull(tmp_path / "parts", 4, checkpoint_at=4)
+    found = newest(tmp_path / "parts" / "checkpoint")
+    assert found is not None
+    things = [
+        (kind, state) for kind, state in found.things if forgotten == "policy" or kind != getattr(forgotten, "__name__", "")
+    ]
+    base = toy_base()
+    told: list[Metrics] = []
+    try:
+        with remembering(base, found) as memory:
+            memory.checkpoint = type(found)(found.update, tuple(things), found.roles, found.facts)
+            base.recalled = {name: state for name, state in found.roles.items() if name != forgotten}
+            told += Everything().improve(start(base, tmp_path / "parts" / "start"))
+    except MemoryLost:
+        return
+    assert told != whole[4:] or {name: role.digest for name, role in base.roles.items()} != roles
+
+
+# Checkpoints -----------------------------------------------------------------------------------------------------------
+
+
+class Counter:
+    def __init__(self, count: int = 0, tensor: torch.Tensor | None = None) -> None:
+        self.count, self.tensor = count, torch.zeros(1) if tensor is None else tensor
+        track(self)
+
+    def state(self) -> State:
+        return {"count": self.count, "tensor": self.tensor}
+
+    def restore(self, state: State) -> None:
+        self.count, self.tensor = state["count"], state["tensor"]
+
+
+class Other(Counter):
+    """Of another kind."""
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8, torch.int64, torch.bool])
+def test_a_thing_takes_up_its_state_as_it_is_made(base: Base, tmp_path: Path, dtype: torch.dtype) -> None:
+    with remembering(base) as memory:
+        Counter(3, torch.tensor([[0, 1], [1, 0]]).to(dtype).t()), Counter(4)
+        memory.write(tmp_path, 9, {"ledger": {"labels": 7}})
+    found = newest(tmp_path)
+    assert found is not None
+    assert (found.update, found.facts) == (9, {"ledger": {"labels": 7}})
+    with remembering(base, found):
+        one, two, three = Counter(), Counter(), Counter(5)
+    assert (one.count, two.count, three.count) == (3, 4, 5)
+    assert one.tensor.dtype == dtype
+    assert one.tensor.tolist() == torch.tensor([[0, 1], [1, 0]]).to(dtype).tolist()
+
+
+def test_another_order_is_another_optimizer(base: Base, tmp_path: Path) -> None:
+    with remembering(base) as memory:
+        Counter(1), Other(2)
+        memory.write(tmp_path, 1, {})
+    with remembering(base, newest(tmp_path)):
+        Counter()
+        with pytest.raises(MemoryLost, match=r"object 2 is a Other, this run makes a Counter.*start a new run folder"):
+            Counter()
+
+
+def test_outside_of_a_run_nothing_is_tracked(base: Base) -> None:
+    with remembering(base) as memory:
+        Counter()
+    Counter()
+    assert len(memory.things) == 1
+
+
+def test_the_block_leaves_nothing_behind(base: Base, tmp_path: Path) -> None:
+    with remembering(base) as memory:
+        stirred(policy_on(base))
+        memory.write(tmp_path, 1, {})
+    fresh = toy_base()
+    with pytest.raises(ZeroDivisionError), remembering(fresh, newest(tmp_path)):
+        raise ZeroDivisionError
+    assert policy_on(fresh).idle
+
+
+def test_only_the_newest_is_kept(base: Base, tmp_path: Path) -> None:
+    with remembering(base) as memory:
+        thing = Counter()
+        for thing.count in (1, 2, 10):
+            memory.write(tmp_path, thing.count, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["00000010"]
+    found = newest(tmp_path)
+    assert found is not None
+    assert found.things[0][1]["count"] == 10
+
+
+def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
+    assert newest(tmp_path) is None
+    assert newest(tmp_path / "nowhere") is None
+
+
+class Stumbling:
+    """A disk that fails at the last step of a write."""
+
+    def __call__(self, *paths: Any) -> None:
+        raise OSError("the power went")
+
+
+@pytest.mark.parametrize("update", [2, 1])
+def test_a_write_that_is_cut_short_does_not_count(
+    base: Base, tmp_path: Path, update: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither as a checkpoint nor against the one before it; also where the same update is written again."""
+    with remembering(base) as memory:
+        thing = Counter(1)
+        memory.write(tmp_path, 1, {"whole": True})
+        thing.count = 5
+        with monkeypatch.context() as power:
+            power.setattr(memory_module.os, "replace", Stumbling())
+            if update == 2:
+                with pytest.raises(OSError, match="the power went"):
+                    memory.write(tmp_path, update, {"whole": False})
+            else:
+                memory.write(tmp_path, update, {"whole": False})  # what is written for an update stays
+        found = newest(tmp_path)
+        assert found is not None
+        assert found.facts == {"whole": True}
+        memory.write(tmp_path, 2, {"whole": True})  # and it can be written later
+        found = newest(tmp_path)
+        assert found is not None
+        assert (found.update, found.things[0][1]["count"]) == (2, 5)
+        assert [path.name for path in tmp_path.iterdir()] == ["00000002"]
+
+
+def test_a_half_written_draft_is_no_checkpoint(base: Base, tmp_path: Path) -> None:
+    with remembering(base) as memory:
+        Counter(1)
+        whole = memory.write(tmp_path, 1, {})
+    shutil.copytree(whole, tmp_path / "00000002.part")
+    (tmp_path / "00000002.part" / "rest.json").write_text('{"upd')
+    found = newest(tmp_path)
+    assert found is not None
+    assert found.update == 1
+    assert os.listdir(tmp_path)
+
+
+# Roles ---------------------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_of_role_is_recalled(tmp_path: Path) -> None:
+    """The bare reference of an untouched start stays bare, although the policy is no longer idle; a copy stays the copy."""
+    base = toy_base()
+    with remembering(base) as memory:
+        policy = policy_on(base)
+        bare = policy.frozen()
+        stirred(policy)
+        copy = policy.frozen()
+        policy.grow("value", seed=1)
+        stirred(policy, seed=1)
+        judge = bare_on(base, "judge")
+        judge.grow("score")
+        memory.write(tmp_path, 1, {})
+    fresh = toy_base()
+    with remembering(fresh, newest(tmp_path)):
+        again = policy_on(fresh)
+        assert not again.heads  # a head is taken up where the optimizer grows it, in the same order as before
+        references = again.frozen(), again.frozen()
+        again.grow("value", seed=2)
+        there = bare_on(fresh, "judge")
+        there.grow("score", seed=3)
+    assert references[0].bare
+    assert not references[1].bare
+    assert again.digest == policy.digest
+    assert [role.digest for role in references] == [bare.digest, copy.digest]
+    assert there.digest == judge.digest
+
+
+# Decks, dice, and what a reference said -------------------------------------------------------------------------------
+
+
+def test_a_deck_deals_everything_once_an_epoch() -> None:
+    dealt = list(Deck(range(7), 3, 2, seed=0))
+    assert [len(batch) for batch in dealt] == [3, 3, 1, 3, 3, 1]
+    epochs = [[*chain(*dealt[:3])], [*chain(*dealt[3:])]]
+    assert sorted(epochs[0]) == sorted(epochs[1]) == list(range(7))
+    assert epochs[0] != epochs[1]
+    assert dealt == list(Deck(range(7), 3, 2, seed=0))
+    assert dealt != list(Deck(range(7), 3, 2, seed=1))
+    assert len(Deck(range(7), 3, 2, seed=0)) == 6
+    assert list(Deck([], 3, 2, seed=0)) == []
+
+
+@pytest.mark.parametrize("after", range(7))
+def test_a_deck_goes_on_where_it_was(after: int) -> None:
+    whole = list(Deck(range(7), 3, 2, seed=0))
+    first, second = Deck(range(7), 3, 2, seed=0), Deck(range(7), 3, 2, seed=0)
+    assert [batch for batch, _ in zip(first, range(after), strict=False)] == whole[:after]
+    first = Deck(range(7), 3, 2, seed=0)
+    hand = iter(first)
+    for _ in range(after):
+        next(hand)
+    second.restore(first.state())
+    assert list(second) == whole[after:]
+
+
+def test_a_deck_knows_when_the_feedback_has_changed() -> None:
+    with pytest.raises(MemoryLost, match="made with 7 records, this run has 8: the feedback has changed"):
+        Deck(range(8), 3, 1, seed=0).restore(Deck(range(7), 3, 1, seed=0).state())
+
+
+def test_a_label_is_paid_for_once(base: Base) -> None:
+    ledger = Ledger()
+    with counting(ledger, base):
+        paid = [ledger.labels for _ in Deck(range(7), 3, 3, seed=0)]
+    assert paid == [3, 6, 7, 7, 7, 7, 7, 7, 7]
+    resumed = Deck(range(7), 3, 3, seed=0)
+    resumed.restore({"dealt": 2, "records": 7})
+    with counting(Ledger(labels=6), base) as ledger:
+        list(resumed)
+    assert ledger.labels == 7
+
+
+def test_dice_go_on_where_they_were() -> None:
+    dice, others = Dice(3), Dice(4)
+    begun = [dice.integer() for _ in range(3)]
+    others.restore(dice.state())
+    assert [dice.integer(), *dice.order(5)] == [others.integer(), *others.order(5)]
+    assert begun == [Dice(3).integer(), *begun[1:]]
+    assert sorted(Dice(3).order(20)) == list(range(20))
+    assert Dice(3).integer() != Dice(5).integer()
+
+
+def test_a_reference_is_asked_about_each_text_once(base: Base) -> None:
+    reference = stirred(policy_on(base)).frozen()
+    remembered = Remembered(reference)
+    wanted = per_reply(reference.logps(mixed()), mixed())
+    before = base.meter.read
+    assert torch.allclose(remembered(mixed()), wanted, atol=1e-5)
+    assert base.meter.read - before == mixed().size
+    assert torch.allclose(remembered(mixed().select([2, 0])), wanted[[5, 6, 0, 1, 2, 3]], atol=1e-5)
+    assert base.meter.read - before == mixed().size
+    assert torch.equal(remembered(mixed().select([1])), remembered(mixed())[4:5])
+    new = pairs()
+    assert torch.allclose(remembered(new), per_reply(reference.logps(new), new), atol=1e-5)
+
+
+def test_what_a_reference_said_is_taken_up_exactly(base: Base, tmp_path: Path) -> None:
+    with remembering(base) as memory:
+        remembered = Remembered(stirred(policy_on(base)).frozen())
+        said = remembered(mixed())
+        memory.write(tmp_path, 1, {})
+    fresh = toy_base()
+    with remembering(fresh, newest(tmp_path)):
+        again = Remembered(policy_on(fresh).frozen())
+        before = fresh.meter.read
+        assert torch.equal(again(mixed()), said)
+        assert fresh.meter.read == before
+
+
+def test_a_reference_that_is_not_frozen_cannot_be_remembered(base: Base) -> None:
+    with pytest.raises(ValueError, match="the role 'policy' is trained: what it said before is not what it says now"):
+        Remembered(policy_on(base))
+
+
+@pytest.mark.parametrize("changed", ["nothing", "base", "adapter"])
+def test_other_weights_do_not_take_up_what_these_said(base: Base, changed: str) -> None:
+    state = Remembered(stirred(policy_on(base)).frozen()).state()
+    fresh = toy_base(seed=int(changed == "base"))
+    other = Remembered(stirred(policy_on(fresh), seed=int(changed == "adapter")).frozen())
+    if changed == "nothing":
+        other.restore(state)
+        return
+    with pytest.raises(MemoryLost, match="were computed with other weights"):
+        other.restore(state)
+
+
+def test_memory_counts_things_in_the_order_they_are_made(base: Base) -> None:
+    memory = Memory(base)
+    things = [Counter(), Counter()]
+    for thing in things:
+        memory.track(thing)
+    assert memory.things == things
