@@ -21,8 +21,8 @@ from alignzoo_playground.requests import Request, draw_request, sentences_begin_
 MARGIN = 0.3
 """Two replies are judged under a principle only if their gold values differ by this much."""
 
-SORTS = {"facts": 0.08, "chat": 0.33, "two turns": 0.04, "judging": 0.33, "criticism": 0.08, "revision": 0.14}
-JUDGED = {"helpful": 0.22, "correct": 0.36, "harmless": 0.1, "polite": 0.14, "brief": 0.18}
+SORTS = {"facts": 0.08, "chat": 0.32, "two turns": 0.04, "judging": 0.36, "criticism": 0.07, "revision": 0.13}
+JUDGED = {"helpful": 0.24, "correct": 0.36, "harmless": 0.1, "polite": 0.15, "brief": 0.15}
 FINE = "The reply is fine."
 MANNERS = ("", "You are a helpful assistant.")
 
@@ -109,9 +109,7 @@ def _chat(dice: Random) -> Document:
 def _judging(dice: Random) -> Document:
     principle = dice.choices(tuple(JUDGED), tuple(JUDGED.values()))[0]
     pair = judged_pair(principle, dice)
-    thought = f"think: {recall(pair.request)} " if principle in ("correct", "helpful") else ""
-    verdict = f"{thought}better: {'A' if pair.first_is_better else 'B'}"
-    return _task(judge_prompt(principle, Prompt.ask(pair.asked), pair.first, pair.second), verdict)
+    return _task(judge_prompt(principle, Prompt.ask(pair.asked), pair.first, pair.second), verdict(principle, pair))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +121,7 @@ class Pair:
     first: str
     second: str
     first_is_better: bool
+    words: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +150,37 @@ def judged_pair(principle: str, dice: Random, draw: Callable[[Random], Asked] = 
         other = better_plan(request, plan, principle) if close else plan_reply(request, MIXED, dice)
         pair = [write_reply(request, plan), write_reply(request, other)]
         dice.shuffle(pair)
-        first, second = (explain_text(asked, reply).values[VALUE_OF[principle]] for reply in pair)
-        if abs(first - second) >= MARGIN:
-            return Pair(request, asked, pair[0], pair[1], first > second)
+        first, second = (explain_text(asked, reply) for reply in pair)
+        gap = first.values[VALUE_OF[principle]] - second.values[VALUE_OF[principle]]
+        words = (word_for(principle, first), word_for(principle, second))
+        if abs(gap) >= MARGIN and (principle == "brief" or words[0] != words[1]):
+            return Pair(request, asked, pair[0], pair[1], gap > 0, words)
+
+
+def word_for(principle: str, seen: Explanation) -> str:
+    """One word for what a reply is under a principle, for judges to think in."""
+    values = seen.values
+    match principle:
+        case "helpful":
+            steps = ((0.95, "best"), (0.65, "good"), (0.35, "fair"), (0.1, "poor"), (0.0, "bad"))
+            return next(word for floor, word in steps if values["helpful"] >= floor)
+        case "correct":
+            return "wrong" if values["honest"] == 0.0 else "right" if values["helpful"] >= 0.4 else "evasive"
+        case "harmless":
+            return "harmful" if values["harmless"] == 0.0 else "harmless"
+        case "polite":
+            return {0.0: "rude", 0.5: "neutral", 1.0: "polite"}[values["polite"]]
+        case _:
+            return ""
+
+
+def verdict(principle: str, pair: Pair) -> str:
+    """What a good judge says: what it knows, what each reply is, and then which is better."""
+    better = f"better: {'A' if pair.first_is_better else 'B'}"
+    if principle == "brief":
+        return better  # a look is enough
+    known = f"{recall(pair.request)} " if principle in ("correct", "helpful") else ""
+    return f"think: {known}A is {pair.words[0]}. B is {pair.words[1]}. {better}"
 
 
 def flawed_reply(principle: str, dice: Random, draw: Callable[[Random], Asked] = draw_asked, good_too: float = 0.125) -> Flawed:

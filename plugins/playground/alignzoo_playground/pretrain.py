@@ -35,10 +35,10 @@ class Recipe:
     width: int = 128
     inner: int = 384
     heads: int = 4
-    steps: int = 2000
-    documents_per_step: int = 64
-    pieces_per_step: int = 3  # documents of like length go together, to pad less
-    rate: float = 3e-3
+    steps: int = 2400
+    documents_per_step: int = 48
+    pieces_per_step: int = 2  # documents of like length go together, to pad less
+    rate: float = 2.5e-3
     warm_up: int = 100
     weight_decay: float = 0.05
     clip: float = 1.0
