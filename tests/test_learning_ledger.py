@@ -1,0 +1,143 @@
+"""What a run has spent, by the formula and by hand, and the budget that stops it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+import torch
+from families import PACKED, ROWED
+from plain import ids, loaded
+
+from alignzoo.interfaces import Manner
+from alignzoo.learning.decks import Deck
+from alignzoo.learning.ledger import Budget, Ledger, charge, counting, peak_bytes
+from alignzoo.model.base import Base
+from alignzoo.model.forest import Tree, plant
+from alignzoo.model.role import bare_on, policy_on
+from alignzoo.records import Prompt
+from alignzoo.testing import toy_base
+
+LAYER = 64 * 64 + 2 * 64 * 32 + 64 * 64 + 3 * 64 * 128
+"""Query, key and value of half the heads, output, gate, up and down of the toy model."""
+TRUNK, HEAD = 2 * LAYER, 64 * 64
+FOREST = plant([Tree(ids(5, 1), (ids(3, 2), ids(2, 3))), Tree(ids(4, 4), (ids(1, 5),))])
+SIZE, SCORED = 5 + 3 + 2 + 4 + 1, 3 + 2 + 1
+
+
+@pytest.mark.parametrize(
+    ("checkpointing", "learning", "passes", "heads"),
+    [(False, False, 2, 2), (False, True, 4, 4), (True, False, 2, 2), (True, True, 6, 4)],
+)
+def test_flops_by_hand(checkpointing: bool, learning: bool, passes: int, heads: int) -> None:
+    """2N a token forward, 2N more to the activations, 2N more where layers are recomputed; the head at scored positions."""
+    base = toy_base(checkpointing=checkpointing)
+    role = policy_on(base) if learning else bare_on(base, "judge")
+    role.logps(FOREST)
+    assert (base.meter.read, base.meter.written) == (SIZE, 0)
+    assert base.meter.flops == passes * TRUNK * SIZE + heads * HEAD * SCORED
+
+
+def test_a_trained_role_that_only_looks_costs_a_forward_pass(base: Base) -> None:
+    with torch.no_grad():
+        policy_on(base).logps(FOREST)
+    assert base.meter.flops == 2 * TRUNK * SIZE + 2 * HEAD * SCORED
+
+
+PER_LAYER = {
+    "gpt2": 64 * 192 + 64 * 64 + 2 * 64 * 256,
+    "gpt_neox": 64 * 192 + 64 * 64 + 2 * 64 * 128,
+    "opt": 4 * 64 * 64 + 2 * 64 * 128,
+    "bloom": 64 * 192 + 64 * 64 + 2 * 64 * 256,
+}
+
+
+@pytest.mark.parametrize("quantize", ["none", "int8", "nf4"])
+@pytest.mark.parametrize("name", PACKED + ROWED)
+def test_every_family_is_counted_the_same_however_it_is_stored(name: str, quantize: str, family: Callable[[str], Path]) -> None:
+    base = loaded(family(name), quantize)  # type: ignore[arg-type]
+    assert base.linear_parameters == 2 * PER_LAYER.get(name, LAYER)
+    policy_on(base)
+    assert base.linear_parameters == 2 * PER_LAYER.get(name, LAYER)
+
+
+def test_a_ledger_counts_between_its_beginning_and_its_end(base: Base) -> None:
+    role = bare_on(base, "judge")
+    role.logps(FOREST)
+    ledger = Ledger()
+    with counting(ledger, base):
+        role.logps(FOREST)
+        ledger.settle(base)
+        assert (ledger.read, ledger.tokens) == (SIZE, SIZE)
+        written = role.sample([Prompt.ask("why")], 2, Manner(max_tokens=3))
+        charge(scores=2)
+    wrote = sum(len(reply.tokens) for reply in written[0])
+    read = len(base.text.prompt_ids(Prompt.ask("why")))
+    assert (ledger.read, ledger.written, ledger.scores) == (SIZE + read, wrote, 2)
+    assert ledger.tokens == SIZE + read + wrote
+    spent = ledger.flops
+    role.logps(FOREST)
+    charge(labels=5, scores=5)
+    assert (ledger.flops, ledger.labels, ledger.scores) == (spent, 0, 2)
+    assert ledger.seconds >= 0
+    assert ledger.peak_bytes == peak_bytes(base.device) > 2**26
+
+
+def test_what_is_not_the_optimizers_can_be_left_out(base: Base) -> None:
+    role, ledger = bare_on(base, "judge"), Ledger()
+    with counting(ledger, base):
+        role.logps(FOREST)
+        ledger.settle(base)
+        role.logps(FOREST)
+        ledger.begin(base)
+    assert ledger.read == SIZE
+
+
+def test_labels_are_counted_once_over_epochs(base: Base) -> None:
+    with counting(Ledger(), base) as ledger:
+        for _ in Deck(list("abcde"), 2, 4, seed=0):
+            pass
+    assert ledger.labels == 5
+
+
+def test_a_ledger_goes_on_from_its_row(base: Base) -> None:
+    with counting(Ledger(updates=3, labels=4, seconds=5.0), base) as ledger:
+        bare_on(base, "judge").logps(FOREST)
+    again = Ledger.from_row({**ledger.row(), "a column of a later version": 1.0})
+    assert again.row() == ledger.row()
+    assert (again.updates, again.labels, again.read) == (3, 4, SIZE)
+    assert again.seconds >= 5.0
+    assert not any(name.startswith("_") for name in ledger.row())
+
+
+SPENT = Ledger(updates=10, labels=20, read=25, written=5, flops=4e6, seconds=50.0)
+
+
+@pytest.mark.parametrize(
+    ("budget", "said"),
+    [
+        (Budget(), ""),
+        (Budget(updates=10), "updates 10 of 10"),
+        (Budget(updates=11), ""),
+        (Budget(labels=15), "labels 20 of 15"),
+        (Budget(labels=21), ""),
+        (Budget(tokens=30), "tokens 30 of 30"),
+        (Budget(tokens=31), ""),
+        (Budget(flops=3e6), "flops 4e+06 of 3e+06"),
+        (Budget(flops=4.1e6), ""),
+        (Budget(seconds=49.5), "seconds 50 of 49.5"),
+        (Budget(seconds=50.5), ""),
+        (Budget(updates=99, labels=99, tokens=29), "tokens 30 of 29"),
+    ],
+)
+def test_a_budget_is_reached_in_any_of_its_units(budget: Budget, said: str) -> None:
+    assert budget.reached(SPENT) == said
+
+
+def test_every_unit_of_a_budget_is_in_the_ledger() -> None:
+    assert {limit.name for limit in fields(Budget)} == {"updates", "labels", "tokens", "flops", "seconds"}
+    for limit in fields(Budget):
+        assert Budget(**{limit.name: 1.0}).reached(SPENT).startswith(limit.name)
+        assert Budget(**{limit.name: 1e9}).reached(SPENT) == ""
