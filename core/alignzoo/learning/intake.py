@@ -11,7 +11,7 @@ from typing import Annotated, TypeVar
 from annotated_types import Interval
 
 from alignzoo.interfaces import Lesson
-from alignzoo.model.text import Text
+from alignzoo.model.text import Text, TextError
 from alignzoo.records import Comparison, Completion, Prompt, Rating
 
 T = TypeVar("T")
@@ -102,6 +102,10 @@ def _unfit(replies: Sequence[Completion], text: Text, prompt: Prompt) -> str:
         return "an empty reply"
     if max(lengths) >= text.context:
         return "a reply longer than the context"
+    try:
+        text.prompt_ids(prompt)
+    except TextError as error:
+        return str(error)
     return ""
 
 

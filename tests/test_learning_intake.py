@@ -1,0 +1,120 @@
+"""Every row that is left out, cut, tied, doubled or contradicted is counted, and too many are refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from alignzoo.interfaces import Lesson
+from alignzoo.learning.intake import Intake, IntakeError, Limits, admit
+from alignzoo.model.text import Text
+from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Ranking, Rating
+from alignzoo.testing import toy_tokenizer
+
+TEXT = Text.of(toy_tokenizer(), context=8)
+PLAIN = Text.of(toy_tokenizer(), "plain", context=8)
+ASK, OTHER = Prompt.ask("why"), Prompt.ask("how")
+ANY = Limits(dropped=1.0, contradictory=1.0)
+LONG = " ".join(["yes"] * 8)
+
+
+def pair(chosen: str, rejected: str, ask: Prompt = ASK, strength: float = 1.0) -> Comparison:
+    return Comparison(ask, Completion(chosen), Completion(rejected), strength)
+
+
+def taken(*pairs: Comparison, limits: Limits = ANY, text: Text = TEXT) -> tuple[tuple[Comparison, ...], Intake]:
+    lesson, intake = admit(Lesson(comparisons=pairs), ("comparisons",), text, limits)
+    return tuple(lesson.comparisons), intake
+
+
+def test_good_rows_are_kept_as_they_are() -> None:
+    rows = (pair("yes", "no"), pair("yes", "no", OTHER))
+    kept, intake = taken(*rows)
+    assert kept == rows
+    assert (intake.rows, intake.kept, dict(intake.dropped), dict(intake.noticed)) == (2, 2, {}, {})
+
+
+def test_what_cannot_be_learned_from_is_left_out_by_reason() -> None:
+    so, cut = Completion("so"), Completion("so", finished=False)
+    rows = (
+        pair("yes", "no"),
+        pair("yes", "yes"),
+        pair("yes", LONG),
+        Comparison(ASK, Completion("", finished=False), cut),
+        Comparison(ASK, so, cut),  # one ended and the other did not: a difference to learn from
+    )
+    kept, intake = taken(*rows)
+    assert kept == (rows[0], rows[4])
+    assert dict(intake.dropped) == {"both sides are the same": 1, "a reply longer than the context": 1, "an empty reply": 1}
+    assert (intake.rows, intake.kept) == (5, 2)
+    assert intake.lines()[0] == "5 rows, 2 kept"
+    assert "  dropped 1: an empty reply" in intake.lines()
+    assert intake.row() == {"rows": 5, "kept": 2, "dropped": dict(intake.dropped), "noticed": {}}
+
+
+def test_prompts_that_no_token_stands_for_are_left_out() -> None:
+    """Before the training that would stumble over them."""
+    nothing = Prompt.ask("")
+    kept, intake = taken(pair("yes", "no", nothing), pair("yes", "no"), text=PLAIN)
+    assert kept == (pair("yes", "no"),)
+    assert dict(intake.dropped) == {"an empty prompt has no token to predict from; give it some text": 1}
+    assert len(taken(pair("yes", "no", nothing))[0]) == 1  # the chat template puts tokens there
+
+
+def test_ties_doubles_and_contradictions_are_counted_and_kept() -> None:
+    rows = (
+        pair("yes", "no"),
+        pair("yes", "no"),  # doubled
+        pair("no", "yes"),  # contradicts both, and they it
+        pair("yes", "no", OTHER),  # another prompt
+        pair("good", "bad", strength=0.5),
+    )
+    kept, intake = taken(*rows)
+    assert kept == rows
+    assert dict(intake.noticed) == {"ties": 1, "doubled": 1, "contradicted by another row": 3}
+    assert "  noticed 3: contradicted by another row" in intake.lines()
+
+
+def test_too_many_left_out_are_refused() -> None:
+    rows = [pair("yes", "no")] * 4 + [pair("no", "no")]
+    assert taken(*rows, limits=Limits(dropped=0.2))[1].kept == 4
+    with pytest.raises(IntakeError, match=r"2 of 6 rows cannot be used, more than intake.dropped = 0.2") as refused:
+        taken(*rows, pair("yes", LONG), limits=Limits(dropped=0.2))
+    assert "dropped 1: both sides are the same" in str(refused.value)
+
+
+def test_too_many_contradictions_are_refused() -> None:
+    rows = [pair("yes", "no"), pair("no", "yes"), pair("a", "the"), pair("a", "so")]
+    assert taken(*rows, limits=Limits(contradictory=0.5))[1].kept == 4
+    with pytest.raises(
+        IntakeError, match=r"2 of 3 comparisons are contradicted by others, more than intake.contradictory = 0.5"
+    ):
+        taken(*rows[:3], limits=Limits(contradictory=0.5))
+
+
+def test_only_what_is_needed_is_looked_at() -> None:
+    lesson = Lesson(
+        comparisons=(pair("yes", "yes"),),
+        demonstrations=(Demonstration(ASK, Completion("yes")), Demonstration(ASK, Completion(LONG))),
+    )
+    admitted, intake = admit(lesson, ("demonstrations",), TEXT, ANY)
+    assert (intake.rows, intake.kept) == (2, 1)
+    assert admitted.comparisons == lesson.comparisons
+    assert len(admitted.demonstrations) == 1
+    assert admit(lesson, (), TEXT)[0] == lesson
+
+
+def test_demonstrations_ratings_and_rankings_are_counted_too() -> None:
+    yes, empty = Completion("yes"), Completion("", finished=False)
+    lesson = Lesson(
+        demonstrations=(Demonstration(ASK, yes), Demonstration(ASK, yes), Demonstration(OTHER, yes)),
+        ratings=(Rating(ASK, yes, 1.0), Rating(ASK, Completion("no"), 1.0), Rating(ASK, empty, 1.0)),
+        rankings=(Ranking(ASK, (yes, empty)), Ranking(ASK, (yes, Completion("no")))),
+    )
+    admitted, intake = admit(lesson, ("demonstrations", "ratings", "rankings"), TEXT, ANY)
+    assert (len(admitted.demonstrations), len(admitted.ratings), len(admitted.rankings)) == (3, 2, 1)
+    assert dict(intake.dropped) == {"an empty reply": 2}
+    assert dict(intake.noticed) == {"doubled": 1, "equal: every score is the same": 3}
+
+
+def test_nothing_is_nothing() -> None:
+    assert taken(limits=Limits(0.0, 0.0))[1].lines() == ["0 rows, 0 kept"]
