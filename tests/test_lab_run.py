@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from alignzoo.cli import main
 from alignzoo.interfaces import Lesson, Manner
@@ -125,6 +126,14 @@ def test_dpo_starts_where_sft_ended(done: Run) -> None:
     assert not start.idle
     assert start.digest == store.read_json(done.files.start.summary)["adapter"]
     assert policy.digest == store.read_json(done.files.train.summary)["adapter"]  # type: ignore[attr-defined]
+
+
+def test_a_training_that_moves_nothing_ends_at_the_start(run_file: Path, tmp_path: Path) -> None:
+    run = Run.open(run_file, tmp_path / "still", ["optimizer.descent.lr=1e-12", "budget.updates=1", "watch.every=0"])
+    run.train()
+    start, policy = (load_file(files.adapter / "adapter_model.safetensors") for files in (run.files.start, run.files.train))
+    assert all(torch.allclose(policy[name], tensor, atol=1e-9) for name, tensor in start.items())
+    assert any(bool(tensor.any()) for name, tensor in start.items() if "lora_B" in name)
 
 
 def test_answers_before_and_after_share_their_random_numbers(done: Run) -> None:

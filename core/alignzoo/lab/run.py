@@ -139,6 +139,8 @@ class Run:
     def base(self) -> Base:
         """The base, loaded when it is first needed."""
         if self._base is None:
+            if self.plan.threads:
+                torch.set_num_threads(self.plan.threads)
             self.listener.stage("load", f"{self.plan.model} ({self.plan.loading.quantize})")
             self._base = Base.load(self.plan.model, self.plan.loading, self.plan.lora)
         return self._base
