@@ -12,7 +12,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -190,6 +190,18 @@ class Base:
         """Forget every role: what the base answers then is itself."""
         for name in list(self.roles):
             self.dismiss(name)
+
+    def adapter_config(self, name: str) -> LoraConfig:
+        """What peft needs to know of an adapter to load it elsewhere. Layers are named by their last part, as serving programs
+        expect, where that means the same ones."""
+        assert self._peft is not None
+        shape: LoraConfig = self._peft.peft_config[name]
+        adapted = {key for key, module in self.model.named_modules() if isinstance(module, LoraLayer)}
+        short = {key.rpartition(".")[2] for key in adapted}
+        meant = {key for key, _ in self.model.named_modules() if key.rpartition(".")[2] in short}
+        written = replace(shape, inference_mode=True)
+        written.target_modules = sorted(short if meant == adapted else adapted)
+        return written
 
     def adapter_tensors(self, name: str) -> dict[str, Tensor]:
         """The adapter in peft's own key format."""

@@ -4,6 +4,7 @@ with or without heads."""
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -193,7 +194,7 @@ class Role:
         """The adapter in peft's own format, and heads beside it, all as safetensors."""
         folder.mkdir(parents=True, exist_ok=True)
         if not self.bare:
-            self.base.lora_config().save_pretrained(folder)
+            self.base.adapter_config(self.name).save_pretrained(folder)
             save_file(_contiguous(self._adapter_tensors()), folder / "adapter_model.safetensors")
         if self.heads:
             save_file(_contiguous(self.heads.state_dict()), folder / "heads.safetensors")
@@ -226,6 +227,7 @@ def load_role(base: Base, folder: Path, name: str, *, trained: bool = False) -> 
     adapter, heads = folder / "adapter_model.safetensors", folder / "heads.safetensors"
     if not adapter.exists() and not heads.exists():
         raise ModelError(f"{folder} holds no adapter: there is no adapter_model.safetensors in it")
+    _check_shape(folder, base)
     role = role_on(base, name, trained=trained) if adapter.exists() else bare_on(base, name)
     if adapter.exists():
         base.load_adapter_tensors(role.name, load_file(adapter))
@@ -237,6 +239,19 @@ def load_role(base: Base, folder: Path, name: str, *, trained: bool = False) -> 
         role.heads.load_state_dict(state)
     _recall(role)
     return role
+
+
+def _check_shape(folder: Path, base: Base) -> None:
+    """What the tensors alone do not tell: with another alpha they fit, and every log-probability would be wrong."""
+    file = folder / "adapter_config.json"
+    theirs = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    ours = {"r": base.lora.rank, "lora_alpha": base.lora.alpha, "rank_pattern": {}, "alpha_pattern": {}}
+    for setting, wanted in {**ours, "use_rslora": False, "use_dora": False}.items():
+        if (found := theirs.get(setting) or wanted) != wanted:
+            raise ModelError(
+                f"the adapter in {folder} has {setting} = {found}, and the adapters of this base {wanted or 'none'}; load it "
+                "with the [model.lora] settings it was trained with"
+            )
 
 
 def _free_name(base: Base, name: str) -> str:
