@@ -13,6 +13,7 @@ import math
 import os
 import time
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ class Recipe:
     spread: float = 0.05  # of the first random weights
     seed: int = 1
 
-    @property
+    @cached_property
     def hash(self) -> str:
         """A name for these settings and the text they are taught on."""
         said = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())

@@ -96,7 +96,7 @@ def _texts() -> Iterator[str]:
     for noun in NOUNS:
         for attribute, values in VALUES.items():
             yield from (sentences_begin_large(f"{statement(noun, attribute, value)}.") for value in values)
-    for number in range(4000):
+    for number in range(2000):
         text = document(0, number)
         yield text.plain
         yield from (turn.text for turn in text.turns)
