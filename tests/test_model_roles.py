@@ -365,3 +365,37 @@ def test_a_policy_and_the_head_of_a_critic_can_share_one_pass(base: Base) -> Non
     spread = critic.spread(mixed()).detach()
     assert torch.allclose(entropies, -(spread.exp() * spread).sum(-1), atol=1e-5)
     assert not entropies.requires_grad
+
+
+def test_who_is_dismissed_leaves_nothing_and_nobody_notices(base: Base, tmp_path: Path) -> None:
+    policy, critic = seat(base, "policy", "critic")
+    with torch.no_grad():
+        wanted = policy.logps(mixed())
+        judged = critic.values(mixed())
+    before = sum(1 for key, _ in base.model.named_parameters() if ".critic." in key)
+    base.dismiss("critic")
+    base.dismiss("nobody")
+    assert before == len(critic.adapter)
+    assert not any(".critic." in key for key, _ in base.model.named_parameters())
+    assert list(base.roles) == ["policy"]
+    with torch.no_grad():
+        assert torch.equal(policy.logps(mixed()), wanted)
+    policy_loss(policy).backward()
+    assert same(gradients(policy), alone(toy_base, "policy"))
+    [again] = seat(base, "critic")  # the same name, free again
+    with torch.no_grad():
+        assert torch.equal(again.values(mixed()), judged)
+    again.save(tmp_path)
+    assert (tmp_path / "adapter_config.json").exists()
+
+
+def test_when_all_are_dismissed_the_base_is_itself(base: Base) -> None:
+    fresh = bare_on(toy_base(), "judge").logps(mixed())
+    policy, _ = seat(base, "policy", "critic")
+    policy.frozen()
+    base.dismiss_all()
+    assert base.roles == {}
+    assert torch.equal(bare_on(base, "judge").logps(mixed()), fresh)
+    [again] = seat(base, "policy")
+    policy_loss(again).backward()
+    assert same(gradients(again), alone(toy_base, "policy"))
