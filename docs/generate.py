@@ -24,7 +24,7 @@ REFERENCE = Path(__file__).resolve().parent / "reference"
 NOTICE = "<!-- Written by docs/generate.py from the code. Do not edit: change the code, then run `python docs/generate.py`. -->"
 
 TABLES: tuple[tuple[str, str, str], ...] = (
-    ("At the top", "alignzoo.lab.plan:_Head", "Written above the first table."),
+    ("At the top", "alignzoo.lab.runfile:_Head", "Written above the first table."),
     (
         "`[model]`",
         "alignzoo.model.loading:Loading",
@@ -52,7 +52,7 @@ TABLES: tuple[tuple[str, str, str], ...] = (
 )
 
 WORDS: dict[str, dict[str, str]] = {
-    "alignzoo.lab.plan:_Head": {
+    "alignzoo.lab.runfile:_Head": {
         "name": "The run's name, and of its folder below `runs/`. Without it: the file's own name.",
         "seed": "The seed of the run. A component with a `seed` of its own takes this one unless it is given another.",
         "checkpoint_every": "Updates between two checkpoints.",

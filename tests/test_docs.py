@@ -17,7 +17,7 @@ import pytest
 from shelf import shelf_in
 
 from alignzoo.cli.parser import VERBS, _pages
-from alignzoo.lab.plan import plan_of
+from alignzoo.lab.runfile import plan_of
 from alignzoo.records import from_json
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.settings import override
@@ -267,7 +267,7 @@ def test_python_compiles_and_its_imports_exist(fence: Fence, zoo: Zoo) -> None:
 
 @pytest.mark.parametrize("fence", every("json"))
 def test_records_on_the_pages_are_read(fence: Fence, tmp_path: Path) -> None:
-    from alignzoo.lab.run import read_prompts
+    from alignzoo.lab.answering import read_prompts
 
     if '"kind"' in fence.text:
         assert [from_json(line) for line in fence.text.splitlines()]

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import tomli_w
 
-from alignzoo.lab.plan import PlanError, differences, read_plan
+from alignzoo.lab.plan import PlanError, check_judge, differences
+from alignzoo.lab.runfile import read_plan
 from alignzoo.seam.settings import SettingsError
 
 RUN = """
@@ -111,6 +112,25 @@ def test_no_run_file(tmp_path: Path, text: str | None, complaint: str) -> None:
     file = written(tmp_path, text) if text else tmp_path / "absent.toml"
     with pytest.raises(PlanError, match=complaint):
         read_plan(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ('optimizer="dpo"', r'optimizer: must be a table, \[optimizer\] with use = "dpo" in it'),
+        ("model=3", "model: must be a table"),
+        ("model.template=chatt", 'model.template: must be .* did you mean "chat"|did you mean .chat.'),
+        ("answer.file=absent.jsonl", "answer.file: there is no file absent.jsonl"),
+    ],
+)
+def test_mistakes_in_place_of_a_table(tmp_path: Path, change: str, complaint: str) -> None:
+    with pytest.raises((SettingsError, PlanError), match=complaint):
+        read_plan(written(tmp_path, RUN.format(kind="comparisons")), [change])
+
+
+def test_a_judge_is_asked_for_before_anything_is_done(tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="nobody to judge"):
+        check_judge(read_plan(written(tmp_path, RUN.format(kind="comparisons"))))
 
 
 def test_differences_name_the_setting() -> None:

@@ -15,9 +15,11 @@ from safetensors.torch import load_file
 from alignzoo.cli import main
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab import store
+from alignzoo.lab.answering import ScoreError, read_prompts
 from alignzoo.lab.export import merge
+from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Part
-from alignzoo.lab.run import Listener, Run, RunError, read_prompts
+from alignzoo.lab.run import Listener, Run
 from alignzoo.model.base import Base
 from alignzoo.model.role import load_role
 from alignzoo.records import Completion, Demonstration, Prompt
@@ -155,7 +157,7 @@ def test_a_reward_with_a_wrong_count_is_named(done: Run, tmp_path: Path) -> None
         (root / path.name).write_bytes(path.read_bytes())
     (root / "train").mkdir()
     run = Run(replace(done.plan, judge=Part(judge.found, short)), store.Folder(root))
-    with pytest.raises(RunError, match="gave 1 scores for 40 answers"):
+    with pytest.raises(ScoreError, match="gave 1 scores for 40 answers"):
         run.judge()
     assert not run.files.scores.exists()
 
@@ -226,6 +228,29 @@ def test_what_is_exported_is_what_was_trained(done: Run, tmp_path: Path, capsys:
     done.base.dismiss("exported")
     assert main(["export", str(done.files.root), str(tmp_path / "model")]) == 2
     assert "there already" in capsys.readouterr().err
+
+
+def test_layers_without_an_adapter_are_exported_as_they_were_computed_with(run_file: Path, tmp_path: Path) -> None:
+    """Only q_proj is adapted; the other 4-bit layers must leave as the policy saw them, too."""
+    from transformers import AutoModelForCausalLM
+
+    run = Run.open(run_file, tmp_path / "part", ['model.lora.targets=["q_proj"]', "budget.updates=2", "watch.every=0"])
+    run.train()
+    policy = load_role(run.base, run.files.train.adapter, "part")
+    plain = AutoModelForCausalLM.from_pretrained(run.plan.model).eval()
+    merge(policy, plain, as_trained=True)
+    ids = torch.arange(7, 19)[None]
+    with torch.no_grad(), run.base.acting_as("part"):
+        assert torch.allclose(run.base.model(input_ids=ids).logits, plain(input_ids=ids).logits, atol=1e-3)
+
+
+def test_answers_of_another_manner_have_a_kl_all_the_same(run_file: Path, tmp_path: Path) -> None:
+    run = Run.open(run_file, tmp_path / "greedy", ["answer.manner.temperature=0", "budget.updates=1", "watch.every=0"])
+    run.answer()
+    rows = store.read_rows(run.files.answers)
+    start = [row for row in rows if row["who"] == "start"]
+    assert all(a["completion"] == b["completion"] for a, b in zip(start[::2], start[1::2], strict=True))  # greedy: n the same
+    assert all(row["kl"] == pytest.approx(0.0, abs=1e-3) for row in start)
 
 
 def test_merging_onto_the_original_takes_its_weights(done: Run) -> None:

@@ -31,11 +31,14 @@ def dry(args: argparse.Namespace) -> bool:
     import tomli_w
 
     from alignzoo.lab.costs import guess
-    from alignzoo.lab.plan import read_plan
+    from alignzoo.lab.plan import check_judge
     from alignzoo.lab.run import Run
+    from alignzoo.lab.runfile import read_plan
 
     path = Path(args.target)
     plan = Run.open(path).plan if path.is_dir() else read_plan(path, args.changes)
+    if args.verb in ("run", "judge"):
+        check_judge(plan)
     print(tomli_w.dumps(plan.table()))
     print("\n".join(f"# {line}" for line in guess(plan).lines()))
     return True

@@ -20,17 +20,17 @@ def add(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     import json
 
+    from alignzoo.lab.folders import progress_in
     from alignzoo.lab.report import report_in
-    from alignzoo.lab.run import progress_of
 
     root = Path(args.target)
     report = report_in(root)
     if args.json:
-        print(json.dumps(report.row() if report else progress_of(root), ensure_ascii=False, indent=1))
+        print(json.dumps(report.row() if report else progress_in(root), ensure_ascii=False, indent=1))
     elif report:
         show(report, root)
     else:
-        for stage, state in progress_of(root).items():
+        for stage, state in progress_in(root).items():
             print(f"{stage:8} {state}")
     return 0
 

@@ -12,7 +12,7 @@ from alignzoo.model.loading import ModelError
 
 @dataclass(frozen=True)
 class Guess:
-    """The estimated cost of a run. Tokens are bounded from above by the longest answers that the plan allows."""
+    """The estimated cost of a run, as if every prompt and every answer were as long as answers may be."""
 
     parameters: int
     linear: int
@@ -30,8 +30,8 @@ class Guess:
             return
         yield f"labels      {self.labels:,}"
         yield f"updates     {self.updates:,}"
-        yield f"tokens      at most {self.tokens:,} read in updates"
-        yield f"FLOPs       at most {self.flops:.2g} in updates"
+        yield f"tokens      about {self.tokens:,} read by the policy in updates, if texts are as long as answers may be"
+        yield f"FLOPs       about {self.flops:.2g} in updates"
 
 
 def guess(plan: Plan) -> Guess:

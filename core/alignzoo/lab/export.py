@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from bitsandbytes.nn import Linear4bit, Linear8bitLt
 from peft.tuners.lora import LoraLayer
 from peft.utils.integrations import dequantize_module_weight
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from alignzoo.lab.run import Run, RunError
+from alignzoo.lab.folders import RunError
+from alignzoo.lab.run import Run
 from alignzoo.model.loading import load
 from alignzoo.model.role import Role
 
@@ -39,18 +41,19 @@ def export(run: Run, folder: Path, *, onto_original: bool = False) -> Path:
 def merge(policy: Role, plain: nn.Module, *, as_trained: bool) -> None:
     """Put the policy into a plain copy of its base: every adapted matrix becomes W + B A · alpha/rank. With `as_trained`, W is
     what the quantized base really computes with."""
-    named = dict(plain.named_modules())
-    for name, layer in policy.base.model.named_modules():
-        if not isinstance(layer, LoraLayer):
+    trained = dict(policy.base.model.named_modules())
+    for name, target in plain.named_modules():
+        layer: Any = trained.get(name)
+        adapted = isinstance(layer, LoraLayer)
+        base_layer = layer.get_base_layer() if adapted else layer
+        if not (adapted or isinstance(base_layer, Linear4bit | Linear8bitLt)):
             continue
-        target: Any = named[name]
         turned = isinstance(target, Conv1D)  # GPT-2 keeps its matrices the other way round
         weight = target.weight.t() if turned else target.weight
         if as_trained:
-            base_layer = layer.get_base_layer()
-            trained = dequantize_module_weight(base_layer).to(weight)
-            weight = trained.t() if isinstance(base_layer, Conv1D) else trained
-        if not policy.bare:
+            seen = dequantize_module_weight(base_layer).to(weight)
+            weight = seen.t() if isinstance(base_layer, Conv1D) else seen
+        if adapted and not policy.bare:
             down, up, scale = (layer.lora_A[policy.name], layer.lora_B[policy.name], layer.scaling[policy.name])
             weight = weight + (up.weight @ down.weight * scale).to(weight)
         target.weight.copy_(weight.t() if turned else weight)

@@ -1,44 +1,31 @@
 """collect → train → answer → judge: the stages of a run, each reading the files of those before it and writing its own.
 
 run = Run.open("demo.toml")
-run.judge()                 # does whatever is still to be done before it
-print(run.report().table())
+print(run.report().markdown())  # does whatever is still to be done before it
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Asking, Lesson, Policy, Valued, no_reward
+from alignzoo.interfaces import Asking, Lesson, Policy, no_reward
 from alignzoo.lab import store
-from alignzoo.lab.plan import Part, Plan, PlanError, differences, plan_of, read_plan
+from alignzoo.lab.answering import Scored, answers, plainly, read_prompts, scores
+from alignzoo.lab.folders import RunError, plan_in, settle
+from alignzoo.lab.plan import Part, Plan, check_judge
 from alignzoo.lab.report import Report, report_of
+from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.training import Seat, Tell, Terms, Trained, say_nothing, train
 from alignzoo.learning.intake import admit
 from alignzoo.learning.memory import newest
 from alignzoo.model.base import Base
-from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role, bare_on, load_role, policy_on
-from alignzoo.records import (
-    Completion,
-    Feedback,
-    Prompt,
-    completion_from_row,
-    completion_to_row,
-    prompt_from_row,
-    prompt_to_row,
-)
-from alignzoo.seam.discovery import discover
-
-
-class RunError(ValueError):
-    """A run folder that cannot be used as asked."""
+from alignzoo.records import Feedback, Prompt
 
 
 @dataclass
@@ -68,12 +55,12 @@ class Run:
         run."""
         path = Path(path)
         if path.is_dir():
-            if changes:
-                raise RunError(f"{path} is a run that has its settings; override them where it is made: with its run file")
-            return cls(_plan_in(path), store.Folder(path), listener or Listener())
+            if changes or out:
+                raise RunError(f"{path} is a run, with its own settings and folder; --set and --out go with a run file")
+            return cls(plan_in(path), store.Folder(path), listener or Listener())
         plan = read_plan(path, changes)
         files = store.Folder(Path(out) if out else Path("runs") / plan.name)
-        _settle(plan, files)
+        settle(plan, files)
         return cls(plan, files, listener or Listener())
 
     # The stages -------------------------------------------------------------------------------------------------------
@@ -111,18 +98,19 @@ class Run:
             self.train()
             self.listener.stage("answer", f"{len(self._test_prompts())} prompts, before and after")
             start = self.start_role()
-            rows = [*self._answers("start", start, start), *self._answers("policy", self.policy(), start)]
+            rows: list[dict[str, Any]] = []
+            for who, policy in (("start", start), ("policy", self.policy())):
+                rows += answers(who, policy, start, self._test_prompts(), self.plan.answer, self.listener.progress)
             store.write_rows(self.files.answers, rows)
         return self.files.answers
 
     def judge(self) -> Path:
         """Score every answer, by the judge as a whole and by each of its values."""
         if not self.files.scores.exists():
+            judge = check_judge(self.plan)
             self.answer()
-            if self.plan.judge is None:
-                raise PlanError('judge: nobody to judge the answers; name a reward: [judge] use = "…"')
-            self.listener.stage("judge", self.plan.judge.found.full_name)
-            store.write_rows(self.files.scores, _scored(self.plan.judge.made, store.read_rows(self.files.answers)))
+            self.listener.stage("judge", judge.found.full_name)
+            store.write_rows(self.files.scores, scores(judge.made, store.read_rows(self.files.answers)))
         return self.files.scores
 
     def report(self) -> Report:
@@ -175,7 +163,8 @@ class Run:
 
     def _lesson(self, feedback: Iterable[Feedback]) -> Lesson:
         prompts = self.plan.task.made.prompts("train") if self.plan.task else ()
-        return Lesson.of(feedback, prompts=prompts, reward=self.plan.reward.made if self.plan.reward else no_reward)
+        part = self.plan.reward
+        return Lesson.of(feedback, prompts=prompts, reward=Scored(part.made, part.found.full_name) if part else no_reward)
 
     def _train(self, optimizer: Part, files: store.Training, seat: Callable[[Base], Role], *, budgeted: bool) -> Trained:
         feedback = files.feedback if files.folder.name == "start" else self.files.feedback
@@ -204,7 +193,7 @@ class Run:
         asking = Asking(
             prompts=self.plan.task.made.prompts("train") if self.plan.task and "prompts" in asks else (),
             policy=candidates() if "policy" in asks else None,
-            manner=self.plan.answer.manner,
+            manner=plainly(self.plan.answer.manner),
             seed=self.plan.seed,
         )
         count = store.write_feedback(path, _counted(source.made.collect(asking), self.listener))
@@ -218,66 +207,10 @@ class Run:
         prompts: Sequence[Prompt] = self.plan.task.made.prompts(how.split)
         return prompts[: how.prompts]
 
-    def _answers(self, who: str, policy: Policy, start: Role) -> Iterator[dict[str, Any]]:
-        """Rows of answers.jsonl. The KL from the start is by the shared estimator, from each answer's own log-probabilities."""
-        how, prompts = self.plan.answer, self._test_prompts()
-        for first in range(0, len(prompts), 32):
-            some = prompts[first : first + 32]
-            groups = policy.sample(some, how.n, how.manner)
-            forest = self.base.text.replies(some, groups, self.base.device)
-            with torch.no_grad():
-                before = per_reply(start.logps(forest), forest).tolist()
-            replies = [(prompt, k, reply) for prompt, group in zip(some, groups, strict=True) for k, reply in enumerate(group)]
-            for (prompt, number, reply), start_logp in zip(replies, before, strict=True):
-                drawn = sum(reply.logps) if reply.logps else None
-                yield {
-                    "who": who,
-                    "number": number,
-                    "prompt": prompt_to_row(prompt),
-                    "completion": completion_to_row(reply),
-                    "kl": drawn - start_logp if drawn is not None else None,
-                }
-            self.listener.progress(who, min(first + 32, len(prompts)), len(prompts))
-
 
 def policy_on_seed(seed: int) -> Callable[[Base], Role]:
     """A seat for a policy that begins as the base."""
     return lambda base: policy_on(base, seed)
-
-
-def read_prompts(path: Path) -> list[Prompt]:
-    """Prompts from JSON lines: "prompt", a text, or "turns", a list of speaker and text."""
-    prompts = []
-    for number, row in enumerate(store.read_rows(path), start=1):
-        if isinstance(row.get("prompt"), str):
-            prompts.append(Prompt.ask(row["prompt"]))
-        elif isinstance(row.get("turns"), list):
-            prompts.append(prompt_from_row({"turns": row["turns"]}))
-        else:
-            raise store.StoreError(f'{path}:{number}: a row needs "prompt" (a text) or "turns" (a list)')
-    if not prompts:
-        raise store.StoreError(f"{path} holds no prompt")
-    return prompts
-
-
-def _scored(judge: Any, answers: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    prompts = [prompt_from_row(row["prompt"]) for row in answers]
-    completions: list[Completion] = [completion_from_row(row["completion"]) for row in answers]
-    whole = _checked("the judge", judge(prompts, completions), len(answers))
-    values = judge.by_value(prompts, completions) if isinstance(judge, Valued) else {}
-    apart = {name: _checked(name, scores, len(answers)) for name, scores in values.items()}
-    for place, (row, score) in enumerate(zip(answers, whole, strict=True)):
-        values_here = {name: scores[place] for name, scores in apart.items()}
-        yield {"who": row["who"], "number": row["number"], "prompt": prompts[place].id, "score": score, "values": values_here}
-
-
-def _checked(name: str, scores: Iterable[float], count: int) -> list[float]:
-    given = [float(score) for score in scores]
-    if len(given) != count:
-        raise RunError(f"{name} gave {len(given)} scores for {count} answers")
-    if odd := [place for place, score in enumerate(given) if score != score or score in (float("inf"), -float("inf"))]:
-        raise RunError(f"{name} gave {given[odd[0]]} for answer {odd[0] + 1}; a score is a finite number")
-    return given
 
 
 def _counted(records: Iterable[Feedback], listener: Listener) -> Iterator[Feedback]:
@@ -285,53 +218,3 @@ def _counted(records: Iterable[Feedback], listener: Listener) -> Iterator[Feedba
         if number % 50 == 0:
             listener.progress("records", number, 0)
         yield record
-
-
-def progress_of(root: Path) -> dict[str, str]:
-    """How far the run in a folder is, stage by stage."""
-    files, plan = store.Folder(root), _plan_in(root)
-    trainings = {"start": (files.start, plan.start), "train": (files.train, plan.optimizer)}
-    states = {name: _state(training) for name, (training, part) in trainings.items() if part is not None}
-    written = {"collect": files.feedback, "answer": files.answers, "judge": files.scores}
-    states |= {name: "done" if path.exists() else "to do" for name, path in written.items()}
-    return {name: states[name] for name in ("start", "collect", "train", "answer", "judge") if name in states}
-
-
-def _state(training: store.Training) -> str:
-    if training.done:
-        return "done"
-    checkpoint = newest(training.checkpoint)
-    return f"checkpoint after update {checkpoint.update}" if checkpoint else "to do"
-
-
-def _plan_in(folder: Path) -> Plan:
-    settings = store.Folder(folder).settings
-    if not settings.exists():
-        raise RunError(f"{folder} is no run: there is no run.toml in it")
-    table = tomllib.loads(settings.read_text(encoding="utf-8"))
-    table.pop("made_with", None)
-    return plan_of(table, discover(), file=str(settings))
-
-
-def _settle(plan: Plan, files: store.Folder) -> None:
-    """Make the folder of a plan, or make sure that it is this plan's."""
-    import tomli_w
-
-    table = plan.table()
-    if files.settings.exists():
-        there = tomllib.loads(files.settings.read_text(encoding="utf-8"))
-        made_with = there.pop("made_with", {})
-        if told := differences(there, table):
-            raise RunError(
-                f"{files.root} was made with other settings; choose another folder with --out, or remove it:\n  "
-                + "\n  ".join(told)
-            )
-        if told := differences(made_with.get("plugins", {}), plan.made_with()["plugins"]):
-            raise RunError(
-                f"{files.root} was made with other bytes of its plugins; choose another folder with --out, or remove it:\n  "
-                + "\n  ".join(told)
-            )
-        return
-    if files.root.exists() and any(files.root.iterdir()):
-        raise RunError(f"{files.root} is there already and is no run; choose another folder with --out")
-    store.write_text(files.settings, tomli_w.dumps({**table, "made_with": plan.made_with()}))

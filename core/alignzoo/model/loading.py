@@ -30,8 +30,8 @@ class Loading:
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the model lives; auto is the GPU if there is one."""
     checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, a third more work."""
-    template: str = "auto"
+    """Recompute activations in the backward pass: less memory, half as much work again (the base is frozen)."""
+    template: Literal["auto", "chat", "dialogue", "plain"] = "auto"
     """How turns become text: the tokenizer's chat template, or "dialogue" or "plain" where it has none."""
     trust_remote_code: bool = False
     """Run code that comes with the model. It can do anything that you can; the run records that it was allowed."""

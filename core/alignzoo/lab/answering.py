@@ -1,0 +1,122 @@
+"""The test prompts, what start and policy say to them, and what the judge says of that."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from alignzoo.interfaces import Manner, Policy, Reward, Valued
+from alignzoo.lab import store
+from alignzoo.lab.plan import Answering
+from alignzoo.learning.ledger import charge
+from alignzoo.model.forest import per_reply
+from alignzoo.model.role import Role
+from alignzoo.records import (
+    Completion,
+    Prompt,
+    RecordError,
+    completion_from_row,
+    completion_to_row,
+    prompt_from_row,
+    prompt_to_row,
+)
+
+_AT_ONCE = 32
+"""Prompts that are answered together."""
+
+
+class ScoreError(ValueError):
+    """A reward whose scores cannot be used."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A reward that is held to its word: one finite score for each answer, and each is charged to the ledger."""
+
+    reward: Reward
+    name: str
+
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        charge(scores=len(completions))
+        return checked(self.name, self.reward(prompts, completions), len(completions))
+
+
+def checked(name: str, scores: Iterable[float], count: int) -> list[float]:
+    """The scores as numbers, or an error that names the reward that gave them."""
+    given = [float(score) for score in scores]
+    if len(given) != count:
+        raise ScoreError(f"{name} gave {len(given)} scores for {count} answers")
+    if odd := [place for place, score in enumerate(given) if not math.isfinite(score)]:
+        raise ScoreError(f"{name} gave {given[odd[0]]} for answer {odd[0] + 1}; a score is a finite number")
+    return given
+
+
+def answers(
+    who: str,
+    policy: Policy,
+    start: Role,
+    prompts: Sequence[Prompt],
+    how: Answering,
+    progress: Callable[[str, int, int], None],
+) -> Iterator[dict[str, Any]]:
+    """Rows of answers.jsonl. Each answer's KL from the start is by the estimator that serves every optimizer, Σ log π − log π₀
+    over a sample at temperature 1: the answer itself, or another where answers are sampled in another manner."""
+    for first in range(0, len(prompts), _AT_ONCE):
+        some = prompts[first : first + _AT_ONCE]
+        groups = policy.sample(some, how.n, how.manner)
+        plain = plainly(how.manner)
+        kls = _divergences(groups if plain == how.manner else policy.sample(some, how.n, plain), some, start)
+        for prompt, group, own in zip(some, groups, kls, strict=True):
+            for number, (reply, kl) in enumerate(zip(group, own, strict=True)):
+                asked, said = prompt_to_row(prompt), completion_to_row(reply)
+                yield {"who": who, "number": number, "prompt": asked, "completion": said, "kl": kl}
+        progress(who, min(first + _AT_ONCE, len(prompts)), len(prompts))
+
+
+def plainly(manner: Manner) -> Manner:
+    """The same length and seed, drawn from the policy's own distribution."""
+    return replace(manner, temperature=1.0, top_p=1.0, top_k=0)
+
+
+def _divergences(groups: Sequence[Sequence[Completion]], prompts: Sequence[Prompt], start: Role) -> list[list[float | None]]:
+    forest = start.base.text.replies(prompts, groups, start.base.device)
+    with torch.no_grad():
+        before = iter(per_reply(start.logps(forest), forest).tolist())
+    return [
+        [sum(reply.logps) - own if reply.logps else None for reply, own in zip(group, before, strict=False)] for group in groups
+    ]
+
+
+def read_prompts(path: Path) -> list[Prompt]:
+    """Prompts from JSON lines: "prompt", a text, or "turns", a list of speaker and text."""
+    prompts = []
+    for number, row in enumerate(store.read_rows(path), start=1):
+        try:
+            if isinstance(row.get("prompt"), str):
+                prompts.append(Prompt.ask(row["prompt"]))
+            elif isinstance(row.get("turns"), list):
+                prompts.append(prompt_from_row({"turns": row["turns"]}))
+            else:
+                raise RecordError('a row needs "prompt" (a text) or "turns" (a list)')
+        except RecordError as error:
+            raise store.StoreError(f"{path}:{number}: {error}") from None
+    if not prompts:
+        raise store.StoreError(f"{path} holds no prompt")
+    return prompts
+
+
+def scores(judge: Any, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Rows of scores.jsonl, in the order of the answers: the judge's score as a whole and by each of its values."""
+    prompts = [prompt_from_row(row["prompt"]) for row in rows]
+    completions = [completion_from_row(row["completion"]) for row in rows]
+    whole = checked("the judge", judge(prompts, completions), len(rows))
+    values = judge.by_value(prompts, completions) if isinstance(judge, Valued) else {}
+    apart = {name: checked(f"the judge's value '{name}'", given, len(rows)) for name, given in values.items()}
+    for place, (row, score) in enumerate(zip(rows, whole, strict=True)):
+        here = {name: given[place] for name, given in apart.items()}
+        yield {"who": row["who"], "number": row["number"], "prompt": prompts[place].id, "score": score, "values": here}

@@ -1,0 +1,183 @@
+"""A run file → a plan, with everything wrong in it found at once and before any model is loaded."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from annotated_types import Ge
+
+from alignzoo.interfaces import FeedbackSource, ModelSource, Optimizer, Reward, Task
+from alignzoo.lab.plan import Answering, Part, Plan, PlanError, check_fit
+from alignzoo.learning.canaries import Watch
+from alignzoo.learning.intake import Limits
+from alignzoo.learning.ledger import Budget
+from alignzoo.model.base import Lora
+from alignzoo.model.loading import Loading
+from alignzoo.seam.discovery import discover
+from alignzoo.seam.hookspecs import Kind
+from alignzoo.seam.settings import SettingsError, build, override
+from alignzoo.seam.zoo import Zoo, ZooError
+
+_PLACES: Mapping[str, tuple[Kind, type]] = {
+    "task": ("task", Task),
+    "feedback": ("feedback", FeedbackSource),
+    "reward": ("reward", Reward),
+    "optimizer": ("optimizer", Optimizer),
+    "start": ("optimizer", Optimizer),
+    "judge": ("reward", Reward),
+}
+_SECTIONS = (
+    "name",
+    "seed",
+    "checkpoint_every",
+    "threads",
+    "model",
+    "budget",
+    "watch",
+    "intake",
+    "answer",
+    "made_with",
+    *_PLACES,
+)
+
+
+def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None) -> Plan:
+    """The plan of a run file, with settings overridden as "optimizer.beta=0.2"."""
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError(f"there is no run file {path}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise PlanError(f"{path}: not TOML: {error}") from None
+    for change in changes:
+        table = override(table, change)
+    plan = plan_of({"name": path.stem, **table}, file=path.name, zoo=zoo or discover())
+    if plan.answer.file and not Path(plan.answer.file).exists():
+        raise PlanError(f"{path.name}: answer.file: there is no file {plan.answer.file}")
+    return plan
+
+
+def plan_of(table: Mapping[str, Any], zoo: Zoo, file: str = "") -> Plan:
+    """The plan that a table describes. Everything wrong with it is reported at once."""
+    reader = _Reader(file, zoo, [])
+    plan = reader.plan(table)
+    if reader.problems:
+        raise SettingsError(*reader.problems)
+    check_fit(plan, zoo)
+    return plan
+
+
+@dataclass
+class _Head:
+    """The settings at the top of a run file."""
+
+    name: str = "run"
+    seed: Annotated[int, Ge(0)] = 0
+    checkpoint_every: Annotated[int, Ge(1)] = 20
+    threads: Annotated[int, Ge(0)] = 0
+    """CPU threads; 0 leaves it to torch. Small models are steadier, and no slower, on one."""
+
+
+@dataclass
+class _Reader:
+    """One reading of a run file, gathering the problems on its way."""
+
+    file: str
+    zoo: Zoo
+    problems: list[str] = field(default_factory=list)
+
+    def plan(self, given: Mapping[str, Any]) -> Plan:
+        table = self.tables(given)
+        known = {f.name for f in fields(_Head)}
+        odd = {name: value for name, value in table.items() if name not in _SECTIONS}
+        head = self.section(_Head, {k: v for k, v in table.items() if k in known} | odd, "")
+        seed = head.seed
+        start = dict(table.get("start", {}))
+        start_feedback = start.pop("feedback", None)
+        if start_feedback is not None and not isinstance(start_feedback, Mapping):
+            self.problems.append(f"{self.file}: start.feedback: must be a table, [start.feedback]")
+            start_feedback = None
+        parts = {
+            place: self.part(place, *_PLACES[place], dict(table[place] if place != "start" else start), seed)
+            for place in _PLACES
+            if place in table
+        }
+        if start_feedback is not None:
+            parts["start_feedback"] = self.part("start.feedback", "feedback", FeedbackSource, dict(start_feedback), seed)
+        if "optimizer" not in table:
+            self.problems.append(f'{self.file}: optimizer: missing; say which: [optimizer] use = "dpo"')
+        model_table = dict(table.get("model", {}))
+        lora = self.section(Lora, model_table.pop("lora", {}), "model.lora")
+        path, model_part = self.model(model_table)
+        sections = {
+            "loading": self.section(Loading, model_table, "model"),
+            "budget": self.section(Budget, table.get("budget", {}), "budget"),
+            "watch": self.section(Watch, table.get("watch", {}), "watch"),
+            "intake": self.section(Limits, table.get("intake", {}), "intake"),
+            "answer": self.section(Answering, table.get("answer", {}), "answer"),
+        }
+        return Plan(
+            name=head.name,
+            seed=seed,
+            checkpoint_every=head.checkpoint_every,
+            threads=head.threads,
+            model=path,
+            model_part=model_part,
+            lora=lora,
+            **sections,
+            **{"optimizer": None, **parts},  # type: ignore[arg-type]
+        )
+
+    def tables(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """The file with an empty table where something else stands in the place of one."""
+        scalars = {f.name for f in fields(_Head)}
+        wrong = [(name, value) for name, value in given.items() if name in _SECTIONS and name not in scalars]
+        wrong = [(name, value) for name, value in wrong if not isinstance(value, Mapping)]
+        for name, value in wrong:
+            self.problems.append(f'{self.file}: {name}: must be a table, [{name}] with use = "{value}" in it')
+        return {**given, **{name: {} for name, _ in wrong}}
+
+    def section(self, kind: type[Any], table: Any, place: str) -> Any:
+        try:
+            return build(kind, table, place, file=self.file)
+        except SettingsError as error:
+            self.problems += error.problems
+            return kind()
+
+    def part(self, place: str, kind: Kind, protocol: type, table: dict[str, Any], seed: int) -> Part | None:
+        """A component by its `use`, made with the rest of its table; the run's seed serves where it has none of its own."""
+        name = table.pop("use", None)
+        if not isinstance(name, str):
+            self.problems.append(f'{self.file}: {place}: say what to use: use = "…" (see `alignzoo list --kind {kind}`)')
+            return None
+        try:
+            found = self.zoo.find(kind, name)
+            described = found.load()
+        except ZooError as error:
+            self.problems.append(f"{self.file}: {place}.use: {error}")
+            return None
+        if is_dataclass(described) and any(f.name == "seed" for f in fields(described)):
+            table = {"seed": seed, **table}
+        try:
+            made = build(described, table, place, file=self.file) if isinstance(described, type) else described
+        except SettingsError as error:
+            self.problems += error.problems
+            return None
+        if not isinstance(made, protocol):
+            self.problems.append(f"{self.file}: {place}.use: {found.full_name} is no {protocol.__name__}; tell its author")
+            return None
+        return Part(found, made)
+
+    def model(self, table: dict[str, Any]) -> tuple[str, Part | None]:
+        path = table.pop("path", "")
+        if "use" not in table:
+            if not path or not isinstance(path, str):
+                self.problems.append(f'{self.file}: model: say which: path = "folder or hub name", or use = "playground"')
+            return str(path), None
+        own = {key: table.pop(key) for key in list(table) if key not in {f.name for f in fields(Loading)}}
+        part = self.part("model", "model", ModelSource, own, 0)
+        return (part.made.folder() if part else ""), part
