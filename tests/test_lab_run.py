@@ -15,15 +15,17 @@ from safetensors.torch import load_file
 from alignzoo.cli import main
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab import store
-from alignzoo.lab.answering import ScoreError, read_prompts
+from alignzoo.lab.answering import Scored, ScoreError, read_prompts
 from alignzoo.lab.export import merge
 from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Part
 from alignzoo.lab.run import Listener, Run
+from alignzoo.learning.ledger import Ledger, charge, counting
+from alignzoo.learning.memory import MemoryLost
 from alignzoo.model.base import Base
 from alignzoo.model.role import load_role
 from alignzoo.records import Completion, Demonstration, Prompt
-from alignzoo.testing import toy_folder
+from alignzoo.testing import toy_base, toy_folder
 
 RUN = """
 name = "toy"
@@ -321,3 +323,26 @@ def test_a_lesson_without_what_is_needed_is_refused_before_work(base: Base, tmp_
     with pytest.raises(LessonError, match="this run lacks comparisons"):
         train(DPO(), Lesson(), Seat(base, policy_on), store.Training(tmp_path))
     assert base.roles == {}
+
+
+def test_changed_feedback_is_not_gone_on_with(run_file: Path, tmp_path: Path) -> None:
+    run = Run.open(run_file, tmp_path / "changed", ["checkpoint_every=1", "budget.updates=1", "watch.every=0"])
+    run.train()
+    (run.files.train.folder / "summary.json").unlink()  # as if it had been killed after its checkpoint
+    lines = run.files.feedback.read_text().splitlines(keepends=True)
+    run.files.feedback.write_text("".join(reversed(lines)))
+    with pytest.raises(MemoryLost, match="the feedback is not what this training was begun with"):
+        Run.open(run.files.root).train()
+
+
+def test_the_runs_reward_is_held_to_its_word_and_charged() -> None:
+    asked = [Prompt.ask("why")] * 3
+    said = [Completion("yes")] * 3
+    with counting(Ledger(), toy_base()) as ledger:
+        assert Scored(lambda p, c: [1, 2, 3], "reward:mine")(asked, said) == [1.0, 2.0, 3.0]
+        with pytest.raises(ScoreError, match="reward:mine gave 2 scores for 3 answers"):
+            Scored(lambda p, c: [1.0, 2.0], "reward:mine")(asked, said)
+        with pytest.raises(ScoreError, match="reward:mine gave nan for answer 2"):
+            Scored(lambda p, c: [1.0, float("nan"), 2.0], "reward:mine")(asked, said)
+        charge(scores=1)
+    assert ledger.scores == 10

@@ -44,6 +44,11 @@ def imitation(policy: Role) -> Callable[[Forest], Loss]:
     return lambda forest: Loss.over(-policy.logps(forest))
 
 
+def moved(canaries: Canaries) -> bool:
+    """Whether every descent has moved something."""
+    return all(seen.moved for seen in canaries.seen.values())
+
+
 @contextmanager
 def watched(base: Base, *, fresh: bool = True, **watch: Any) -> Iterator[Canaries]:
     with watching(Canaries(base, Watch(**watch), fresh=fresh)) as canaries:
@@ -73,8 +78,9 @@ def test_a_healthy_run_is_left_in_peace(quantize: str, dtype: str, checkpointing
         seen = canaries.look(policy, start, ASK, seed=0)
     assert seen["kl"] == pytest.approx(0.0, abs=3.0)
     assert 0 < seen["length"] <= 32
-    assert canaries.moved
-    assert canaries.at_ends
+    [both] = canaries.seen.values()
+    assert both.moved
+    assert both.at_ends
     assert sorted(canaries.digests) == ["reference", "start"]
     assert base.listener is None
 
@@ -165,7 +171,7 @@ def test_replies_that_were_cut_have_no_ends_to_miss(base: Base, micro_tokens: in
     cut = [[Completion(said.text, finished=False)] for said in SAID]
     with watched(base) as canaries:
         Descent(micro_tokens=micro_tokens).on(policy)(imitation(policy), base.text.replies(ASK, cut))
-    assert canaries.moved
+    assert moved(canaries)
 
 
 def test_a_first_update_without_gradient_is_waited_for_but_not_for_ever(base: Base) -> None:
@@ -176,9 +182,9 @@ def test_a_first_update_without_gradient_is_waited_for_but_not_for_ever(base: Ba
         descend = Descent().on(policy)
         for _ in range(7):
             descend(asleep, batch(base))
-        assert not canaries.moved
+        assert not moved(canaries)
         descend(imitation(policy), batch(base))
-        assert canaries.moved
+        assert moved(canaries)
     with watched(base):
         descend = Descent().on(policy)
         for _ in range(7):
@@ -390,4 +396,29 @@ def test_an_unused_tensor_type_is_no_forest(base: Base) -> None:
 
     with watched(base) as canaries:
         Descent().on(policy)(loss, One())
-    assert canaries.moved
+    assert moved(canaries)
+
+
+def test_each_descent_is_watched_from_its_own_first_update(base: Base) -> None:
+    """PPO may move its critic apart: the critic's first update is checked though the policy has moved already."""
+    policy, critic = policy_on(base), role_on(base, "critic")
+    policy.frozen()
+    with watched(base) as canaries:
+        Descent(lr=1e-2).on(policy)(imitation(policy), batch(base))
+        step = Descent().on(critic)
+        with pytest.raises(CanaryError, match="the loss of two trees together"):
+            step(lambda forest: Loss(critic.logps(forest).mean(), len(forest)), batch(base))
+    assert set(canaries.seen) == {("policy",), ("critic",)}
+
+
+def test_a_reference_made_later_is_guarded_too(base: Base) -> None:
+    policy = policy_on(base)
+    with watched(base) as canaries:
+        descend = Descent(lr=1e-2).on(policy)
+        descend(imitation(policy), batch(base))
+        later = policy.frozen()
+        descend(imitation(policy), batch(base))
+        with torch.no_grad():
+            later.adapter[0].add_(1.0)
+        with pytest.raises(CanaryError, match="the frozen role 'reference' has moved"):
+            canaries.untouched()

@@ -118,3 +118,28 @@ def test_demonstrations_ratings_and_rankings_are_counted_too() -> None:
 
 def test_nothing_is_nothing() -> None:
     assert taken(limits=Limits(0.0, 0.0))[1].lines() == ["0 rows, 0 kept"]
+
+
+def test_ids_of_another_tokenizer_are_left_out() -> None:
+    """Ids that do not say the text beside them would be learned as something else."""
+    own = TEXT.completion(TEXT.reply_ids(Completion("yes please")))
+    foreign = Completion("yes please", (9, 8, 7, 2))
+    beyond = Completion("yes please", (100_000, 2))
+    lesson = Lesson(demonstrations=[Demonstration(Prompt.ask("why"), said) for said in (own, foreign, beyond)])
+    kept, intake = admit(lesson, ("demonstrations",), TEXT, Limits(dropped=1.0))
+    assert [shown.completion for shown in kept.demonstrations] == [own]
+    assert intake.dropped == {"token ids of another tokenizer": 2}
+
+
+def test_sides_that_this_tokenizer_cannot_tell_apart_are_left_out() -> None:
+    lesson = Lesson(comparisons=[Comparison(Prompt.ask("why"), Completion("zebra"), Completion("yak"))])
+    _, intake = admit(lesson, ("comparisons",), TEXT, Limits(dropped=1.0))
+    assert intake.dropped == {"both sides are the same to this tokenizer": 1}
+
+
+def test_prompts_that_will_be_cut_are_counted() -> None:
+    long, short = Prompt.ask("why " * TEXT.context), Prompt.ask("why")
+    lesson = Lesson(demonstrations=[Demonstration(prompt, Completion("yes")) for prompt in (long, short)])
+    kept, intake = admit(lesson, ("demonstrations",), TEXT)
+    assert len(kept.demonstrations) == 2
+    assert intake.noticed == {"prompts that lose their beginning to the context": 1}

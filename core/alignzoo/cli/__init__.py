@@ -38,7 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _for_users(error: ValueError | OSError) -> bool:
     """An error that somebody worded for users: one of our own classes or of a plugin's, or what the system says of a
     file. Any other ValueError is a bug."""
-    return isinstance(error, OSError) or any(kind.__module__.startswith("alignzoo") for kind in type(error).__mro__)
+    from alignzoo.seam.installed import entries
+
+    ours = {"alignzoo", *(entry.module.partition(".")[0] for entry in entries())}
+    return isinstance(error, OSError) or any(kind.__module__.partition(".")[0] in ours for kind in type(error).__mro__)
 
 
 def _words(error: ValueError | OSError) -> str:

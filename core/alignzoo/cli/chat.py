@@ -24,8 +24,8 @@ def add(verbs: Any) -> None:
     page.add_argument("other", metavar="DIR", nargs="?", help="a second one; without it, --start compares with the start")
     page.add_argument("--start", action="store_true", help="answer as the run's start, too")
     page.add_argument("--temperature", type=float, default=1.0, help="0 is greedy")
-    page.add_argument("--max-tokens", type=int, default=64)
-    page.add_argument("--seed", type=int, default=0)
+    page.add_argument("--max-tokens", type=int, default=64, help="how long an answer may be")
+    page.add_argument("--seed", type=int, default=0, help="another seed, other answers")
     page.set_defaults(run=run)
 
 

@@ -6,9 +6,9 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from alignzoo.interfaces import Lesson, Metrics, Optimizer
 from alignzoo.lab.store import Training, write_json
 from alignzoo.learning.canaries import Canaries, CanaryError, Watch, watching
 from alignzoo.learning.ledger import Budget, Ledger, counting
-from alignzoo.learning.memory import Memory, newest, remembering
+from alignzoo.learning.memory import Memory, MemoryLost, newest, remembering
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role
 from alignzoo.records import Prompt
@@ -68,7 +68,7 @@ def train(
     files: Training,
     terms: Terms = Terms(),
     tell: Tell = say_nothing,
-    notes: dict[str, Any] | None = None,
+    notes: Mapping[str, Any] | None = None,
 ) -> Trained:
     """Improve the role that `seat` makes until the optimizer is through or the budget is reached. Where the folder holds a
     checkpoint, go on from it: the result is the same, bit for bit on a CPU, as if there had been no interruption."""
@@ -80,12 +80,14 @@ def train(
         start = policy.frozen("start")
         ledger = Ledger.from_row(checkpoint.facts["ledger"]) if checkpoint else Ledger()
         canaries = Canaries(base, terms.watch, fresh=checkpoint is None)
+        told = notes or {}
         if checkpoint:
             canaries.recognise(checkpoint.facts["canaries"])
-        course = _Course(policy, start, lesson, files, terms, memory, ledger, canaries, tell)
+            _same_feedback(checkpoint.facts["feedback"], told.get("feedback"))
+        course = _Course(policy, start, lesson, files, terms, memory, ledger, canaries, tell, told)
         with counting(ledger, base), watching(canaries):
             stopped = course.pull(optimizer)
-        course.close(stopped, notes or {})
+        course.close(stopped)
     return Trained(policy, start, ledger, stopped)
 
 
@@ -102,7 +104,8 @@ class _Course:
     ledger: Ledger
     canaries: Canaries
     tell: Tell
-    saved: int = field(default=-1)
+    notes: Mapping[str, Any]
+    saved: int = -1
 
     def pull(self, optimizer: Optimizer) -> str:
         """Pull updates until there are no more or the budget is reached; say which limit it was."""
@@ -125,7 +128,7 @@ class _Course:
                     return reason
         return ""
 
-    def close(self, stopped: str, notes: dict[str, Any]) -> None:
+    def close(self, stopped: str) -> None:
         """Leave what the next stage reads: the adapter, and a summary."""
         self.canaries.untouched()
         if self.ledger.updates and self.saved != self.ledger.updates:
@@ -138,7 +141,7 @@ class _Course:
             "ledger": self.ledger.row(),
             "final": final,
             "adapter": self.policy.digest,
-            **notes,
+            **self.notes,
         }
         write_json(self.files.summary, summary)
 
@@ -170,10 +173,15 @@ class _Course:
 
     def _save(self) -> None:
         self.canaries.untouched()
-        facts = {"ledger": self.ledger.row(), "canaries": self.canaries.facts()}
+        facts = {"ledger": self.ledger.row(), "canaries": self.canaries.facts(), "feedback": self.notes.get("feedback")}
         self.memory.write(self.files.checkpoint, self.ledger.updates, facts)
         self.saved = self.ledger.updates
         self.ledger.begin(self.policy.base)
+
+
+def _same_feedback(before: str | None, now: str | None) -> None:
+    if before != now:
+        raise MemoryLost("the feedback is not what this training was begun with; put it back, or start a new run folder")
 
 
 def _shorten(updates: Path, kept: int) -> None:

@@ -26,6 +26,10 @@ class CanaryError(ValueError):
     """A run whose numbers would be lies."""
 
 
+_AT_ONCE = 4096
+"""Packed tokens that are enough to compare a reference with the start."""
+
+
 @dataclass(frozen=True)
 class Watch:
     """What the canaries look at while a run goes, and what they bear. The invariants themselves cannot be switched off."""
@@ -41,6 +45,16 @@ class Watch:
 
 
 @dataclass
+class Seen:
+    """What is known of the roles that are moved together."""
+
+    still: int = 0
+    moved: bool = False
+    at_ends: bool = False
+    elsewhere: bool = False
+
+
+@dataclass
 class Canaries:
     """The state of the checks during one training."""
 
@@ -50,11 +64,8 @@ class Canaries:
     """False where a run is resumed: what must hold before the first update is no longer to be seen."""
     bytes_before: int = 0
     digests: dict[str, str] = field(default_factory=dict)
-    still: int = 0
-    started: bool = False
-    moved: bool = False
-    at_ends: bool = False
-    elsewhere: bool = False
+    seen: dict[tuple[str, ...], Seen] = field(default_factory=dict)
+    """By the names of the roles: an optimizer may move several sets of them, each by a descent of its own."""
 
     def __post_init__(self) -> None:
         self.bytes_before = checksum(self.base.model)
@@ -70,33 +81,37 @@ class Canaries:
         self.digests = dict(facts["frozen"])
 
     def before_update(self, roles: Sequence[Role], loss_of: Callable[[Any], Any], batch: Any) -> None:
-        if self.started:
-            return
-        self.started = True
         for role in self.base.roles.values():
             if not role.trained and role.name not in self.digests:
                 self.digests[role.name] = role.digest
+        together = tuple(role.name for role in roles)
+        if together in self.seen:
+            return
+        nothing_moved = not any(seen.moved for seen in self.seen.values())
+        self.seen[together] = Seen()
         if not isinstance(batch, Forest):
             return
         _ends_are_there(batch, self.base.text.ends)
         if self.fresh:
             with torch.no_grad():
-                self._references_agree(batch)
+                if nothing_moved:
+                    self._references_agree(next(batch.split(_AT_ONCE)))
                 _splitting_changes_nothing(loss_of, batch, self._tolerance(1e-4, 5e-2))
 
     def after_update(self, roles: Sequence[Role], norm: float, digests: Mapping[str, str]) -> None:
-        if self.moved:
+        seen = self.seen[tuple(role.name for role in roles)]
+        if seen.moved:
             return
         if norm == 0.0:
-            self.still += 1
-            if self.still >= 8:
+            seen.still += 1
+            if seen.still >= 8:
                 raise CanaryError("eight updates without any gradient: the loss does not depend on what is trained")
             return
-        self.moved = True
+        seen.moved = True
         if idle := [role.name for role in roles if digests and role.digest == digests.get(role.name)]:
             raise CanaryError(f"the first update did not move {', '.join(idle)}: no gradient reached it")
         self.untouched()
-        if self.elsewhere and not self.at_ends:
+        if seen.elsewhere and not seen.at_ends:
             raise CanaryError(
                 "no gradient reaches the end-of-sequence tokens: they are outside the loss, and the policy would never learn "
                 "to stop"
@@ -201,7 +216,8 @@ def before_update(roles: Sequence[Role], loss_of: Callable[[Any], Any], batch: A
 def gradients(roles: Sequence[Role]) -> Iterator[dict[str, str]]:
     """Around the gradient of one update: until the first that moves something, note where gradients reach."""
     canaries = _current.get()
-    if canaries is None or canaries.moved:
+    seen = canaries.seen.get(tuple(role.name for role in roles)) if canaries else None
+    if canaries is None or seen is None or seen.moved:
         yield {}
         return
 
@@ -211,8 +227,8 @@ def gradients(roles: Sequence[Role]) -> Iterator[dict[str, str]]:
 
         def note(gradient: Tensor) -> None:
             at_ends = int((gradient[ends] != 0).sum())
-            canaries.at_ends |= at_ends > 0 or len(ends) == 0
-            canaries.elsewhere |= int((gradient != 0).sum()) > at_ends
+            seen.at_ends |= at_ends > 0 or len(ends) == 0
+            seen.elsewhere |= int((gradient != 0).sum()) > at_ends
 
         logps.register_hook(note)  # type: ignore[no-untyped-call]
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import Interval
 
@@ -57,20 +57,24 @@ class Intake:
 def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Limits()) -> tuple[Lesson, Intake]:
     """The lesson without the rows that an optimizer with these needs cannot use, and the count of everything odd in it."""
     intake = Intake()
-    changes: dict[str, object] = {}
+    changes: dict[str, Any] = {}
     if "comparisons" in needs:
         changes["comparisons"] = _kept(lesson.comparisons, intake, lambda pair: _unfit_pair(pair, text))
+        _notice_cuts(((pair.prompt, (pair.chosen, pair.rejected)) for pair in changes["comparisons"]), text, intake)
         _notice_pairs(lesson.comparisons, intake)
     if "demonstrations" in needs:
         changes["demonstrations"] = _kept(
             lesson.demonstrations, intake, lambda shown: _unfit((shown.completion,), text, shown.prompt)
         )
+        _notice_cuts(((shown.prompt, (shown.completion,)) for shown in changes["demonstrations"]), text, intake)
         _notice_doubles(((d.prompt, d.completion.text) for d in lesson.demonstrations), intake)
     if "ratings" in needs:
         changes["ratings"] = _kept(lesson.ratings, intake, lambda rated: _unfit((rated.completion,), text, rated.prompt))
+        _notice_cuts(((rated.prompt, (rated.completion,)) for rated in changes["ratings"]), text, intake)
         _notice_ratings(lesson.ratings, intake)
     if "rankings" in needs:
         changes["rankings"] = _kept(lesson.rankings, intake, lambda r: _unfit(r.completions, text, r.prompt))
+        _notice_cuts(((ranked.prompt, ranked.completions) for ranked in changes["rankings"]), text, intake)
     if intake.rows and intake.dropped.total() > limits.dropped * intake.rows:
         raise IntakeError(
             f"{intake.dropped.total()} of {intake.rows} rows cannot be used, more than intake.dropped = {limits.dropped:g} "
@@ -82,7 +86,7 @@ def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Lim
             f"{contradicted} of {intake.rows} comparisons are contradicted by others, more than intake.contradictory = "
             f"{limits.contradictory:g} allows"
         )
-    return replace(lesson, **changes), intake  # type: ignore[arg-type]
+    return replace(lesson, **changes), intake
 
 
 def _kept(rows: Sequence[T], intake: Intake, unfit: Callable[[T], str]) -> tuple[T, ...]:
@@ -97,6 +101,8 @@ def _kept(rows: Sequence[T], intake: Intake, unfit: Callable[[T], str]) -> tuple
 
 
 def _unfit(replies: Sequence[Completion], text: Text, prompt: Prompt) -> str:
+    if not all(map(text.wrote, replies)):
+        return "token ids of another tokenizer"
     lengths = [len(text.reply_ids(reply)) for reply in replies]
     if min(lengths) == 0:
         return "an empty reply"
@@ -112,7 +118,18 @@ def _unfit(replies: Sequence[Completion], text: Text, prompt: Prompt) -> str:
 def _unfit_pair(pair: Comparison, text: Text) -> str:
     if pair.chosen.text == pair.rejected.text and pair.chosen.finished == pair.rejected.finished:
         return "both sides are the same"
-    return _unfit((pair.chosen, pair.rejected), text, pair.prompt)
+    if unfit := _unfit((pair.chosen, pair.rejected), text, pair.prompt):
+        return unfit
+    return "both sides are the same to this tokenizer" if text.reply_ids(pair.chosen) == text.reply_ids(pair.rejected) else ""
+
+
+def _notice_cuts(asked: Iterable[tuple[Prompt, Sequence[Completion]]], text: Text, intake: Intake) -> None:
+    cut = sum(
+        len(text.prompt_ids(prompt)) + max(len(text.reply_ids(reply)) for reply in replies) > text.context
+        for prompt, replies in asked
+    )
+    if cut:
+        intake.noticed["prompts that lose their beginning to the context"] += cut
 
 
 def _notice_pairs(pairs: Sequence[Comparison], intake: Intake) -> None:

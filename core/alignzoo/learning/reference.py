@@ -20,10 +20,11 @@ class Remembered:
     They are worth something only for these very weights: the fingerprint of base and adapter goes with them into the
     checkpoint and must be the same on resume."""
 
-    def __init__(self, role: Role) -> None:
+    def __init__(self, role: Role, at_once: int = 8192) -> None:
+        """`at_once` is the most packed tokens in one forward pass."""
         if role.trained:
             raise ValueError(f"the role '{role.name}' is trained: what it said before is not what it says now")
-        self.role = role
+        self.role, self.at_once = role, at_once
         self.fingerprint = f"{checksum(role.base.model):x}/{role.digest}"
         self.known: dict[bytes, tuple[float, ...]] = {}
         track(self)
@@ -34,7 +35,8 @@ class Remembered:
         if new := [place for place, key in enumerate(keys) if key not in self.known]:
             with torch.no_grad():
                 unseen = forest if len(new) == len(forest) else forest.select(new)
-                sums = iter(per_reply(self.role.logps(unseen), unseen).tolist())
+                pieces = [per_reply(self.role.logps(piece), piece) for piece in unseen.split(self.at_once)]
+                sums = iter(torch.cat(pieces).tolist())
             for place in new:
                 self.known[keys[place]] = tuple(islice(sums, len(forest.trees[place].replies)))
         said = [value for key in keys for value in self.known[key]]

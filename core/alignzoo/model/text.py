@@ -108,6 +108,11 @@ class Text:
         start = ids[:1] if ids[0] == self.tokenizer.bos_token_id and room > 1 else ()
         return start + ids[len(ids) - room + len(start) :]
 
+    def wrote(self, completion: Completion) -> bool:
+        """Whether the ids of a completion, if it has any, are this tokenizer's: whether they say its text."""
+        ids = completion.tokens
+        return not ids or (max(ids) < len(self.tokenizer) and self.completion(ids).text == completion.text)
+
     def fits(self, replies: Sequence[Completion]) -> bool:
         """Whether every reply fits the context with a token of its prompt to spare."""
         return max(len(self.reply_ids(reply)) for reply in replies) < self.context

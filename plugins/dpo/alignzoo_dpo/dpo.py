@@ -90,7 +90,7 @@ class DPO:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         base = policy.base
-        reference = Remembered(policy.frozen())
+        reference = Remembered(policy.frozen(), self.descent.micro_tokens)
         deck = Deck(lesson.comparisons, self.batch_size, self.epochs, self.seed)
         descend = self.descent.on(policy, updates=len(deck))
         for comparisons in deck:
