@@ -114,3 +114,12 @@ def test_dropout_of_the_config_changes_nothing(name: str, checkpointing: bool, f
         parameter.grad = None
     role.logps(mixed()).sum().backward()
     assert all(torch.equal(first[key], again) for key, again in gradients(role).items())
+
+
+def test_dropout_modules_stay_off_whoever_calls_train(family: Family) -> None:
+    base = loaded(family("gpt2"))
+    role = stirred(policy_on(base))
+    with torch.no_grad():
+        still = role.logps(mixed())
+        base.model.train()
+        assert torch.equal(role.logps(mixed()), still)

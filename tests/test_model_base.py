@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bitsandbytes
 import pytest
 import torch
 from plain import Plain, close, loaded, mixed, pairs, stirred
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM, LlamaModel
 
 from alignzoo.model import loading
@@ -116,16 +117,22 @@ def test_cuda_without_a_gpu_is_said_before_anything_is_loaded() -> None:
         Base.load("nowhere", Loading(device="cuda"))
 
 
-def test_a_layer_that_the_kernel_refuses_is_named() -> None:
-    from bitsandbytes.nn import Linear4bit
+def refuse(layer: Any, x: Tensor) -> Tensor:
+    """A kernel that takes multiples of 96 only: the toy model is 64 wide."""
+    if layer.in_features % 96:
+        raise RuntimeError("K must be a multiple of 96")
+    return x
 
-    class Refusing(Linear4bit):
-        def forward(self, x: Tensor) -> Tensor:
-            raise RuntimeError("K must be a multiple of 64")
 
-    model = nn.ModuleDict({"fine": nn.Linear(8, 8), "mlp": nn.ModuleDict({"up": Refusing(40, 24)})})
-    with pytest.raises(ModelError, match=r"'mlp.up' \(40 → 24\): K must be a multiple of 64.*quantize = \"none\""):
-        loading._prove_layers(model, Loading())
+@pytest.mark.parametrize(("quantize", "kind"), [("nf4", "Linear4bit"), ("int8", "Linear8bitLt")])
+def test_a_layer_that_the_kernel_refuses_is_named(
+    quantize: loading.Quantization, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No shape is refused on a CPU (below), so the kernel is replaced by a choosy one."""
+    monkeypatch.setattr(getattr(bitsandbytes.nn, kind), "forward", refuse)
+    said = r"'model.layers.0.self_attn.q_proj' \(64 → 64\): K must be a multiple of 96.*quantize = \"none\""
+    with pytest.raises(ModelError, match=f"the {quantize} kernel cannot take the layer {said}"):
+        loaded(toy_folder(tmp_path), quantize)
 
 
 @pytest.mark.parametrize("quantize", ["nf4", "int8"])
