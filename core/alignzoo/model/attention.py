@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 from torch.nn.functional import scaled_dot_product_attention as attend
 from transformers import AttentionInterface
 
 from alignzoo.model.forest import Forest, Segment
+from alignzoo.model.tail import Tail
 
 NAME = "alignzoo"
 
@@ -33,15 +35,18 @@ class Packing:
 
     segments: tuple[Segment, ...]
     lengths: list[int]  # of every prompt and reply, in order
+    needed: Tensor
+    tail: Tail
+    layers: int  # the tail begins in the last of so many; 0 for never
     calls: int = 0
     _masks: dict[tuple[Segment, int, int, torch.dtype], Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, forest: Forest) -> Packing:
+    def of(cls, forest: Forest, tail: Tail | None = None, layers: int = 0) -> Packing:
         # An only reply continues its prompt: together they are one causal stretch.
         lone = [Segment(tree.start, tree.stop, ()) if len(tree.replies) == 1 else tree for tree in forest.segments]
         lengths = [stop - start for tree in lone for start, stop in ((tree.start, tree.split), *tree.replies)]
-        return cls(tuple(lone), lengths)
+        return cls(tuple(lone), lengths, forest.needed, tail or Tail(), layers)
 
     def mask(self, segment: Segment, reply: int, window: int, like: Tensor) -> Tensor:
         """Additive mask of one reply (-1: the prompt) over its prompt and itself. A `window` of 0 sees everything."""
@@ -82,10 +87,12 @@ def forest_attention(
         out = attend(query, key, value, attn_mask=seen, is_causal=causal, scale=scaling)
         return out.transpose(1, 2).contiguous(), None
     packing.calls += 1
+    if last := getattr(module, "layer_idx", None) == packing.layers - 1:
+        packing.tail.begin(packing.needed, query.shape[2])
     parts = [
         part
         for tree in _trees(query, key, value, packing)
-        for part in _tree_attention(tree, packing, scaling, sliding_window or 0)
+        for part in _tree_attention(tree, packing, scaling, sliding_window or 0, last)
     ]
     return torch.cat([part.transpose(1, 2) for part in parts], 1), None
 
@@ -105,12 +112,17 @@ def _trees(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Itera
         yield _Grown(segment, next(pieces), [next(pieces) for _ in segment.replies])
 
 
-def _tree_attention(tree: _Grown, packing: Packing, scaling: float | None, window: int) -> list[Tensor]:
+def _tree_attention(tree: _Grown, packing: Packing, scaling: float | None, window: int, last: bool) -> list[Tensor]:
     segment, (query, past_key, past_value) = tree.segment, tree.prompt
     longest = segment.split - segment.start + max((stop - first for first, stop in segment.replies), default=0)
     window = window if longest > window else 0
     mask = packing.mask(segment, -1, window, query) if window else None
-    parts = [attend(query, past_key, past_value, attn_mask=mask, is_causal=mask is None, scale=scaling)]
+    if last and tree.replies:  # of the prompt, only its last state is read from
+        seen = None if mask is None else mask[-1:]
+        end = attend(query[:, :, -1:], past_key, past_value, attn_mask=seen, scale=scaling)
+        parts = [pad(end, (0, 0, query.shape[2] - 1, 0))]
+    else:
+        parts = [attend(query, past_key, past_value, attn_mask=mask, is_causal=mask is None, scale=scaling)]
     for number, (own, key, value) in enumerate(tree.replies):
         mask = packing.mask(segment, number, window, own)
         keys, values = torch.cat([past_key, key], 2), torch.cat([past_value, value], 2)

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -20,12 +21,14 @@ from annotated_types import Ge, Gt
 from peft import LoraConfig, PeftModel
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from alignzoo.model import loading
 from alignzoo.model.attention import Packing, UnknownAttention
 from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo.model.head import Head
 from alignzoo.model.lora import Pair, adapted
+from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
 
 if TYPE_CHECKING:
@@ -65,6 +68,7 @@ class Again:
 
     def __exit__(self, *error: Any) -> None:
         self.acting.__exit__(*error)
+        self.base.tail.rows = None  # the last layer is recomputed first, and the others need every row
 
 
 @dataclass
@@ -98,6 +102,7 @@ class Base:
         self.recalled: Mapping[str, Mapping[str, Tensor]] = {}  # what a checkpoint holds for roles yet to be made
         self.listener: Callable[[Forest, Tensor], None] | None = None  # hears every log-probability that is learned from
         self.worn = Worn()
+        self.tail = Tail()
         self._peft: PeftModel | None = None
         self._layers = loading.repeated_layers(model)
         loading.switch_dropout_off(model)
@@ -114,7 +119,10 @@ class Base:
         self.positions = "position_ids" in inspect.signature(self.trunk.forward).parameters
         self.plain_head = True
         self.packs = True
+        self.tail_layers = 0  # until it is proven that the tail may be shortened
         self._prove_packing()
+        if self.packs:
+            self._prove_tail(head)
 
     @classmethod
     def load(cls, path: str, how: loading.Loading = loading.Loading(), lora: Lora = Lora()) -> Base:
@@ -227,7 +235,7 @@ class Base:
         pairs: dict[str, Pair] | None = layer.__dict__.get("_alignzoo_pairs")
         if pairs is None:
             pairs = layer.__dict__["_alignzoo_pairs"] = {}
-            layer.forward = _lean_forward(layer.base_layer, pairs, self.worn)
+            layer.forward = _lean_forward(layer.base_layer, pairs, self.worn, self.tail)
         if name in layer.lora_A:
             pairs[name] = Pair(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
         for role in self.roles.values():  # peft leaves only the newest adapter trainable, which would silence the others
@@ -257,13 +265,18 @@ class Base:
         return logps
 
     def _packed(self, forest: Forest) -> Reading:
-        hidden = self.trunk(
-            input_ids=forest.ids[None],
-            position_ids=forest.positions[None],
-            use_cache=False,
-            packing=Packing.of(forest),
-        ).last_hidden_state[0]
-        return Reading(hidden, forest.before, forest.end)
+        packing = Packing.of(forest, self.tail, self.tail_layers)
+        with self.tail.ending():
+            states = self._packed_states(forest, packing)
+        place = torch.empty_like(forest.ids)
+        place[packing.needed] = torch.arange(len(packing.needed), device=place.device)
+        return Reading(pick(states, packing.needed)[0], place[forest.before], place[forest.end])
+
+    def _packed_states(self, forest: Forest, packing: Packing) -> Tensor:
+        states: Tensor = self.trunk(
+            input_ids=forest.ids[None], position_ids=forest.positions[None], use_cache=False, packing=packing
+        ).last_hidden_state
+        return states
 
     def _rowed(self, forest: Forest) -> Reading:
         """One row for each reply, padded on the right, where no causal model looks: for attention that cannot be packed."""
@@ -294,8 +307,7 @@ class Base:
 
     def _prove_packing(self) -> None:
         """Compare the packed form with plain rows on this very model; fall back, and say so once, where they differ."""
-        ids = tuple((3 + i * 7) % self.vocabulary for i in range(12))
-        forest = plant([Tree(ids[:5], (ids[5:8], ids[6:11])), Tree(ids[3:6], (ids[8:12],))], self.device)
+        forest = self._probe()
         native = self.model.config._attn_implementation
         rows, flat = _rows(forest)
         with torch.no_grad():
@@ -312,6 +324,23 @@ class Base:
         if not self.plain_head:
             log.warning("%s: its head is more than a matrix; full logits are computed", type(self.model).__name__)
 
+    def _prove_tail(self, head: nn.Module) -> None:
+        """Have the linear layers heed the tail, and compare a pass that has one with a whole one; have none if they differ."""
+        for layer in self.model.modules():
+            if isinstance(layer, nn.Linear | Conv1D) and layer is not head:
+                layer.forward = partial(self.tail.through, layer.forward)  # type: ignore[method-assign]
+        forest = self._probe()
+        with torch.no_grad():
+            whole = self._packed(forest).hidden.float()
+            self.tail_layers = self.model.config.get_text_config().num_hidden_layers
+            if _apart(self._packed(forest).hidden.float(), whole) > (1e-4 if self.head.weight.dtype == torch.float32 else 0.1):
+                self.tail_layers = 0
+
+    def _probe(self) -> Forest:
+        """Two trees, one with two replies and one with one, that fit any model."""
+        ids = tuple((3 + i * 7) % self.vocabulary for i in range(12))
+        return plant([Tree(ids[:5], (ids[5:8], ids[6:11])), Tree(ids[3:6], (ids[8:12],))], self.device)
+
     def _packing_differs(self, forest: Forest, expected: Reading) -> str:
         packing = Packing.of(forest)
         kinds = set(getattr(self.model.config, "layer_types", None) or ())
@@ -319,9 +348,7 @@ class Base:
             return f"it has layers of kind {', '.join(sorted(strange))}"
         try:
             self.model.set_attn_implementation("alignzoo")
-            hidden = self.trunk(
-                input_ids=forest.ids[None], position_ids=forest.positions[None], use_cache=False, packing=packing
-            ).last_hidden_state[0]
+            hidden = self._packed_states(forest, packing)[0]
         except UnknownAttention as error:
             return f"its attention needs {error}"
         except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError) as error:
@@ -354,10 +381,13 @@ def _rows(forest: Forest) -> tuple[Tensor, Tensor]:
     return ids, torch.tensor(flat, device=ids.device)
 
 
-def _lean_forward(base_layer: nn.Module, pairs: dict[str, Pair], worn: Worn) -> Callable[[Tensor], Tensor]:
-    def forward(x: Tensor) -> Tensor:
+def _lean_forward(base_layer: nn.Module, pairs: dict[str, Pair], worn: Worn, tail: Tail) -> Callable[[Tensor], Tensor]:
+    def whole(x: Tensor) -> Tensor:
         pair = pairs.get(worn.name) if worn.name is not None else None
         y: Tensor = base_layer(x) if pair is None else adapted(base_layer, x, pair)
         return y
+
+    def forward(x: Tensor) -> Tensor:
+        return tail.through(whole, x)
 
     return forward

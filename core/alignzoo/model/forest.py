@@ -93,6 +93,12 @@ class Forest:
         stops = [stop - 1 for segment in self.segments for _, stop in segment.replies]
         return torch.tensor(stops, device=self.ids.device)
 
+    @property
+    def needed(self) -> Tensor:
+        """(rows) Packed indices of all states that anything is read from: each prompt's last, and those of the replies."""
+        rows = [row for segment in self.segments for row in range(segment.split - 1, segment.stop)]
+        return torch.tensor(rows, device=self.ids.device)
+
     def attach(
         self,
         *,
