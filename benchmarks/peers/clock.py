@@ -62,17 +62,19 @@ def matmul_ceiling(side: int = 1024, tries: int = 7) -> float:
 
 
 def step_flops(size: Size, lengths: Sequence[Lengths], rank: int) -> float:
-    """FLOP of a DPO step (reference known) with nothing done twice: each prompt once, no padding, the head at reply tokens.
+    """FLOP of a DPO step (reference known) with nothing done twice and nothing for nobody: each prompt once, no padding, the
+    head at reply tokens, and after the last attention only the rows that are read.
 
     Linear layers: forward, and backward to their inputs. LoRA: the same and the gradients of its weights. Head: one product
     for the logits and one for the gradient. Attention: two products forward, four backward and one recomputed, which is
     what flash kernels do."""
-    once, seen = sum(pair.once for pair in lengths), sum(pair.seen for pair in lengths)
+    once, unread = sum(pair.once for pair in lengths), sum(pair.unread for pair in lengths)
+    seen = sum(size.layers * pair.seen - pair.prompt**2 / 2 for pair in lengths)
     replies = sum(pair.chosen + pair.rejected for pair in lengths)
-    linear = 2 * 2 * size.linear_parameters * once
-    lora = 3 * 2 * rank * size.lora_sides * once
+    linear = 2 * 2 * (size.linear_parameters * once - size.closing_parameters * unread)
+    lora = 3 * 2 * rank * (size.lora_sides * once - size.closing_sides * unread)
     head = 2 * 2 * size.head_parameters * replies
-    attention = 3.5 * 4 * size.hidden * size.layers * seen
+    attention = 3.5 * 4 * size.hidden * seen
     return linear + lora + head + attention
 
 

@@ -30,14 +30,22 @@ class Size:
         return self.layers * (4 * self.hidden**2 + 3 * self.hidden * self.inner)
 
     @property
+    def closing_parameters(self) -> int:
+        """Of what comes after the attention of one layer: its output projection and the feed-forward block."""
+        return self.hidden**2 + 3 * self.hidden * self.inner
+
+    @property
     def head_parameters(self) -> int:
         return self.hidden * self.vocabulary
 
     @property
     def lora_sides(self) -> int:
         """The sum of the input and output widths of every adapted layer: a LoRA of rank r has r times as many parameters."""
-        attention = 4 * (self.hidden + self.hidden)
-        return self.layers * (attention + 3 * (self.hidden + self.inner))
+        return self.layers * (3 * 2 * self.hidden + self.closing_sides)
+
+    @property
+    def closing_sides(self) -> int:
+        return 2 * self.hidden + 3 * (self.hidden + self.inner)
 
 
 SIZES = {

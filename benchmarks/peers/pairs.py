@@ -22,6 +22,11 @@ class Lengths:
         return self.prompt + self.chosen + self.rejected
 
     @property
+    def unread(self) -> int:
+        """Tokens whose last state nobody reads: all of the prompt but its last."""
+        return self.prompt - 1
+
+    @property
     def seen(self) -> float:
         """(query, key) pairs that exact causal attention has to look at, the prompt's counted once."""
         own = sum(reply * (self.prompt + reply / 2) for reply in (self.chosen, self.rejected))
