@@ -27,23 +27,46 @@ FOREST = plant([Tree(ids(5, 1), (ids(3, 2), ids(2, 3))), Tree(ids(4, 4), (ids(1,
 SIZE, SCORED = 5 + 3 + 2 + 4 + 1, 3 + 2 + 1
 
 
+ADAPTER = 2 * 4 * (64 + 64 + 64 + 32 + 64 + 32 + 64 + 64 + 2 * (64 + 128) + 128 + 64)
+"""Rank 4, both sides of the seven matrices, in two layers."""
+PAIRS = (15 + 3 * 5 + 6 + 2 * 5 + 3) + (10 + 1 * 4 + 1)
+ATTENTION = 2 * 64
+
+
 @pytest.mark.parametrize(
-    ("checkpointing", "learning", "passes", "heads"),
-    [(False, False, 2, 2), (False, True, 4, 4), (True, False, 2, 2), (True, True, 6, 4)],
+    ("checkpointing", "learning", "passes", "adapters", "attention", "heads"),
+    [
+        (False, False, 2, 0, 4, 2),
+        (False, True, 4, 6, 12, 4),
+        (True, False, 2, 0, 4, 2),
+        (True, True, 6, 8, 16, 4),
+    ],
 )
-def test_flops_by_hand(checkpointing: bool, learning: bool, passes: int, heads: int) -> None:
-    """2N a token forward, 2N more to the activations, 2N more where layers are recomputed; the head at scored positions."""
+def test_flops_by_hand(checkpointing: bool, learning: bool, passes: int, adapters: int, attention: int, heads: int) -> None:
+    """The table of docs/explanation/costs.md."""
     base = toy_base(checkpointing=checkpointing)
     role = policy_on(base) if learning else bare_on(base, "judge")
     role.logps(FOREST)
     assert (base.meter.read, base.meter.written) == (SIZE, 0)
-    assert base.meter.flops == passes * TRUNK * SIZE + heads * HEAD * SCORED
+    trunk = passes * TRUNK * SIZE + adapters * ADAPTER * SIZE
+    assert base.meter.flops == trunk + attention * ATTENTION * PAIRS + heads * HEAD * SCORED
 
 
 def test_a_trained_role_that_only_looks_costs_a_forward_pass(base: Base) -> None:
     with torch.no_grad():
         policy_on(base).logps(FOREST)
-    assert base.meter.flops == 2 * TRUNK * SIZE + 2 * HEAD * SCORED
+    assert base.meter.flops == 2 * (TRUNK + ADAPTER) * SIZE + 4 * ATTENTION * PAIRS + 2 * HEAD * SCORED
+
+
+def test_flops_of_sampling_by_hand(base: Base) -> None:
+    """Two replies to one prompt: it is read once, and the last token of a reply not at all."""
+    prompt = Prompt.ask("is the cat small")
+    [[first, second]] = bare_on(base, "judge").sample([prompt], 2, Manner(max_tokens=5))
+    asked, again = len(base.text.prompt_ids(prompt)), [len(first.tokens) - 1, len(second.tokens) - 1]
+    pairs = asked * (asked + 1) // 2 + sum(r * asked + r * (r + 1) // 2 for r in again)
+    expected = 2 * TRUNK * (asked + sum(again)) + 4 * ATTENTION * pairs + 2 * HEAD * (1 + sum(again))
+    assert (base.meter.read, base.meter.written) == (asked, sum(again) + 2)
+    assert base.meter.flops == expected
 
 
 PER_LAYER = {

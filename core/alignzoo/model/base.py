@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,7 +25,7 @@ from transformers.pytorch_utils import Conv1D
 
 from alignzoo.model import loading
 from alignzoo.model.attention import Packing, UnknownAttention
-from alignzoo.model.forest import Forest, Tree, plant
+from alignzoo.model.forest import Forest, Tree, pairs_seen, plant
 from alignzoo.model.head import Head
 from alignzoo.model.lora import Pair, adapted
 from alignzoo.model.tail import Tail, pick
@@ -110,6 +110,8 @@ class Base:
         head = model.get_output_embeddings()
         self.head = Head(head.weight, getattr(head, "bias", None))
         self.linear_parameters = loading.count_linear(model, head)
+        self.attention_width = loading.attention_width(model)
+        self.adapter_parameters = 0  # of one adapter; they all have the same shape
         if checkpointing:
             # The recomputed forward pass must wear what the first one wore, not what is worn when backward() runs.
             again: Callable[[], Any] = lambda: (nullcontext(), Again(self, self.worn.name))  # noqa: E731
@@ -180,7 +182,9 @@ class Base:
         for layer in self.model.modules():
             if isinstance(layer, LoraLayer):
                 self._wire(layer, name)
-        return [p for key, p in self.model.named_parameters() if f".{name}." in key]
+        adapter = [p for key, p in self.model.named_parameters() if f".{name}." in key]
+        self.adapter_parameters = sum(p.numel() for p in adapter)
+        return adapter
 
     def dismiss(self, name: str) -> None:
         """Forget a role and its adapter, if there is one of this name."""
@@ -246,7 +250,7 @@ class Base:
 
     def read(self, forest: Forest, worn: str | None, *, learning: bool) -> Reading:
         """One forward pass over the forest without the head, wearing the adapter `worn`."""
-        self._account(forest, learning)
+        self._account(forest, worn, learning=learning)
         with self.acting_as(worn), torch.set_grad_enabled(learning), self._recomputing(learning):
             return self._packed(forest) if self.packs else self._rowed(forest)
 
@@ -255,7 +259,7 @@ class Base:
         ids, flat = _rows(forest)
         with self.acting_as(worn), torch.set_grad_enabled(learning), self._recomputing(learning):
             logits: Tensor = self.model(input_ids=ids, use_cache=False).logits.flatten(0, 1)[flat].float()
-            self._account(forest, learning)
+            self._account(forest, worn, learning=learning)
             return (logits / temperature).log_softmax(-1)
 
     def heard(self, forest: Forest, logps: Tensor) -> Tensor:
@@ -298,12 +302,29 @@ class Base:
             for layer in self._layers:
                 layer.training = False
 
-    def _account(self, forest: Forest, learning: bool) -> None:
-        """Forward 2N per token; backward to the activations 2N more, and again 2N where layers are recomputed."""
-        passes = 2 * (1 + learning + (learning and self.checkpointing))
+    def account_writing(self, groups: Sequence[tuple[int, Sequence[int]]]) -> None:
+        """Charge what was sampled: for each prompt its length, and the lengths of its replies. A prompt is read once, and the
+        last token of a reply is not read any more."""
+        adapter = self.adapter_parameters if self.worn.name is not None else 0
+        for prompt, replies in groups:
+            again = [length - 1 for length in replies]
+            trunk = 2 * (self.linear_parameters + adapter) * (prompt + sum(again))
+            attention = 4 * self.attention_width * pairs_seen(prompt, again)
+            self.meter.read += prompt
+            self.meter.written += sum(replies)
+            self.meter.flops += trunk + attention + 2 * self.head.weight.numel() * (1 + sum(again))
+
+    def _account(self, forest: Forest, worn: str | None, *, learning: bool) -> None:
+        """Charge the meter by the formula of docs/explanation/costs.md. A frozen matrix costs 2 per weight and token forward
+        and 2 backward; an adapter's 2 and 4, because it learns; attention 4 · width per pair of tokens and layer forward and
+        twice that backward. Recomputed layers pay their forward share again."""
+        forward = 1 + (learning and self.checkpointing)
+        adapter = self.adapter_parameters if worn is not None else 0
+        trunk = 2 * (forward + learning) * self.linear_parameters + 2 * (forward + 2 * learning) * adapter
+        attention = 4 * (forward + 2 * learning) * self.attention_width * forest.seen
         head = 2 * (1 + learning) * self.head.weight.numel() * len(forest.targets)
         self.meter.read += forest.size
-        self.meter.flops += passes * self.linear_parameters * forest.size + head
+        self.meter.flops += trunk * forest.size + attention + head
 
     def _prove_packing(self) -> None:
         """Compare the packed form with plain rows on this very model; fall back, and say so once, where they differ."""

@@ -83,6 +83,11 @@ class Forest:
         return len(self.ids)
 
     @property
+    def seen(self) -> int:
+        """How many pairs of tokens attend, one to the other."""
+        return sum(pairs_seen(len(tree.prompt), [len(reply) for reply in tree.replies]) for tree in self.trees)
+
+    @property
     def lengths(self) -> Tensor:
         """(replies) How many tokens each reply has."""
         return torch.bincount(self.reply, minlength=len(self.last))
@@ -206,3 +211,8 @@ def _with_notes(
 def per_reply(values: Tensor, forest: Forest) -> Tensor:
     """(replies) The sum over each reply's tokens."""
     return values.new_zeros(len(forest.last)).index_add(0, forest.reply, values)
+
+
+def pairs_seen(prompt: int, replies: Sequence[int]) -> int:
+    """Pairs of tokens that attend in one tree, by its lengths: the prompt to itself, each reply to the prompt and itself."""
+    return prompt * (prompt + 1) // 2 + sum(length * prompt + length * (length + 1) // 2 for length in replies)

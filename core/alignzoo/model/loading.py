@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -53,7 +52,6 @@ def load(path: str, how: Loading) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     transformers_logging.disable_progress_bar()
     trust = {"trust_remote_code": how.trust_remote_code}
     place = {"": str(how.place())}
@@ -175,6 +173,14 @@ def count_linear(model: nn.Module, head: nn.Module) -> int:
         elif isinstance(module, nn.Linear) and module is not head:
             count += module.in_features * module.out_features
     return count
+
+
+def attention_width(model: Any) -> int:
+    """Heads times their width, summed over the layers: what a pair of tokens that see each other costs."""
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_attention_heads", 0) or 0
+    head_width = getattr(config, "head_dim", None) or (config.hidden_size // heads if heads else 0)
+    return int(config.num_hidden_layers * heads * head_width)
 
 
 def checksum(model: nn.Module) -> int:

@@ -56,7 +56,6 @@ def _write_batch(
 ) -> list[list[Completion]]:
     ids, real = _left_padded(prompts, base.device)
     chances = torch.stack([_chances(prompt, k, manner) for prompt in prompts for k in range(n)]).to(base.device)
-    base.meter.read += sum(map(len, prompts))
     cache = DynamicCache()
     states, logits = _step(base, ids, real, cache)
     if n > 1:
@@ -71,7 +70,6 @@ def _write_batch(
         for row, token, value in zip(rows.tolist(), drawn.tolist(), logp.tolist(), strict=True):
             tokens[row].append(token)
             logps[row].append(value)
-        base.meter.written += len(rows)
         going = ~torch.isin(drawn, ends)
         if place == manner.max_tokens - 1 or not going.any():
             break
@@ -81,6 +79,7 @@ def _write_batch(
             rows, drawn, real = rows[kept], drawn[kept], real[kept]
         real = torch.cat([real, real.new_ones(len(rows), 1)], 1)
         states, logits = _step(base, drawn[:, None], real, cache)
+    base.account_writing([(len(p), [len(t) for t in tokens[i * n : (i + 1) * n]]) for i, p in enumerate(prompts)])
     replies = [base.text.completion(t, lp) for t, lp in zip(tokens, logps, strict=True)]
     return [replies[i : i + n] for i in range(0, len(replies), n)]
 
@@ -89,7 +88,6 @@ def _step(base: Base, ids: Tensor, real: Tensor, cache: DynamicCache) -> tuple[T
     """Read these ids after what is cached: the last state of each row, and the logits of its next token."""
     count = ids.shape[1]
     positions = (real.cumsum(1) - 1).clamp(min=0)[:, -count:]
-    base.meter.flops += 2 * (base.linear_parameters * ids.numel() + base.head.weight.numel() * len(ids))
     inputs: dict[str, Any] = {"input_ids": ids, "past_key_values": cache, "use_cache": True}
     if base.packs:
         inputs |= {"position_ids": positions, "attention_mask": _seen(real, count)}
