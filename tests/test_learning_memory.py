@@ -22,7 +22,7 @@ from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import Dice, Memory, MemoryLost, State, newest, remembering, track
 from alignzoo.learning.reference import Remembered
 from alignzoo.model.base import Base
-from alignzoo.model.forest import Forest, per_reply
+from alignzoo.model.forest import Forest, Tree, per_reply, plant
 from alignzoo.model.role import Role, bare_on, load_role, policy_on, role_on
 from alignzoo.records import Prompt
 from alignzoo.testing import toy_base
@@ -331,6 +331,14 @@ def test_a_reference_is_asked_about_each_text_once(base: Base) -> None:
     assert torch.equal(remembered(mixed().select([1])), remembered(mixed())[4:5])
     new = pairs()
     assert torch.allclose(remembered(new), per_reply(reference.logps(new), new), atol=1e-5)
+
+
+def test_the_same_reply_to_another_prompt_is_another_text(base: Base) -> None:
+    reference = stirred(policy_on(base)).frozen()
+    remembered = Remembered(reference)
+    for prompt in ((9, 10), (10, 9)):
+        forest = plant([Tree(prompt, ((11, 12),))])
+        assert torch.allclose(remembered(forest), per_reply(reference.logps(forest), forest), atol=1e-5)
 
 
 def test_what_a_reference_said_is_taken_up_exactly(base: Base, tmp_path: Path) -> None:
