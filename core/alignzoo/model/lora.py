@@ -60,7 +60,13 @@ class _Adapted(torch.autograd.Function):
 
 
 def _frozen_weight(layer: nn.Module, dtype: torch.dtype) -> Callable[[], Tensor] | None:
-    """How to come by the layer's matrix, in the dtype of x; None where only the layer itself knows."""
+    """How to come by the layer's matrix in the dtype of x; None where only the layer itself knows. Four bits are unpacked in
+    each direction, as bitsandbytes itself does where gradients are asked for."""
     if type(layer) is nn.Linear and layer.weight.dtype == dtype:
         return lambda: layer.weight
+    state = getattr(layer.weight, "quant_state", None)
+    if state is not None and layer.compute_dtype == dtype and (layer.bias is None or layer.bias.dtype == dtype):
+        from bitsandbytes.functional import dequantize_4bit
+
+        return lambda: dequantize_4bit(layer.weight.data, state).to(dtype)
     return None
