@@ -35,6 +35,7 @@ def test_all_numbers_and_gradients_are_those_of_a_plain_forward_pass(
     name: str, quantize: Quantization, family: Family, tmp_path: Path
 ) -> None:
     base = loaded(family(name), quantize)
+    assert base.packs == (name in PACKED)  # or the comparison would be of rows with rows
     role = stirred(policy_on(base))
     role.grow("value", seed=1)
     role.grow("score", seed=2)
