@@ -256,16 +256,17 @@ def test_narrowing_leaves_at_least_the_best() -> None:
     assert kept.isfinite().tolist() == [[True, False, False, False]]
 
 
-def test_writing_is_counted() -> None:
-    """Prompts are read once for all their replies, and each token after the first of a reply is read again."""
+def test_writing_with_an_adapter_costs_its_share_of_every_token_read() -> None:
+    """An adapter that changes nothing writes the same replies as the bare base, for 2 FLOPs more per parameter and token.
+    (The rest of the formula: test_learning_ledger.py.)"""
     base = toy_base()
-    role = policy_on(base)
-    before = base.meter.flops
-    [group] = role.sample(PROMPTS[:1], 3, Manner(max_tokens=4))
-    assert base.meter.written == sum(len(reply.tokens) for reply in group)
-    assert base.meter.read == len(base.text.prompt_ids(PROMPTS[0]))
-    assert {len(reply.tokens) for reply in group} == {4}
-    prompt = len(base.text.prompt_ids(PROMPTS[0]))
-    head, body = base.head.weight.numel(), base.linear_parameters
-    wanted = 2 * (body * prompt + head) + 3 * 2 * (body * 3 + head * 3)
-    assert base.meter.flops - before == wanted
+    policy, judge = policy_on(base), bare_on(base, "judge")
+    groups = judge.sample(PROMPTS, 3, Manner(max_tokens=4))
+    bare = base.meter.flops
+    assert tokens(policy.sample(PROMPTS, 3, Manner(max_tokens=4))) == tokens(groups)
+    prompts = sum(len(base.text.prompt_ids(prompt)) for prompt in PROMPTS)
+    replies = [len(reply.tokens) for group in groups for reply in group]
+    assert base.meter.written == 2 * sum(replies)
+    assert base.meter.read == 2 * prompts
+    through = prompts + sum(length - 1 for length in replies)
+    assert base.meter.flops - 2 * bare == 2 * sum(p.numel() for p in policy.adapter) * through
