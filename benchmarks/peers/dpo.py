@@ -127,6 +127,7 @@ def _print_memory(case: Case, side: str) -> int:
     with clock.watching_memory() as peak:
         if side == "ours":
             ours.pull(updates)
+            ours.close()
         else:
             theirs.train(batches)
     print(json.dumps(round(peak.growth, 1)))

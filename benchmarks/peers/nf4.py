@@ -62,7 +62,9 @@ def after_sampling() -> dict[str, float]:
 
     before = gradient()
     ours.policy.sample([pair.prompt for pair in _pairs(4)], 1, Manner(max_tokens=8))
-    return _likeness(before, gradient())
+    after = gradient()
+    ours.close()
+    return _likeness(before, after)
 
 
 def as_it_comes() -> dict[str, float]:
@@ -124,6 +126,8 @@ def race(rounds: int) -> dict[str, Any]:
     times = clock.alternate(
         {name: lambda _, one=one: clock.cpu(lambda: one.pull(updates)) for name, one in contenders.items()}, rounds
     )
+    for contender in reversed(contenders.values()):
+        contender.close()
     # Whoever comes first in a round prepares oneDNN's bfloat16 products of new shapes for both: two rounds, one in each order,
     # are one measurement.
     paired = {name: [sum(two) / 2 for two in zip(of[::2], of[1::2], strict=True)] for name, of in times.items()}
