@@ -227,12 +227,17 @@ def test_a_base_that_moves_is_caught(base: Base, when: str) -> None:
             canaries.untouched()
 
 
-def test_a_quantized_base_that_is_repacked_is_caught(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["weight", "scale"])
+def test_a_quantized_base_that_is_repacked_is_caught(part: str, tmp_path: Path) -> None:
     """Also where only the scales of the blocks change."""
     base = loaded(toy_folder(tmp_path), "nf4")
     canaries = Canaries(base)
     canaries.untouched()
-    base.model.model.layers[0].mlp.up_proj.weight.quant_state.absmax[3] += 1
+    weight = base.model.model.layers[0].mlp.up_proj.weight
+    if part == "weight":
+        weight.data[5] += 1
+    else:
+        weight.quant_state.absmax[3] += 1
     with pytest.raises(CanaryError, match="the frozen base has moved"):
         canaries.untouched()
 
@@ -356,9 +361,9 @@ def test_a_resumed_run_knows_its_base_and_its_reference(base: Base) -> None:
 
 
 def test_nobody_watches_outside_of_the_block(base: Base) -> None:
-    policy, reference = stirred(policy_on(base)), bare_on(base, "reference")
-    with watched(toy_base()):
+    with watched(base):
         pass
+    policy, reference = stirred(policy_on(base)), bare_on(base, "reference")
     Descent().on(policy)(preference(policy, reference), batch(base))
 
 

@@ -191,6 +191,8 @@ def test_paged_adam_is_for_gpus(base: Base) -> None:
 def test_heads_are_trained_with_their_role(base: Base) -> None:
     critic = role_on(base, "critic")
     critic.grow("value")
+    before = critic.head("value").weight.clone()  # type: ignore[operator]
     descend = Descent(lr=1e-2).on(critic)
     losses = [descend(lambda f: Loss.over((critic.values(f) - 3.0) ** 2), mixed())["loss"] for _ in range(30)]
     assert losses[-1] < 0.05 * losses[0]
+    assert not torch.equal(critic.head("value").weight, before)  # type: ignore[arg-type]

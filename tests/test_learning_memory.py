@@ -19,7 +19,7 @@ from alignzoo.learning import memory as memory_module
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.ledger import Ledger, counting
-from alignzoo.learning.memory import Dice, Memory, MemoryLost, State, newest, remembering, track
+from alignzoo.learning.memory import Dice, MemoryLost, State, newest, remembering, track
 from alignzoo.learning.reference import Remembered
 from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, Tree, per_reply, plant
@@ -369,11 +369,3 @@ def test_other_weights_do_not_take_up_what_these_said(base: Base, changed: str) 
         return
     with pytest.raises(MemoryLost, match="were computed with other weights"):
         other.restore(state)
-
-
-def test_memory_counts_things_in_the_order_they_are_made(base: Base) -> None:
-    memory = Memory(base)
-    things = [Counter(), Counter()]
-    for thing in things:
-        memory.track(thing)
-    assert memory.things == things

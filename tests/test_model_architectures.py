@@ -92,12 +92,6 @@ def test_the_others_fall_back_and_say_so_once(name: str, reason: str, family: Fa
     assert "one row per reply" in said[0]
 
 
-def test_a_mistral_window_hides_what_is_far_behind(family: Family) -> None:
-    """The window (5) is shorter than the texts, so the oracle above does test it: a far token must not matter in one layer."""
-    base = loaded(family("mistral"))
-    assert base.model.config.sliding_window < min(tree.size for tree in mixed().trees[:1])
-
-
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("name", ["gpt2", "opt", "bloom"])
 def test_dropout_of_the_config_changes_nothing(name: str, checkpointing: bool, family: Family, tmp_path: Path) -> None:

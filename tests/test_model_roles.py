@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from textwrap import dedent
@@ -373,10 +375,13 @@ def test_who_is_dismissed_leaves_nothing_and_nobody_notices(base: Base, tmp_path
     with torch.no_grad():
         wanted = policy.logps(mixed())
         judged = critic.values(mixed())
-    before = sum(1 for key, _ in base.model.named_parameters() if ".critic." in key)
+    memory = [weakref.ref(parameter) for parameter in critic.adapter]
+    assert len(memory) == sum(1 for key, _ in base.model.named_parameters() if ".critic." in key)
     base.dismiss("critic")
     base.dismiss("nobody")
-    assert before == len(critic.adapter)
+    del critic
+    gc.collect()
+    assert not any(parameter() is not None for parameter in memory)
     assert not any(".critic." in key for key, _ in base.model.named_parameters())
     assert list(base.roles) == ["policy"]
     with torch.no_grad():

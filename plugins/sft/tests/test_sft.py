@@ -91,7 +91,8 @@ def test_micro_batches_are_one_batch(micro_tokens: int) -> None:
         run(replace(QUICK, epochs=1, descent=Descent(lr=1e-3, micro_tokens=limit)), toy_base())
         for limit in (9999, micro_tokens)
     )
-    assert [row["loss"] for row in again] == pytest.approx([row["loss"] for row in told], rel=1e-5)
+    for row, wanted in zip(again, told, strict=True):
+        assert row == pytest.approx(wanted, rel=1e-4)  # the gradient's norm, too: Adam would not notice its scale
     for key, tensor in one.tensors().items():
         assert torch.allclose(other.tensors()[key], tensor, atol=1e-5)
 
