@@ -405,3 +405,10 @@ def test_when_all_are_dismissed_the_base_is_itself(base: Base) -> None:
     [again] = seat(base, "policy")
     policy_loss(again).backward()
     assert same(gradients(again), alone(toy_base, "policy"))
+
+
+def test_a_role_may_be_called_as_a_part_of_the_model_is(base: Base) -> None:
+    """Its parameters are its adapter's, and not every weight below a module of that name."""
+    role, plain = role_on(base, "mlp"), role_on(toy_base(), "policy")
+    assert len(role.parameters()) == len(plain.parameters())
+    assert all(parameter.requires_grad == (".lora_" in key) for key, parameter in base.model.named_parameters())

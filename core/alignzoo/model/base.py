@@ -179,10 +179,10 @@ class Base:
                 self._peft = PeftModel(self.model, self.lora_config(), adapter_name=name)
             else:
                 self._peft.add_adapter(name, self.lora_config())
-        for layer in self.model.modules():
-            if isinstance(layer, LoraLayer):
-                self._wire(layer, name)
-        adapter = [p for key, p in self.model.named_parameters() if f".{name}." in key]
+        layers = [layer for layer in self.model.modules() if isinstance(layer, LoraLayer)]
+        for layer in layers:
+            self._wire(layer, name)
+        adapter = [half[name].weight for layer in layers for half in (layer.lora_A, layer.lora_B) if name in half]
         self.adapter_parameters = sum(p.numel() for p in adapter)
         return adapter
 
