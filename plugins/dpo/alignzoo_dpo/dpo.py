@@ -81,7 +81,7 @@ class DPO:
     """Passes over the comparisons; the reference is asked about each only once."""
     seed: int = 0
     """Order of the comparisons."""
-    descent: Descent = Descent(lr=5e-4, warmup=5)
+    descent: Descent = Descent(lr=5e-4, schedule="linear", warmup=5)
     """How the policy is moved."""
 
     def __post_init__(self) -> None:
