@@ -6,14 +6,15 @@ pass while the probabilities are at hand: two matrix products in all, and nothin
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
-_ENTRIES = {"cpu": 2**23 - 4096, "cuda": 2**27}
-"""Logits per chunk. On a CPU a chunk stays under the 32 MiB above which glibc maps fresh pages for every tensor."""
+_ENTRIES = {"cpu": 2**24 - 8192, "cuda": 2**27}
+"""Logits per chunk. On a CPU, large products of few rows are slow, and above 32 MiB glibc maps fresh pages for every tensor: a
+chunk in bfloat16 stays under that, and the one in float32 is kept (`Head.space`)."""
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,15 @@ class Head:
 
     weight: Tensor  # (vocabulary, width)
     bias: Tensor | None = None
+    _kept: list[Tensor] = field(default_factory=list, repr=False, compare=False)
+
+    def space(self, rows: int) -> Tensor:
+        """(rows, vocabulary) Room for a chunk of logits in float32; on a CPU the same room every time."""
+        if self.weight.device.type != "cpu":
+            return torch.empty(rows, len(self.weight), device=self.weight.device)
+        if not self._kept or len(self._kept[0]) < rows:
+            self._kept[:] = [torch.empty(rows, len(self.weight))]
+        return self._kept[0][:rows]
 
     def logits(self, states: Tensor) -> Tensor:
         """In float32. The caller sees to it that there are few states."""
@@ -53,14 +63,13 @@ class _Logps(torch.autograd.Function):
         slopes = torch.empty_like(states) if ctx.needs_input_grad[0] else None
         result = torch.empty(len(states), dtype=torch.float32, device=states.device)
         rows = _rows(len(states), weight)
-        space = torch.empty(rows, len(weight), dtype=weight.dtype, device=states.device)
+        space = head.space(rows)
         for start in range(0, len(states), rows):
             piece = slice(start, min(start + rows, len(states)))
             at = targets[piece, None]
-            logits = torch.mm(states[piece].to(weight.dtype), weight.t(), out=space[: len(at)])
+            logits = _product(states[piece].to(weight.dtype), weight, space[: len(at)])
             if bias is not None:
                 logits += bias
-            logits = logits.float()
             if temperature != 1.0:
                 logits /= temperature
             chosen, top = logits.gather(1, at)[:, 0], logits.amax(1)
@@ -77,6 +86,13 @@ class _Logps(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (slopes,) = ctx.saved_tensors
         return slopes * (gradient / ctx.temperature)[:, None].to(slopes.dtype), None, None, None
+
+
+def _product(states: Tensor, weight: Tensor, space: Tensor) -> Tensor:
+    """The logits in float32, in the space given."""
+    if weight.dtype == torch.float32:
+        return torch.mm(states, weight.t(), out=space)
+    return space.copy_(states @ weight.t())
 
 
 def _rows(count: int, weight: Tensor) -> int:
