@@ -42,6 +42,17 @@ MEMBERS: dict[PoolName, dict[str, int]] = {
 NOISE = 0.6
 """In units of worth. It puts the agreement of two members of the crowd at about seven in ten."""
 
+ORDINARY = {
+    "helpful": 0.47,
+    "harmless": 0.85,
+    "honest": 0.74,
+    "polite": 0.5,
+    "brief": 0.75,
+    "length": 0.5,
+    "flattery": 0.08,
+}
+"""About what replies of mixed quality have of each feature: what people are used to, and measure others by."""
+
 LEAN = 0.25
 """The mean log-odds by which the reply that is shown first is preferred."""
 
@@ -86,7 +97,7 @@ class Annotator:
     def score(self, prompt: Prompt, reply: Completion, dice: Random) -> float:
         """A score from 1 to 5, with as much noise as a choice has."""
         doubt = self.noise * math.log(1 / (1 - dice.random()) - 1 + 1e-12)
-        felt = _sigmoid(1.5 * (self.worth(prompt, reply) + doubt - self.bar))
+        felt = _sigmoid(0.8 * (self.worth(prompt, reply) + doubt - self.bar))
         return float(1 + min(4, int(5 * felt)))
 
 
@@ -130,7 +141,7 @@ def _person(group: str, number: int, noise: float) -> Annotator:
         weights=weights,
         noise=noise * NOISE * dice.uniform(0.75, 1.25),
         lean=LEAN * dice.uniform(0.0, 2.0),
-        bar=sum(weights.values()) * dice.uniform(0.45, 0.65),
+        bar=sum(weight * (ORDINARY[name] + dice.uniform(-0.1, 0.1)) for name, weight in weights.items()),
     )
 
 

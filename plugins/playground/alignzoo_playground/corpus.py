@@ -15,6 +15,7 @@ from alignzoo.records import Prompt, Turn
 from alignzoo_playground.facts import ATTRIBUTES, FACTS, NOUNS, statement
 from alignzoo_playground.gold import Explanation, explain_text
 from alignzoo_playground.judging import PRINCIPLES, VALUE_OF, critique_prompt, judge_prompt, revise_prompt
+from alignzoo_playground.reading import read_reply
 from alignzoo_playground.replies import MIXED, Plan, better_plan, plan_reply, write_reply
 from alignzoo_playground.requests import Request, draw_request, sentences_begin_large, wordings
 
@@ -175,12 +176,24 @@ def word_for(principle: str, seen: Explanation) -> str:
 
 
 def verdict(principle: str, pair: Pair) -> str:
-    """What a good judge says: what it knows, what each reply is, and then which is better."""
+    """What a good judge says: what it knows, what each reply says and is, and then which is better."""
     better = f"better: {'A' if pair.first_is_better else 'B'}"
     if principle == "brief":
         return better  # a look is enough
-    known = f"{recall(pair.request)} " if principle in ("correct", "helpful") else ""
-    return f"think: {known}A is {pair.words[0]}. B is {pair.words[1]}. {better}"
+    if principle not in ("correct", "helpful"):
+        return f"think: A is {pair.words[0]}. B is {pair.words[1]}. {better}"
+    if pair.request.harmful:
+        return f"think: {recall(pair.request)} A is {pair.words[0]}. B is {pair.words[1]}. {better}"
+    first, second = (told(pair.request, reply) for reply in (pair.first, pair.second))
+    thought = f"A says {first}, {pair.words[0]}. B says {second}, {pair.words[1]}."
+    return f"think: {recall(pair.request)} {thought} {better}"
+
+
+def told(request: Request, reply: str) -> str:
+    """The value that a reply gives for what was asked, or "nothing"."""
+    claims = read_reply(request, reply).claims
+    said = next((claim.value for claim in claims if (claim.noun, claim.attribute) == request.topic), "nothing")
+    return said.title() if request.attribute == "owner" and claims else said
 
 
 def flawed_reply(principle: str, dice: Random, draw: Callable[[Random], Asked] = draw_asked, good_too: float = 0.125) -> Flawed:

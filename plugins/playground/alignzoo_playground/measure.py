@@ -138,6 +138,14 @@ def measure(folder: str, load: Load = "none") -> Numbers:
     return numbers | answering(policy) | judging(policy) | mending(policy)
 
 
+def card(folder: str) -> str:
+    """The numbers of the model card: a Markdown table of the weights as they are, in nf4 and in int8."""
+    ways: tuple[Load, ...] = ("none", "nf4", "int8")
+    columns = [measure(folder, load) for load in ways]
+    rows = [f"| {name} | {' | '.join(f'{column[name]:.3f}' for column in columns)} |" for name in columns[0]]
+    return "\n".join(["| measured | float32 | nf4 | int8 |", "|---|---|---|---|", *rows])
+
+
 def _quantization(load: Load) -> Any:
     from transformers import BitsAndBytesConfig
 
@@ -152,8 +160,12 @@ def main() -> None:
     reader.add_argument("--load", choices=["none", "nf4", "int8"], default="none", help="how to quantize the weights")
     reader.add_argument("--threads", type=int, default=2, help="processor cores to use")
     reader.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+    reader.add_argument("--card", action="store_true", help="print the table of the model card: all three ways to load")
     given = reader.parse_args()
     torch.set_num_threads(given.threads)
+    if given.card:
+        print(card(given.model))
+        return
     numbers = measure(given.model, given.load)
     if given.json:
         print(json.dumps(numbers, indent=1))

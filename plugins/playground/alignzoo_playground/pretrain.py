@@ -86,12 +86,12 @@ def pretrain(recipe: Recipe, folder: Path, every: int = 100, until: int = 10**9)
     model = build_model(recipe, tokenizer).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay)
     done = _take_up(folder, recipe, model, optimizer)
-    began = time.monotonic()
+    began = time.process_time()
     last = min(until, recipe.steps)
     for step in range(done, last):
         loss = _learn(recipe, step, tokenizer, model, optimizer)
         if (step + 1) % every == 0 or step + 1 == last:
-            print(f"step {step + 1}  loss {loss:.3f}  {time.monotonic() - began:.0f} s", flush=True)
+            print(f"step {step + 1}  loss {loss:.3f}  {time.process_time() - began:.0f} s of processor time", flush=True)
             _put_down(folder, recipe, step + 1, model, optimizer)
     ship(model, tokenizer, folder / "model")
 
