@@ -41,6 +41,16 @@ _SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
             "word_embed_proj_dim": 64,
         },
     ),
+    "mixtral": ("MixtralConfig", {**_LLAMA, "num_local_experts": 4}),
+    "qwen3_moe": (
+        "Qwen3MoeConfig",
+        {**_LLAMA, "head_dim": 16, "num_experts": 4, "moe_intermediate_size": 32, "num_experts_per_tok": 2},
+    ),
+    "lfm2": ("Lfm2Config", {**_LLAMA, "layer_types": ["conv", "full_attention"]}),
+    "recurrent_gemma": (
+        "RecurrentGemmaConfig",
+        {**_LLAMA, "num_hidden_layers": 3, "lru_width": 64, "attention_window_size": WINDOW},
+    ),
     "bloom": ("BloomConfig", {"hidden_size": 64, "n_layer": 2, "n_head": 4}),
     "gemma2": (
         "Gemma2Config",
@@ -48,13 +58,13 @@ _SETTINGS: dict[str, tuple[str, dict[str, Any]]] = {
     ),
 }
 
-PACKED = ("llama", "qwen2", "qwen3", "mistral", "gpt2", "gpt_neox", "opt")
+PACKED = ("llama", "qwen2", "qwen3", "mistral", "gpt2", "gpt_neox", "opt", "mixtral", "qwen3_moe")
 """Families whose attention can be replaced."""
-ROWED = ("bloom", "gemma2")
+ROWED = ("bloom", "gemma2", "lfm2", "recurrent_gemma")
 """Families that fall back to one row per reply: Bloom's attention stands outside transformers' interface, Gemma 2's has
-soft caps."""
-LAYERS = {"gpt2": 4, "gpt_neox": 4, "bloom": 4, "opt": 6}
-"""Linear layers in one decoder layer; seven where nothing is said."""
+soft caps, and the last two have layers that are no attention."""
+LINEAR = {"gpt2": 8, "gpt_neox": 8, "bloom": 8, "opt": 12, "mixtral": 8, "qwen3_moe": 8, "lfm2": 12, "recurrent_gemma": 19}
+"""Linear layers of the model without its head; fourteen where nothing is said. The matrices of fused experts are none."""
 
 
 def write(name: str, folder: Path) -> Path:

@@ -47,7 +47,7 @@ def stirred(role: Role, seed: int = 0, size: float = 0.1) -> Role:
     """The same role with an adapter that clearly changes the model."""
     dice = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for key, tensor in sorted(role.base.adapter_tensors(role.name).items()):
+        for key, tensor in sorted(role.base.wardrobe.tensors(role.name).items()):
             if ".lora_B." in key:
                 tensor.copy_(torch.randn(tensor.shape, generator=dice) * size)
     return role
@@ -142,6 +142,6 @@ def _dequantize(model: nn.Module) -> None:
 
 
 def loaded(folder: Path, quantize: Quantization = "none", *, checkpointing: bool = False) -> Base:
-    from alignzoo.model.base import Lora
+    from alignzoo.model.wardrobe import Lora
 
     return Base.load(str(folder), Loading(quantize=quantize, checkpointing=checkpointing), Lora(rank=RANK, alpha=8.0))

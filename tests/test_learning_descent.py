@@ -29,7 +29,7 @@ def by_pair(role: Role, forest: Forest) -> Loss:
 
 
 def adapter(role: Role) -> dict[str, Tensor]:
-    return {key: tensor.detach().clone() for key, tensor in role.base.adapter_tensors(role.name).items()}
+    return {key: tensor.detach().clone() for key, tensor in role.base.wardrobe.tensors(role.name).items()}
 
 
 @pytest.mark.parametrize("micro_tokens", [1, 25, 45, 8192])

@@ -81,9 +81,9 @@ PER_LAYER = {
 @pytest.mark.parametrize("name", PACKED + ROWED)
 def test_every_family_is_counted_the_same_however_it_is_stored(name: str, quantize: str, family: Callable[[str], Path]) -> None:
     base = loaded(family(name), quantize)  # type: ignore[arg-type]
-    assert base.linear_parameters == 2 * PER_LAYER.get(name, LAYER)
+    assert base.sizes(None).linear == 2 * PER_LAYER.get(name, LAYER)
     policy_on(base)
-    assert base.linear_parameters == 2 * PER_LAYER.get(name, LAYER)
+    assert base.sizes(None).linear == 2 * PER_LAYER.get(name, LAYER)
 
 
 def test_a_ledger_counts_between_its_beginning_and_its_end(base: Base) -> None:

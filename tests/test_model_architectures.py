@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import LAYERS, PACKED, ROWED
+from families import LINEAR, PACKED, ROWED
 from plain import Plain, close, gradients, loaded, mixed, pairs, stirred
 from torch import Tensor
 
@@ -64,8 +64,8 @@ def test_all_numbers_and_gradients_are_those_of_a_plain_forward_pass(
 def test_every_linear_layer_but_the_head_is_adapted(name: str, family: Family) -> None:
     base = loaded(family(name))
     policy = policy_on(base)
-    adapted = {key.partition(".lora_")[0] for key in base.adapter_tensors("policy")}
-    assert len(adapted) == 2 * LAYERS.get(name, 7)
+    adapted = {key.partition(".lora_")[0] for key in base.wardrobe.tensors("policy")}
+    assert len(adapted) == LINEAR.get(name, 14)
     head = base.model.get_output_embeddings()
     assert not hasattr(head, "base_layer")
     assert all(parameter.requires_grad for parameter in policy.parameters())
@@ -79,7 +79,10 @@ def test_these_pack_in_silence(name: str, family: Family, spoken: Callable[[], l
     assert spoken() == []
 
 
-@pytest.mark.parametrize(("name", "reason"), [("bloom", "attention"), ("gemma2", "softcap")])
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("bloom", "attention"), ("gemma2", "softcap"), ("lfm2", "conv"), ("recurrent_gemma", "linear_attention")],
+)
 def test_the_others_fall_back_and_say_so_once(name: str, reason: str, family: Family, spoken: Callable[[], list[str]]) -> None:
     base = loaded(family(name))
     role = policy_on(base)

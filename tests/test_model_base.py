@@ -14,11 +14,12 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM, LlamaModel
 
 from alignzoo.model import loading
-from alignzoo.model.base import Base, Lora
+from alignzoo.model.base import Base
 from alignzoo.model.forest import Tree, plant
 from alignzoo.model.loading import Loading, ModelError
 from alignzoo.model.role import policy_on
 from alignzoo.model.text import Text
+from alignzoo.model.wardrobe import Lora
 from alignzoo.testing import toy_base, toy_folder, toy_model, toy_tokenizer
 
 HALVES = [torch.float32, torch.bfloat16]
@@ -151,8 +152,8 @@ def test_odd_shapes_load_or_are_named(quantize: loading.Quantization, tmp_path: 
 def test_only_named_layers_are_adapted_when_asked() -> None:
     base = toy_base(lora=Lora(rank=2, targets=("q_proj", "v_proj")))
     policy_on(base)
-    assert len(base.adapter_tensors("policy")) == 2 * 2 * 2
-    assert all("q_proj" in key or "v_proj" in key for key in base.adapter_tensors("policy"))
+    assert len(base.wardrobe.tensors("policy")) == 2 * 2 * 2
+    assert all("q_proj" in key or "v_proj" in key for key in base.wardrobe.tensors("policy"))
 
 
 def test_adapters_of_a_half_precision_base_are_kept_in_full(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from plain import Plain, close, loaded, mixed, pairs, stirred
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from alignzoo.model.base import Base, Lora
+from alignzoo.model.base import Base
 from alignzoo.model.loading import ModelError
 from alignzoo.model.role import Role, load_role, policy_on, role_on
+from alignzoo.model.wardrobe import Lora
 from alignzoo.testing import toy_base, toy_folder
 
 Family = Callable[[str], Path]

@@ -56,7 +56,8 @@ def test_four_roles_take_little_more_memory_than_one() -> None:
         torch.set_num_threads(1)
         from transformers import LlamaConfig, LlamaForCausalLM
         from alignzoo.learning.descent import Descent, Loss
-        from alignzoo.model.base import Base, Lora
+        from alignzoo.model.base import Base
+        from alignzoo.model.wardrobe import Lora
         from alignzoo.model.forest import Tree, plant
         from alignzoo.model.role import policy_on, role_on
         from alignzoo.model.text import Text
@@ -203,7 +204,7 @@ def test_half_of_the_cure_is_to_keep_everyone_trainable(base: Base) -> None:
     """Planted: peft's own switch between the two forward passes. The policy's gradient is gone, without an error."""
     policy, critic = seat(base, "policy", "critic")
     loss = policy_loss(policy)
-    base._peft.set_adapter("critic")  # type: ignore[union-attr]
+    base.wardrobe.peft.set_adapter("critic")  # type: ignore[union-attr]
     (loss + critic_loss(critic)).backward()
     assert all(parameter.grad is None for parameter in policy.parameters())
     assert same(gradients(critic), alone(toy_base, "critic"))
@@ -216,8 +217,8 @@ def test_a_new_adapter_silences_no_older_one(base: Base) -> None:
     role_on(base, "judge")
     assert all(parameter.requires_grad for role in (policy, critic) for parameter in role.parameters())
     assert not any(parameter.requires_grad for parameter in frozen.adapter)
-    base._peft.add_adapter("theirs", base.lora_config())  # type: ignore[union-attr]
-    base._peft.set_adapter("theirs")  # type: ignore[union-attr]
+    base.wardrobe.peft.add_adapter("theirs", base.wardrobe.shape())  # type: ignore[union-attr]
+    base.wardrobe.peft.set_adapter("theirs")  # type: ignore[union-attr]
     assert not any(parameter.requires_grad for parameter in policy.parameters())
 
 

@@ -15,9 +15,10 @@ from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.memory import remembering
-from alignzoo.model.base import Base, Lora
+from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading, Quantization
 from alignzoo.model.role import policy_on
+from alignzoo.model.wardrobe import Lora
 from alignzoo.records import Comparison
 from alignzoo_dpo.dpo import DPO
 

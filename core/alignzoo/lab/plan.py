@@ -15,8 +15,8 @@ from alignzoo.interfaces import Manner
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
-from alignzoo.model.base import Lora
 from alignzoo.model.loading import Loading
+from alignzoo.model.wardrobe import Lora
 from alignzoo.seam.settings import table_of
 from alignzoo.seam.zoo import Found, Zoo
 

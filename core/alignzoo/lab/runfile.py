@@ -15,8 +15,8 @@ from alignzoo.lab.plan import Answering, Part, Plan, PlanError, check_fit
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
-from alignzoo.model.base import Lora
 from alignzoo.model.loading import Loading
+from alignzoo.model.wardrobe import Lora
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.hookspecs import Kind
 from alignzoo.seam.settings import SettingsError, build, override

@@ -13,7 +13,8 @@ from typing import Annotated
 import torch
 from annotated_types import Gt
 
-from alignzoo.model.base import Base, Meter
+from alignzoo.model.base import Base
+from alignzoo.model.meter import Meter
 
 Limit = Annotated[float, Gt(0)] | None
 

@@ -216,3 +216,19 @@ def per_reply(values: Tensor, forest: Forest) -> Tensor:
 def pairs_seen(prompt: int, replies: Sequence[int]) -> int:
     """Pairs of tokens that attend in one tree, by its lengths: the prompt to itself, each reply to the prompt and itself."""
     return prompt * (prompt + 1) // 2 + sum(length * prompt + length * (length + 1) // 2 for length in replies)
+
+
+def rows_of(forest: Forest) -> tuple[Tensor, Tensor]:
+    """One right-padded row for each reply, and where in the flattened rows each reply token is predicted from."""
+    rows = [tree.prompt + reply for tree in forest.trees for reply in tree.replies]
+    starts = [len(tree.prompt) for tree in forest.trees for _ in tree.replies]
+    wide = max(map(len, rows))
+    ids = torch.zeros(len(rows), wide, dtype=torch.long, device=forest.ids.device)
+    for row, content in zip(ids, rows, strict=True):
+        row[: len(content)] = torch.tensor(content)
+    flat = [
+        r * wide + place - 1
+        for r, (row, start) in enumerate(zip(rows, starts, strict=True))
+        for place in range(start, len(row))
+    ]
+    return ids, torch.tensor(flat, device=ids.device)

@@ -162,6 +162,17 @@ def repeated_layers(model: nn.Module) -> list[Any]:
     return [module for module in model.modules() if isinstance(module, GradientCheckpointingLayer)]
 
 
+def linear_names(model: nn.Module, head: nn.Module) -> list[str]:
+    """What to adapt: every linear layer but the head, by the last part of its name, as serving programs expect, where that
+    means the same layers. (peft's own "all-linear" means the fused experts of a mixture, too, which are no layers.)"""
+    from transformers.pytorch_utils import Conv1D
+
+    layers = {key for key, layer in model.named_modules() if isinstance(layer, nn.Linear | Conv1D) and layer is not head}
+    short = {key.rpartition(".")[2] for key in layers}
+    meant = {key for key, _ in model.named_modules() if key.rpartition(".")[2] in short}
+    return sorted(short if meant == layers else layers)
+
+
 def count_linear(model: nn.Module, head: nn.Module) -> int:
     """Parameters of the matrices that every token passes through, quantized or not; embeddings and head apart."""
     from transformers.pytorch_utils import Conv1D

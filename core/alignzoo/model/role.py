@@ -154,7 +154,7 @@ class Role:
         else:
             copy = role_on(self.base, fresh, trained=False)
             if recalled is None:
-                self.base.load_adapter_tensors(fresh, self.base.adapter_tensors(self.name))
+                self.base.wardrobe.load(fresh, self.base.wardrobe.tensors(self.name))
         for head_name, mine in self.heads.items():
             copy.grow(head_name, len(mine.get_parameter("bias")))
             copy.heads[head_name].load_state_dict(mine.state_dict())
@@ -178,7 +178,7 @@ class Role:
     def load_tensors(self, state: Mapping[str, Tensor]) -> None:
         adapter = {key.removeprefix("adapter."): t for key, t in state.items() if key.startswith("adapter.")}
         if adapter:
-            self.base.load_adapter_tensors(self.name, adapter)
+            self.base.wardrobe.load(self.name, adapter)
         self.heads.load_state_dict({k.removeprefix("head."): t for k, t in state.items() if k.startswith("head.")})
 
     @property
@@ -194,13 +194,13 @@ class Role:
         """The adapter in peft's own format, and heads beside it, all as safetensors."""
         folder.mkdir(parents=True, exist_ok=True)
         if not self.bare:
-            self.base.adapter_config(self.name).save_pretrained(folder)
+            self.base.wardrobe.config(self.name).save_pretrained(folder)
             save_file(_contiguous(self._adapter_tensors()), folder / "adapter_model.safetensors")
         if self.heads:
             save_file(_contiguous(self.heads.state_dict()), folder / "heads.safetensors")
 
     def _adapter_tensors(self) -> dict[str, Tensor]:
-        return {} if self.bare else self.base.adapter_tensors(self.name)
+        return {} if self.bare else self.base.wardrobe.tensors(self.name)
 
 
 def role_on(base: Base, name: str, *, trained: bool = True, seed: int = 0) -> Role:
@@ -230,7 +230,7 @@ def load_role(base: Base, folder: Path, name: str, *, trained: bool = False) -> 
     _check_shape(folder, base)
     role = role_on(base, name, trained=trained) if adapter.exists() else bare_on(base, name)
     if adapter.exists():
-        base.load_adapter_tensors(role.name, load_file(adapter))
+        base.wardrobe.load(role.name, load_file(adapter))
     if heads.exists():
         state = load_file(heads)
         for key, tensor in state.items():

@@ -79,7 +79,8 @@ def _write_batch(
             rows, drawn, real = rows[kept], drawn[kept], real[kept]
         real = torch.cat([real, real.new_ones(len(rows), 1)], 1)
         states, logits = _step(base, drawn[:, None], real, cache)
-    base.account_writing([(len(p), [len(t) for t in tokens[i * n : (i + 1) * n]]) for i, p in enumerate(prompts)])
+    lengths = [(len(p), [len(t) for t in tokens[i * n : (i + 1) * n]]) for i, p in enumerate(prompts)]
+    base.meter.charge_writing(lengths, base.sizes(base.worn.name))
     replies = [base.text.completion(t, lp) for t, lp in zip(tokens, logps, strict=True)]
     return [replies[i : i + n] for i in range(0, len(replies), n)]
 

@@ -16,10 +16,11 @@ from alignzoo.learning.canaries import Canaries, CanaryError, watching
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import newest, remembering
-from alignzoo.model.base import Base, Lora
+from alignzoo.model.base import Base
 from alignzoo.model.forest import per_reply
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import Role, load_role, policy_on
+from alignzoo.model.wardrobe import Lora
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.testing import toy_base, toy_folder
 from alignzoo_dpo.dpo import DPO
@@ -40,7 +41,7 @@ def trained(policy: Role) -> Role:
     """The role with an adapter that already changes the model."""
     dice = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for key, tensor in sorted(policy.base.adapter_tensors(policy.name).items()):
+        for key, tensor in sorted(policy.base.wardrobe.tensors(policy.name).items()):
             if ".lora_B." in key:
                 tensor.copy_(0.05 * torch.randn(tensor.shape, generator=dice))
     return policy

@@ -1,0 +1,50 @@
+"""What a base has done so far, and by which formula its work is counted: see docs/explanation/costs.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from alignzoo.model.forest import Forest, pairs_seen
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What the formula multiplies: parameters of the trunk's matrices, of the head's matrix and of one adapter, and the width
+    of attention summed over the layers."""
+
+    linear: int = 0
+    head: int = 0
+    attention: int = 0
+    adapter: int = 0
+
+
+@dataclass
+class Meter:
+    """Tokens read and written, and FLOPs."""
+
+    read: int = 0
+    written: int = 0
+    flops: float = 0.0
+
+    def charge_reading(self, forest: Forest, sizes: Sizes, *, learning: bool, recomputing: bool) -> None:
+        """A pass over a forest. A frozen matrix costs 2 per weight and token forward and 2 backward; an adapter's 2 and 4,
+        because it learns; attention 4 · width per pair of tokens and layer forward and twice that backward. Recomputed layers
+        pay their forward share again."""
+        forward = 1 + (learning and recomputing)
+        trunk = 2 * (forward + learning) * sizes.linear + 2 * (forward + 2 * learning) * sizes.adapter
+        attention = 4 * (forward + 2 * learning) * sizes.attention * forest.seen
+        head = 2 * (1 + learning) * sizes.head * len(forest.targets)
+        self.read += forest.size
+        self.flops += trunk * forest.size + attention + head
+
+    def charge_writing(self, groups: Sequence[tuple[int, Sequence[int]]], sizes: Sizes) -> None:
+        """What was sampled: for each prompt its length, and the lengths of its replies. A prompt is read once, and the last
+        token of a reply is not read any more."""
+        for prompt, replies in groups:
+            again = [length - 1 for length in replies]
+            trunk = 2 * (sizes.linear + sizes.adapter) * (prompt + sum(again))
+            attention = 4 * sizes.attention * pairs_seen(prompt, again)
+            self.read += prompt
+            self.written += sum(replies)
+            self.flops += trunk + attention + 2 * sizes.head * (1 + sum(again))

@@ -1,0 +1,82 @@
+"""What a base may do with a model is proven on that very model when it is loaded; where the proof fails, it does without."""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from alignzoo.model.attention import Packing, UnknownAttention
+from alignzoo.model.forest import Forest, Tree, plant, rows_of
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base, Reading
+
+log = logging.getLogger("alignzoo")
+
+
+def prove_packing(base: Base) -> None:
+    """Compare the packed form with plain rows on this very model; fall back, and say so once, where they differ."""
+    forest = _probe(base)
+    native = base.model.config._attn_implementation
+    rows, flat = rows_of(forest)
+    with torch.no_grad():
+        plain = base.model(input_ids=rows, use_cache=False).logits.flatten(0, 1)[flat].float()
+        expected = base.rowed(forest)
+        ours = base.head.logits(expected.hidden[expected.before])
+        base.plain_head = _apart(ours, plain) < (1e-4 if base.head.weight.dtype == torch.float32 else 0.02)
+        reason = _packing_differs(base, forest, expected)
+    if reason:
+        base.packs = False
+        base.model.set_attn_implementation(native)
+        log.warning("%s: batches are not packed (%s); one row per reply instead, with the same results, slower",
+                    type(base.model).__name__, reason)  # fmt: skip
+    if not base.plain_head:
+        log.warning("%s: its head is more than a matrix; full logits are computed", type(base.model).__name__)
+
+
+def prove_tail(base: Base, head: nn.Module) -> None:
+    """Have the linear layers heed the tail, and compare a pass that has one with a whole one; have none if they differ."""
+    for layer in base.model.modules():
+        if isinstance(layer, nn.Linear | Conv1D) and layer is not head:
+            layer.forward = partial(base.tail.through, layer.forward)  # type: ignore[method-assign]
+    forest = _probe(base)
+    with torch.no_grad():
+        whole = base.packed(forest).hidden.float()
+        base.tail_layers = base.model.config.get_text_config().num_hidden_layers
+        if _apart(base.packed(forest).hidden.float(), whole) > (1e-4 if base.head.weight.dtype == torch.float32 else 0.1):
+            base.tail_layers = 0
+
+
+def _probe(base: Base) -> Forest:
+    """Two trees, one with two replies and one with one, that fit any model."""
+    ids = tuple((3 + i * 7) % base.vocabulary for i in range(12))
+    return plant([Tree(ids[:5], (ids[5:8], ids[6:11])), Tree(ids[3:6], (ids[8:12],))], base.device)
+
+
+def _packing_differs(base: Base, forest: Forest, expected: Reading) -> str:
+    packing = Packing.of(forest)
+    kinds = set(getattr(base.model.config, "layer_types", None) or ())
+    if strange := kinds - {"full_attention", "sliding_attention"}:
+        return f"it has layers of kind {', '.join(sorted(strange))}"
+    try:
+        base.model.set_attn_implementation("alignzoo")
+        hidden = base.packed_states(forest, packing)[0]
+    except UnknownAttention as error:
+        return f"its attention needs {error}"
+    except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError) as error:
+        return f"its attention cannot be replaced: {error}"
+    if packing.calls != base.model.config.get_text_config().num_hidden_layers:
+        return f"only {packing.calls} of its layers use the attention that can be replaced"
+    wanted, got = expected.hidden[expected.before].float(), hidden[forest.before].float()
+    gap = _apart(got, wanted)
+    return "" if gap <= (1e-4 if hidden.dtype == torch.float32 else 0.1) else f"the packed form differs by {gap:.2g}"
+
+
+def _apart(got: Tensor, wanted: Tensor) -> float:
+    """How far off the worst row is, as a share of its length."""
+    return float(((got - wanted).norm(dim=-1) / wanted.norm(dim=-1)).max())

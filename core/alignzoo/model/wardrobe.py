@@ -1,0 +1,125 @@
+"""The adapters of one base: peft injects them and owns their configuration and file format; a lean forward of ours wears them.
+
+Which adapter is worn is one attribute in shared state (`Worn`), read by every adapted layer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+from torch import Tensor, nn
+
+from alignzoo.model.loading import ModelError, linear_names
+from alignzoo.model.lora import Pair, adapted
+from alignzoo.model.tail import Tail
+
+
+@dataclass(frozen=True)
+class Lora:
+    """The shape of every adapter on one base."""
+
+    rank: Annotated[int, Ge(1)] = 16
+    alpha: Annotated[float, Gt(0)] = 32.0
+    targets: tuple[str, ...] = ()
+    """Names of the layers to adapt; empty adapts every linear layer but the head, whatever the architecture."""
+
+
+@dataclass
+class Worn:
+    """Which adapter is worn now; None is the bare base."""
+
+    name: str | None = None
+
+
+class Wardrobe:
+    """Every adapter over one model. All have the same shape."""
+
+    def __init__(self, model: Any, lora: Lora, worn: Worn, tail: Tail) -> None:
+        self.model, self.lora, self.worn, self.tail = model, lora, worn, tail
+        self.targets = lora.targets or tuple(linear_names(model, model.get_output_embeddings()))
+        self.peft: PeftModel | None = None
+
+    def shape(self) -> LoraConfig:
+        shape = LoraConfig(r=self.lora.rank, lora_alpha=self.lora.alpha, lora_dropout=0.0, target_modules=list(self.targets))
+        shape.task_type = "CAUSAL_LM"
+        shape.base_model_name_or_path = getattr(self.model.config, "_name_or_path", "")
+        return shape
+
+    def add(self, name: str, seed: int) -> list[nn.Parameter]:
+        """Inject an adapter that changes nothing yet, and return its parameters. No global random state is touched."""
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.manual_seed(seed)
+            if self.peft is None:
+                self.peft = PeftModel(self.model, self.shape(), adapter_name=name)
+            else:
+                self.peft.add_adapter(name, self.shape())
+        layers = [layer for layer in self.model.modules() if isinstance(layer, LoraLayer)]
+        for layer in layers:
+            self._wire(layer, name)
+        adapter = [half[name].weight for layer in layers for half in (layer.lora_A, layer.lora_B) if name in half]
+        self.adapter_parameters = sum(p.numel() for p in adapter)
+        return adapter
+
+    def remove(self, name: str) -> None:
+        """Take an adapter away for good."""
+        assert self.peft is not None
+        for layer in self.model.modules():
+            if isinstance(layer, LoraLayer):
+                layer.__dict__["_alignzoo_pairs"].pop(name, None)
+                for adapters in (layer.lora_A, layer.lora_B, layer.lora_dropout):
+                    adapters.pop(name)
+        del self.peft.peft_config[name]
+
+    def config(self, name: str) -> LoraConfig:
+        """What peft needs to know of an adapter to load it elsewhere."""
+        assert self.peft is not None
+        written: LoraConfig = replace(self.peft.peft_config[name], inference_mode=True)
+        written.target_modules = sorted(self.targets)
+        return written
+
+    def tensors(self, name: str) -> dict[str, Tensor]:
+        """The adapter in peft's own key format."""
+        state: dict[str, Tensor] = get_peft_model_state_dict(self.peft, adapter_name=name)
+        return state
+
+    def load(self, name: str, tensors: dict[str, Tensor]) -> None:
+        """Give an adapter these values, which must be of its very shape."""
+        own = self.tensors(name)
+        if set(own) != set(tensors) or any(own[key].shape != tensors[key].shape for key in own):
+            odd = sorted(set(own) ^ set(tensors)) or [key for key in own if own[key].shape != tensors[key].shape]
+            raise ModelError(
+                f"this adapter is of another shape or base: first difference at '{odd[0]}'; load it with the [model] and "
+                "[model.lora] settings it was trained with"
+            )
+        with torch.no_grad():
+            for key, tensor in own.items():
+                tensor.copy_(tensors[key])
+
+    def _wire(self, layer: Any, name: str) -> None:
+        """Give an injected layer the lean forward: one `addmm` on the output of the base layer, scaled on the rank side."""
+        pairs: dict[str, Pair] | None = layer.__dict__.get("_alignzoo_pairs")
+        if pairs is None:
+            pairs = layer.__dict__["_alignzoo_pairs"] = {}
+            layer.forward = _lean_forward(layer.base_layer, pairs, self.worn, self.tail)
+        if name in layer.lora_A:
+            pairs[name] = Pair(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
+
+
+def _lean_forward(base_layer: nn.Module, pairs: dict[str, Pair], worn: Worn, tail: Tail) -> Callable[[Tensor], Tensor]:
+    def whole(x: Tensor) -> Tensor:
+        pair = pairs.get(worn.name) if worn.name is not None else None
+        y: Tensor = base_layer(x) if pair is None else adapted(base_layer, x, pair)
+        return y
+
+    def forward(x: Tensor) -> Tensor:
+        return tail.through(whole, x)
+
+    return forward
