@@ -1,0 +1,68 @@
+"""With a real small language model and real feedback beside the checkout; skipped where they are not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from alignzoo.interfaces import Lesson, Manner
+from alignzoo.lab.store import Training, read_json
+from alignzoo.lab.training import Seat, Terms, train
+from alignzoo.learning.descent import Descent
+from alignzoo.learning.intake import admit
+from alignzoo.learning.ledger import Budget
+from alignzoo.model.base import Base
+from alignzoo.model.loading import Loading
+from alignzoo.model.role import bare_on, policy_on
+from alignzoo.model.wardrobe import Lora
+from alignzoo.records import Comparison, Completion, Prompt, Turn
+from alignzoo_dpo.dpo import DPO
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+STORIES = DATA / "stories260K-pad192"
+pytestmark = pytest.mark.skipif(not STORIES.exists(), reason="no real model beside the checkout")
+
+
+def dialogue(text: str) -> tuple[Prompt, Completion]:
+    """A transcript of Human and Assistant turns as a prompt and its last answer."""
+    turns = []
+    for part in text.split("\n\nHuman: ")[1:]:
+        asked, *answered = part.split("\n\nAssistant:")
+        turns += [Turn("user", asked.strip()), *(Turn("assistant", answer.strip()) for answer in answered)]
+    return Prompt(tuple(turns[:-1])), Completion(turns[-1].text)
+
+
+def test_greedy_stories_are_the_ones_transformers_tells() -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    base = Base.load(str(STORIES), Loading(quantize="none", template="plain"))
+    assert base.packs
+    prompts = [Prompt.ask("Once upon a time"), Prompt.ask("Lily and Tom went to the park")]
+    ours = bare_on(base, "judge").sample(prompts, 1, Manner(max_tokens=40, temperature=0))
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(STORIES).eval(), AutoTokenizer.from_pretrained(STORIES)
+    for prompt, [story] in zip(prompts, ours, strict=True):
+        ids = torch.tensor([base.text.prompt_ids(prompt)])
+        theirs = model.generate(ids, max_new_tokens=40, do_sample=False, pad_token_id=tokenizer.eos_token_id or 2)
+        assert list(story.tokens) == theirs[0, ids.shape[1] :].tolist()
+
+
+def test_dpo_on_real_pairs_in_four_bits_begins_at_log_2_and_is_watched(tmp_path: Path) -> None:
+    base = Base.load(str(STORIES), Loading(template="dialogue"), Lora(rank=4))
+    rows = [json.loads(line) for line in (DATA / "hh_harmless_pairs.jsonl").read_text().splitlines()[:80]]
+    pairs = []
+    for row in rows:
+        (prompt, chosen), (_, rejected) = dialogue(row["chosen"]), dialogue(row["rejected"])
+        pairs.append(Comparison(prompt, chosen, rejected))
+    lesson, intake = admit(Lesson(comparisons=pairs), ("comparisons",), base.text)
+    assert intake.kept >= 70
+    dpo = DPO(batch_size=8, descent=Descent(lr=1e-3))
+    seen: list[float] = []
+    terms = Terms(budget=Budget(updates=6))
+    files = Training(tmp_path)
+    train(dpo, lesson, Seat(base, policy_on), files, terms, lambda update, metrics, ledger: seen.append(metrics["loss"]))
+    assert seen[0] == pytest.approx(0.6931, abs=1e-3)
+    assert len(seen) == 6
+    assert read_json(files.summary)["final"]["kl"] == pytest.approx(0.0, abs=20.0)
