@@ -156,6 +156,15 @@ def test_only_named_layers_are_adapted_when_asked() -> None:
     assert all("q_proj" in key or "v_proj" in key for key in base.wardrobe.tensors("policy"))
 
 
+def test_targets_that_no_adapter_fits_are_named(family: Callable[[str], Path]) -> None:
+    """A name that no layer has, and the router of a mixture, which is no linear layer."""
+    with pytest.raises(ModelError, match=r"no adapter can be put on nowhere; set model.lora.targets: .*nowhere"):
+        policy_on(toy_base(lora=Lora(rank=2, targets=("nowhere",))))
+    router = Base.load(str(family("mixtral")), Loading(quantize="none", device="cpu"), Lora(rank=2, targets=("q_proj", "gate")))
+    with pytest.raises(ModelError, match=r"'model.layers.0.mlp.gate' is no linear layer"):
+        policy_on(router)
+
+
 def test_adapters_of_a_half_precision_base_are_kept_in_full(tmp_path: Path) -> None:
     base = Base.load(str(toy_folder(tmp_path)), Loading(quantize="nf4", dtype="bfloat16", device="cpu"))
     policy = policy_on(base)

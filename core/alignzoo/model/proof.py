@@ -48,7 +48,8 @@ def prove_tail(base: Base, head: nn.Module) -> None:
     with torch.no_grad():
         whole = base.packed(forest).hidden.float()
         base.tail_layers = base.model.config.get_text_config().num_hidden_layers
-        if _apart(base.packed(forest).hidden.float(), whole) > (1e-4 if base.head.weight.dtype == torch.float32 else 0.1):
+        gap = _apart(base.packed(forest).hidden.float(), whole)
+        if not gap <= _bearable(base):
             base.tail_layers = 0
 
 
@@ -74,7 +75,12 @@ def _packing_differs(base: Base, forest: Forest, expected: Reading) -> str:
         return f"only {packing.calls} of its layers use the attention that can be replaced"
     wanted, got = expected.hidden[expected.before].float(), hidden[forest.before].float()
     gap = _apart(got, wanted)
-    return "" if gap <= (1e-4 if hidden.dtype == torch.float32 else 0.1) else f"the packed form differs by {gap:.2g}"
+    return "" if gap <= _bearable(base) else f"the packed form differs by {gap:.2g}"
+
+
+def _bearable(base: Base) -> float:
+    """How far two ways to the same state may be apart by rounding."""
+    return 1e-4 if base.head.weight.dtype == torch.float32 else 0.1
 
 
 def _apart(got: Tensor, wanted: Tensor) -> float:

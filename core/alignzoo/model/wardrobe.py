@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from alignzoo.model.loading import ModelError, linear_names
 from alignzoo.model.lora import Pair, adapted
@@ -57,16 +58,21 @@ class Wardrobe:
         with torch.random.fork_rng(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
-            if self.peft is None:
-                self.peft = PeftModel(self.model, self.shape(), adapter_name=name)
-            else:
-                self.peft.add_adapter(name, self.shape())
-        layers = [layer for layer in self.model.modules() if isinstance(layer, LoraLayer)]
-        for layer in layers:
+            try:
+                if self.peft is None:
+                    self.peft = PeftModel(self.model, self.shape(), adapter_name=name)
+                else:
+                    self.peft.add_adapter(name, self.shape())
+            except ValueError as error:
+                raise ModelError(
+                    f"no adapter can be put on {', '.join(self.targets)}; set model.lora.targets: {error}"
+                ) from error
+        found = {key: layer for key, layer in self.model.named_modules() if isinstance(layer, LoraLayer)}
+        if odd := [key for key, layer in found.items() if not isinstance(layer.base_layer, nn.Linear | Conv1D)]:
+            raise ModelError(f"'{odd[0]}' is no linear layer, so no adapter can be worn over it; set other model.lora.targets")
+        for layer in found.values():
             self._wire(layer, name)
-        adapter = [half[name].weight for layer in layers for half in (layer.lora_A, layer.lora_B) if name in half]
-        self.adapter_parameters = sum(p.numel() for p in adapter)
-        return adapter
+        return [half[name].weight for layer in found.values() for half in (layer.lora_A, layer.lora_B) if name in half]
 
     def remove(self, name: str) -> None:
         """Take an adapter away for good."""
