@@ -83,7 +83,7 @@ def test_greedy_records_at_temperature_one(base: Base) -> None:
         assert close(recorded(groups), role.logps(base.text.replies(PROMPTS, groups)))
 
 
-@pytest.mark.parametrize("name", ["llama", "mistral", "gpt2", "bloom", "gemma2"])
+@pytest.mark.parametrize("name", ["llama", "mistral", "gpt2", "bloom", "gemma2", "recurrent_gemma"])
 def test_a_reply_does_not_depend_on_its_neighbours(name: str, family: Family) -> None:
     base = loaded(family(name))
     role = stirred(policy_on(base))
@@ -103,6 +103,14 @@ def test_batches_that_do_not_fit_at_once_are_written_one_after_another(base: Bas
     at_once = role.sample(PROMPTS, 2, Manner(max_tokens=10))
     monkeypatch.setattr(sampling, "_CACHED", 50)
     assert tokens(role.sample(PROMPTS, 2, Manner(max_tokens=10))) == tokens(at_once)
+
+
+def test_who_cannot_keep_keys_and_values_says_so(family: Family, spoken: Callable[[], list[str]]) -> None:
+    """Recurrent layers and convolutions remember otherwise: their rows are read anew, and the tests above hold."""
+    for name in PACKED + ROWED:
+        assert loaded(family(name)).caches == (name not in ("lfm2", "recurrent_gemma"))
+    said = [line.partition(":")[0] for line in spoken() if "every row is read anew for each token" in line]
+    assert said == ["Lfm2ForCausalLM", "RecurrentGemmaForCausalLM"]
 
 
 def test_what_a_reply_does_depend_on(base: Base) -> None:

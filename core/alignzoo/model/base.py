@@ -21,7 +21,7 @@ from alignzoo.model.attention import Packing
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
 from alignzoo.model.meter import Meter, Sizes
-from alignzoo.model.proof import prove_packing, prove_tail
+from alignzoo.model.proof import prove_cache, prove_packing, prove_tail
 from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
 from alignzoo.model.wardrobe import Lora, Wardrobe, Worn
@@ -87,9 +87,11 @@ class Base:
         self.plain_head = True
         self.packs = True
         self.tail_layers = 0  # until it is proven that the tail may be shortened
+        self.caches = True
         prove_packing(self)
         if self.packs:
             prove_tail(self, head)
+        prove_cache(self)
 
     @classmethod
     def load(cls, path: str, how: loading.Loading = loading.Loading(), lora: Lora = Lora()) -> Base:

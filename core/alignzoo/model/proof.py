@@ -12,6 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 from alignzoo.model.attention import Packing, UnknownAttention
 from alignzoo.model.forest import Forest, Tree, plant, rows_of
+from alignzoo.model.past import Cached, Past, Reread
 
 if TYPE_CHECKING:
     from alignzoo.model.base import Base, Reading
@@ -51,6 +52,31 @@ def prove_tail(base: Base, head: nn.Module) -> None:
         gap = _apart(base.packed(forest).hidden.float(), whole)
         if not gap <= _bearable(base):
             base.tail_layers = 0
+
+
+def prove_cache(base: Base) -> None:
+    """Write two replies to two prompts of unequal lengths with what is kept and without; keep nothing where they differ."""
+    prompts, drawn = [(3, 10, 17, 24, 31), (38, 45, 52)], torch.tensor([5, 12], device=base.device)
+    prompts = [tuple(token % base.vocabulary for token in prompt) for prompt in prompts]
+    drawn = drawn % base.vocabulary
+
+    def written(past: Past) -> Tensor:
+        past.repeat(2)
+        past.keep(torch.tensor([0, 3], device=base.device))
+        past.append(drawn)
+        return past.logits
+
+    with torch.no_grad():
+        wanted = written(Reread(base, prompts))
+        try:
+            gap = _apart(written(Cached(base, prompts)), wanted)
+            reason = "" if gap <= _bearable(base) else f"what was kept differs by {gap:.2g}"
+        except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError) as error:
+            reason = f"{type(error).__name__}: {error}"
+    if reason:
+        base.caches = False
+        log.warning("%s: no keys and values can be kept while it writes (%s); every row is read anew for each token, with the "
+                    "same results, slower", type(base.model).__name__, reason)  # fmt: skip
 
 
 def _probe(base: Base) -> Forest:

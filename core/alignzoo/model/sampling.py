@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
 from alignzoo.interfaces import Manner
+from alignzoo.model.past import read
 from alignzoo.model.text import TextError
 from alignzoo.records import Completion, Prompt
 
@@ -54,19 +54,16 @@ def write(
 def _write_batch(
     base: Base, prompts: list[tuple[int, ...]], n: int, manner: Manner, steer: Steer | None
 ) -> list[list[Completion]]:
-    ids, real = _left_padded(prompts, base.device)
     chances = torch.stack([_chances(prompt, k, manner) for prompt in prompts for k in range(n)]).to(base.device)
-    cache = DynamicCache()
-    states, logits = _step(base, ids, real, cache)
+    past = read(base, prompts)
     if n > 1:
-        cache.batch_repeat_interleave(n)
-        states, logits, real = (x.repeat_interleave(n, 0) for x in (states, logits, real))
+        past.repeat(n)
     rows = torch.arange(len(prompts) * n, device=base.device)  # which reply each row of the batch is
     tokens: list[list[int]] = [[] for _ in rows]
     logps: list[list[float]] = [[] for _ in rows]
     ends = torch.tensor(sorted(base.text.ends), device=base.device)
     for place in range(manner.max_tokens):
-        drawn, logp = draw(steer(states, logits) if steer else logits, chances[rows, place], manner)
+        drawn, logp = draw(steer(past.states, past.logits) if steer else past.logits, chances[rows, place], manner)
         for row, token, value in zip(rows.tolist(), drawn.tolist(), logp.tolist(), strict=True):
             tokens[row].append(token)
             logps[row].append(value)
@@ -75,40 +72,13 @@ def _write_batch(
             break
         if not going.all():
             kept = going.nonzero()[:, 0]
-            cache.batch_select_indices(kept)
-            rows, drawn, real = rows[kept], drawn[kept], real[kept]
-        real = torch.cat([real, real.new_ones(len(rows), 1)], 1)
-        states, logits = _step(base, drawn[:, None], real, cache)
+            past.keep(kept)
+            rows, drawn = rows[kept], drawn[kept]
+        past.append(drawn)
     lengths = [(len(p), [len(t) for t in tokens[i * n : (i + 1) * n]]) for i, p in enumerate(prompts)]
     base.meter.charge_writing(lengths, base.sizes(base.worn.name))
     replies = [base.text.completion(t, lp) for t, lp in zip(tokens, logps, strict=True)]
     return [replies[i : i + n] for i in range(0, len(replies), n)]
-
-
-def _step(base: Base, ids: Tensor, real: Tensor, cache: DynamicCache) -> tuple[Tensor, Tensor]:
-    """Read these ids after what is cached: the last state of each row, and the logits of its next token."""
-    count = ids.shape[1]
-    positions = (real.cumsum(1) - 1).clamp(min=0)[:, -count:]
-    inputs: dict[str, Any] = {"input_ids": ids, "past_key_values": cache, "use_cache": True}
-    if base.packs:
-        inputs |= {"position_ids": positions, "attention_mask": _seen(real, count)}
-    else:
-        inputs |= {"attention_mask": real.long()} | ({"position_ids": positions} if base.positions else {})
-    if base.plain_head:
-        states = base.trunk(**inputs).last_hidden_state[:, -1]
-        return states, base.head.logits(states)
-    out = base.model(**inputs, logits_to_keep=1, output_hidden_states=True)
-    return out.hidden_states[-1][:, -1], out.logits[:, -1].float()
-
-
-def _seen(real: Tensor, count: int) -> Tensor | None:
-    """(rows, 1, count, columns) What each of the last `count` columns may look at; None where nothing is padded."""
-    if bool(real.all()):
-        return None
-    columns = real.shape[1]
-    causal = torch.ones(columns, columns, dtype=torch.bool, device=real.device).tril()[-count:]
-    itself = torch.eye(columns, dtype=torch.bool, device=real.device)[-count:]  # a padded query must look at something
-    return (causal & real[:, None, None, :]) | itself
 
 
 def draw(logits: Tensor, chances: Tensor, manner: Manner) -> tuple[Tensor, Tensor]:
@@ -143,10 +113,3 @@ def _chances(prompt: tuple[int, ...], number: int, manner: Manner) -> Tensor:
     """The uniform numbers that reply `number` to this prompt is drawn with."""
     name = hashlib.sha256(repr((prompt, number, manner.seed)).encode()).digest()
     return torch.rand(manner.max_tokens, generator=torch.Generator().manual_seed(int.from_bytes(name[:8], "big") >> 1))
-
-
-def _left_padded(rows: Sequence[tuple[int, ...]], device: torch.device) -> tuple[Tensor, Tensor]:
-    wide = max(map(len, rows))
-    ids = torch.tensor([(0,) * (wide - len(row)) + row for row in rows], device=device)
-    real = torch.tensor([(False,) * (wide - len(row)) + (True,) * len(row) for row in rows], device=device)
-    return ids, real
