@@ -74,7 +74,7 @@ class DPO:
     per: Literal["reply", "token"] = "reply"
     """Log-ratios summed over each reply, or averaged over its tokens (length-normalised)."""
     likelihood: Annotated[float, Ge(0)] = 0.0
-    """Weight of −log π(chosen) per token, which keeps chosen replies likely."""
+    """Weight of −log π(chosen) per token, which keeps chosen replies likely; under soft labels, of either by its strength."""
     batch_size: Count = 32
     """Comparisons per update."""
     epochs: Count = 1
@@ -109,7 +109,9 @@ class DPO:
         margin = ratios[:, 0] - ratios[:, 1]
         losses = expected(LOSSES[self.loss], margin, pairs.notes["strength"], self.beta, self.label_noise)
         if self.likelihood:
-            losses = losses - self.likelihood * (logps / lengths).view(-1, 2)[:, 0]
+            strength = pairs.notes["strength"]
+            likely = (logps / lengths).view(-1, 2)
+            losses = losses - self.likelihood * (strength * likely[:, 0] + (1 - strength) * likely[:, 1])
         chosen, rejected = logps.view(-1, 2).unbind(1)
         return Loss.over(
             losses,

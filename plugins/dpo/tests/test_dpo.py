@@ -181,6 +181,19 @@ def test_per_token_margins_and_the_likelihood_term(per: str) -> None:
     assert float(loss.total) == pytest.approx(float(wanted.sum()), rel=1e-5)
 
 
+def test_under_soft_labels_the_likelihood_term_holds_either_side_by_its_strength() -> None:
+    base = toy_base()
+    policy = policy_on(base)
+    ties = [Comparison(Prompt.ask("why"), Completion("yes please"), Completion("no"), strength=0.5)]
+    turned = [replace(pair, chosen=pair.rejected, rejected=pair.chosen) for pair in ties]
+    losses = []
+    for pairs in (ties, turned):
+        forest = base.text.pairs(pairs)
+        forest = forest.attach(replies={"reference": torch.zeros(2)})
+        losses.append(float(DPO(likelihood=1.0).pair_loss(policy, forest).total))
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6)
+
+
 def test_the_likelihood_term_keeps_chosen_replies_likely() -> None:
     plain, held = (run(replace(QUICK, likelihood=weight), toy_base())[1][-1] for weight in (0.0, 1.0))
     assert held["logp_chosen"] > plain["logp_chosen"]
