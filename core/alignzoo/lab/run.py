@@ -102,6 +102,8 @@ class Run:
             for who, policy in (("start", start), ("policy", self.policy())):
                 rows += answers(who, policy, start, self._test_prompts(), self.plan.answer, self.listener.progress)
             store.write_rows(self.files.answers, rows)
+            if cut := self.base.text.cuts.prompts:
+                self.listener.line(f"prompts lost their beginning to the context {cut} times")
         return self.files.answers
 
     def judge(self) -> Path:

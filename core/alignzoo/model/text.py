@@ -113,10 +113,6 @@ class Text:
         ids = completion.tokens
         return not ids or (max(ids) < len(self.tokenizer) and self.completion(ids).text == completion.text)
 
-    def fits(self, replies: Sequence[Completion]) -> bool:
-        """Whether every reply fits the context with a token of its prompt to spare."""
-        return max(len(self.reply_ids(reply)) for reply in replies) < self.context
-
     def pairs(self, comparisons: Sequence[Comparison], device: torch.device | str = "cpu") -> Forest:
         """One tree for each comparison, chosen before rejected, with the strengths as a note on the trees."""
         trees = [self.tree(pair.prompt, (pair.chosen, pair.rejected)) for pair in comparisons]
