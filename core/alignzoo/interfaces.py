@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 from annotated_types import Ge, Gt, Interval
 
@@ -173,15 +173,17 @@ class Lesson:
 class Optimizer(Protocol):
     """An alignment algorithm. A frozen dataclass: its fields are its hyper-parameters."""
 
-    needs: ClassVar[tuple[str, ...]]
-    """What its lesson must hold: ("comparisons",), ("prompts", "reward"), …"""
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """What its lesson must hold, as it is set: ("comparisons",), ("prompts", "reward"), …"""
+        ...
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         """Update `policy` in place, yielding once per update. The caller may stop pulling at any time."""
         ...
 
-    def deploy(self, policy: Role, lesson: Lesson) -> Policy:
-        """Return what answers prompts after training: most often `policy` itself."""
+    def deploy(self, policy: Role, lesson: Lesson) -> Policy | Reward:
+        """Return what training was for: what answers prompts, most often `policy` itself, or what scores answers."""
         ...
 
 

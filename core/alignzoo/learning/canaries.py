@@ -131,7 +131,7 @@ class Canaries:
         manner = Manner(max_tokens=self.watch.tokens, seed=seed)
         chosen = list(prompts)[:: max(1, len(prompts) // self.watch.prompts)][: self.watch.prompts]
         groups = policy.sample(chosen, 1, manner)
-        forest = self.base.text.replies(chosen, groups, self.base.device)
+        forest = self.base.text.replies(chosen, groups, self.base.device, manner.max_tokens)
         drawn = torch.tensor([lp for [reply] in groups for lp in reply.logps], device=self.base.device)
         with torch.no_grad():
             own = policy.logps(forest)

@@ -8,12 +8,14 @@ from typing import Generic, TypeVar
 
 from alignzoo.learning.ledger import charge
 from alignzoo.learning.memory import MemoryLost, State, track
+from alignzoo.records import Prompt
 
 T = TypeVar("T")
 
 
 class Deck(Generic[T]):
-    """Deals records in batches, newly shuffled each epoch. Dealing a record for the first time costs one label."""
+    """Deals records in batches, newly shuffled each epoch. Dealing a judgement for the first time costs one label; a prompt
+    holds none."""
 
     def __init__(self, records: Sequence[T], size: int, epochs: int, seed: int) -> None:
         self.records, self.size, self.epochs, self.seed = records, size, epochs, seed
@@ -31,7 +33,7 @@ class Deck(Generic[T]):
             order = random.Random(f"{self.seed}/{epoch}").sample(range(len(self.records)), len(self.records))
             batch = [self.records[i] for i in order[place * self.size : (place + 1) * self.size]]
             self.dealt += 1
-            charge(labels=len(batch) if epoch == 0 else 0)
+            charge(labels=sum(not isinstance(record, Prompt) for record in batch) if epoch == 0 else 0)
             yield batch
 
     def state(self) -> State:

@@ -107,6 +107,11 @@ class Base:
         return self.head.weight.device
 
     @property
+    def exact(self) -> bool:
+        """Whether a token's log-probability is the same, to float32's rounding, in whatever batch it is computed."""
+        return self.head.weight.dtype == torch.float32 and not getattr(self.model, "is_loaded_in_8bit", False)
+
+    @property
     def width(self) -> int:
         return self.head.weight.shape[1]
 

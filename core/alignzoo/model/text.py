@@ -84,9 +84,9 @@ class Text:
         text = completion.text if self.template != "dialogue" else " " + completion.text
         return _reply_ids(self.tokenizer, text) + ((self.end,) if completion.finished else ())
 
-    def tree(self, prompt: Prompt, replies: Sequence[Completion]) -> Tree:
+    def tree(self, prompt: Prompt, replies: Sequence[Completion], room: int = 0) -> Tree:
         """One prompt and its replies as ids, within the context: the prompt loses its beginning if need be, a reply
-        nothing, ever."""
+        nothing, ever. `room` is what was left for replies when they were written: the same beginning is lost again."""
         ids = tuple(map(self.reply_ids, replies))
         longest = max(map(len, ids))
         if longest >= self.context:
@@ -94,7 +94,7 @@ class Text:
                 f"a reply of {longest} tokens does not fit the context of {self.context} with even one token of its "
                 f"prompt; leave the record out (reply begins: {replies[0].text[:60]!r})"
             )
-        return Tree(self.fitted(prompt, longest), ids, tuple(reply.finished for reply in replies))
+        return Tree(self.fitted(prompt, max(longest, room)), ids, tuple(reply.finished for reply in replies))
 
     def fitted(self, prompt: Prompt, reply_room: int) -> tuple[int, ...]:
         """The prompt's ids with room for a reply: what is cut (and counted) is the beginning, but for the BOS."""
@@ -120,10 +120,14 @@ class Text:
         return plant(trees, device).attach(trees={"strength": strengths})
 
     def replies(
-        self, prompts: Sequence[Prompt], groups: Sequence[Sequence[Completion]], device: torch.device | str = "cpu"
+        self,
+        prompts: Sequence[Prompt],
+        groups: Sequence[Sequence[Completion]],
+        device: torch.device | str = "cpu",
+        room: int = 0,
     ) -> Forest:
         """One tree for each prompt with its replies."""
-        return plant([self.tree(p, g) for p, g in zip(prompts, groups, strict=True)], device)
+        return plant([self.tree(p, g, room) for p, g in zip(prompts, groups, strict=True)], device)
 
     def completion(self, ids: Sequence[int], logps: Sequence[float] = ()) -> Completion:
         """What these sampled ids say; finished if they end with an end token."""
