@@ -15,13 +15,14 @@ from safetensors.torch import load_file
 from alignzoo.cli import main
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab import store
-from alignzoo.lab.answering import Scored, ScoreError, read_prompts
+from alignzoo.lab.answering import read_prompts
 from alignzoo.lab.export import merge
 from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Part
 from alignzoo.lab.run import Listener, Run
 from alignzoo.learning.ledger import Ledger, charge, counting
 from alignzoo.learning.memory import MemoryLost
+from alignzoo.learning.rewards import Scored, ScoreError
 from alignzoo.model.base import Base
 from alignzoo.model.role import load_role
 from alignzoo.records import Completion, Demonstration, Prompt

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Manner, Policy, Reward, Valued
+from alignzoo.interfaces import Manner, Policy, Valued
 from alignzoo.lab import store
 from alignzoo.lab.plan import Answering
-from alignzoo.learning.ledger import charge
+from alignzoo.learning.rewards import checked
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role
 from alignzoo.records import (
@@ -28,32 +27,6 @@ from alignzoo.records import (
 
 _AT_ONCE = 32
 """Prompts that are answered together."""
-
-
-class ScoreError(ValueError):
-    """A reward whose scores cannot be used."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """A reward that is held to its word: one finite score for each answer, and each is charged to the ledger."""
-
-    reward: Reward
-    name: str
-
-    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
-        charge(scores=len(completions))
-        return checked(self.name, self.reward(prompts, completions), len(completions))
-
-
-def checked(name: str, scores: Iterable[float], count: int) -> list[float]:
-    """The scores as numbers, or an error that names the reward that gave them."""
-    given = [float(score) for score in scores]
-    if len(given) != count:
-        raise ScoreError(f"{name} gave {len(given)} scores for {count} answers")
-    if odd := [place for place, score in enumerate(given) if not math.isfinite(score)]:
-        raise ScoreError(f"{name} gave {given[odd[0]]} for answer {odd[0] + 1}; a score is a finite number")
-    return given
 
 
 def answers(

@@ -47,11 +47,14 @@ def plan_in(root: Path) -> Plan:
 def progress_in(root: Path) -> dict[str, str]:
     """How far the run in a folder is, stage by stage."""
     files, plan = store.Folder(root), plan_in(root)
-    trainings = {"start": (files.start, plan.start), "train": (files.train, plan.optimizer)}
-    states = {name: _state(training) for name, (training, part) in trainings.items() if part is not None}
+    trainings = {"start": files.start} if plan.start else {}
+    rewards = [files.reward(number) for number, _ in enumerate((r for r in plan.rewards if r.feedback), start=1)]
+    trainings |= {training.folder.name: training for training in rewards} | {"train": files.train}
+    states = {name: _state(training) for name, training in trainings.items()}
     written = {"collect": files.feedback, "answer": files.answers, "judge": files.scores}
     states |= {name: "done" if path.exists() else "to do" for name, path in written.items()}
-    return {name: states[name] for name in ("start", "collect", "train", "answer", "judge") if name in states}
+    order = ("start", *(training.folder.name for training in rewards), "collect", "train", "answer", "judge")
+    return {name: states[name] for name in order if name in states}
 
 
 def _state(training: store.Training) -> str:

@@ -15,6 +15,7 @@ from alignzoo.interfaces import Manner
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
+from alignzoo.learning.rewards import Combine, Voice
 from alignzoo.model.loading import Loading
 from alignzoo.model.wardrobe import Lora
 from alignzoo.seam.settings import table_of
@@ -43,6 +44,20 @@ class Part:
 
     def row(self) -> dict[str, Any]:
         return {"use": self.found.full_name, **(table_of(self.made) if is_dataclass(self.made) else {})}
+
+
+@dataclass(frozen=True)
+class Rewarding:
+    """One reward of a run, and how it counts. Where there is `feedback`, the component is an optimizer that is trained on it
+    from the start, and what it deploys is the reward."""
+
+    part: Part
+    voice: Voice = Voice()
+    feedback: Part | None = None
+
+    def row(self) -> dict[str, Any]:
+        trained = {"feedback": self.feedback.row()} if self.feedback else {}
+        return {**self.part.row(), **table_of(self.voice), **trained}
 
 
 @dataclass(frozen=True)
@@ -79,7 +94,8 @@ class Plan:
     task: Part | None = None
     start: Part | None = None
     start_feedback: Part | None = None
-    reward: Part | None = None
+    rewards: tuple[Rewarding, ...] = ()
+    combine: Combine = "sum"
     judge: Part | None = None
     budget: Budget = Budget()
     watch: Watch = Watch()
@@ -94,20 +110,30 @@ class Plan:
             "start": self.start,
             "start.feedback": self.start_feedback,
             "feedback": self.feedback,
-            "reward": self.reward,
+            **{place: rewarding.part for place, rewarding in self.placed_rewards()},
+            **{f"{place}.feedback": rewarding.feedback for place, rewarding in self.placed_rewards()},
             "optimizer": self.optimizer,
             "judge": self.judge,
         }
         return {place: part for place, part in named.items() if part is not None}
 
+    def placed_rewards(self) -> list[tuple[str, Rewarding]]:
+        """The rewards by their places in the file: "reward", or "reward.0", "reward.1", …"""
+        lone = len(self.rewards) == 1
+        return [("reward" if lone else f"reward.{i}", rewarding) for i, rewarding in enumerate(self.rewards)]
+
     def table(self) -> dict[str, Any]:
         """The run file with everything resolved: what `run.toml` holds, and what makes two runs the same."""
-        whole: dict[str, Any] = {name: getattr(self, name) for name in ("name", "seed", "checkpoint_every", "threads")}
+        scalars = ("name", "seed", "checkpoint_every", "threads", "combine")
+        whole: dict[str, Any] = {name: getattr(self, name) for name in scalars}
         for place, part in self.parts().items():
             if place == "start.feedback":
                 whole["start"]["feedback"] = part.row()
-            elif place != "model":
+            elif place != "model" and not place.startswith("reward"):
                 whole[place] = part.row()
+        if self.rewards:
+            rows = [rewarding.row() for rewarding in self.rewards]
+            whole["reward"] = rows[0] if len(rows) == 1 else rows
         named = self.model_part.row() if self.model_part else {"path": self.model}
         whole["model"] = {**named, **table_of(self.loading), "lora": table_of(self.lora)}
         for name in ("budget", "watch", "intake", "answer"):
@@ -137,16 +163,21 @@ def check_judge(plan: Plan) -> Part:
 def check_fit(plan: Plan, zoo: Zoo) -> None:
     """Refuse what cannot work: an optimizer whose needs nothing in the run meets."""
     pairs = [("optimizer", plan.optimizer, plan.feedback), ("start", plan.start, plan.start_feedback)]
+    trained = [(place, rewarding) for place, rewarding in plan.placed_rewards() if rewarding.feedback]
+    pairs += [(place, rewarding.part, rewarding.feedback) for place, rewarding in trained]
     for place, optimizer, feedback in pairs:
         if optimizer is None:
             continue
         given = {what for kind in (feedback.made.gives if feedback else ()) for what in TEACHES[kind]}
         given |= {"prompts"} if plan.task else set()
-        given |= {"reward"} if plan.reward else set()
+        given |= {"reward"} if plan.rewards and place == "optimizer" else set()
         missing = [need for need in optimizer.made.needs if need not in given]
         if missing:
             raise PlanError(_misfit(place, optimizer, feedback, missing, zoo))
-    for place, feedback in (("feedback", plan.feedback), ("start.feedback", plan.start_feedback)):
+    if plan.rewards and not any(rewarding.voice.counts for rewarding in plan.rewards):
+        raise PlanError("reward: every one of them is a cost or has weight 0; one must be there to be raised")
+    asked = [("feedback", plan.feedback), ("start.feedback", plan.start_feedback)]
+    for place, feedback in asked + [(f"{place}.feedback", rewarding.feedback) for place, rewarding in trained]:
         if feedback and "prompts" in feedback.made.asks and plan.task is None:
             raise PlanError(f'{place}: {feedback.found.full_name} asks about prompts; name a task: [task] use = "…"')
     if plan.task is None and not plan.answer.file:

@@ -13,18 +13,21 @@ from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Asking, Lesson, Policy, no_reward
+from alignzoo.interfaces import Asking, Lesson, Policy, Reward, no_reward
 from alignzoo.lab import store
-from alignzoo.lab.answering import Scored, answers, plainly, read_prompts, scores
+from alignzoo.lab.answering import answers, plainly, read_prompts, scores
 from alignzoo.lab.folders import RunError, plan_in, settle
 from alignzoo.lab.plan import Part, Plan, check_judge
 from alignzoo.lab.report import Report, report_of
 from alignzoo.lab.runfile import read_plan
+from alignzoo.lab.shelf import key_of, put, take
 from alignzoo.lab.training import Seat, Tell, Terms, Trained, say_nothing, train
 from alignzoo.learning.intake import admit
+from alignzoo.learning.ledger import Budget
 from alignzoo.learning.memory import newest
+from alignzoo.learning.rewards import Combined, Scored, Voice
 from alignzoo.model.base import Base
-from alignzoo.model.role import Role, bare_on, load_role, policy_on
+from alignzoo.model.role import Role, bare_on, load_role, policy_on, role_on
 from alignzoo.records import Feedback, Prompt
 
 
@@ -71,9 +74,29 @@ class Run:
         if plan.start is None or files.done:
             return
         self.listener.stage("start", f"{plan.start.found.component.id} on demonstrations")
+        if self._taken(files, key := key_of(plan, {}, ("start", "start.feedback"))):
+            return
         if not files.feedback.exists() and plan.start_feedback:
             self._gather(plan.start_feedback, files.feedback, self._bare)
-        self._train(plan.start, files, policy_on_seed(plan.seed), budgeted=False)
+        self._train(plan.start, files, policy_on_seed(plan.seed), self._terms(budget=Budget()))
+        put(self._shelf, key, files)
+
+    def rewards(self) -> None:
+        """Train the rewards that are to be trained (`[reward.feedback]`), each from the start."""
+        places = [place for place, rewarding in self.plan.placed_rewards() if rewarding.feedback]
+        for (part, source, files), place in zip(self._trained_rewards(), places, strict=True):
+            if files.done:
+                continue
+            self.start()
+            self.listener.stage(files.folder.name, f"{part.found.component.id} on {source.found.component.id}")
+            rows = {"reward": part.row(), "feedback": source.row(), "role": files.folder.name}
+            if self._taken(files, key := key_of(self.plan, rows, ("start", "start.feedback", place, f"{place}.feedback"))):
+                continue
+            if not files.feedback.exists():
+                self._gather(source, files.feedback, self.start_role)
+            seat = self._seat(files.folder.name)
+            self._train(part, files, seat, self._terms(budget=Budget(), answers=False))
+            put(self._shelf, key, files)
 
     def collect(self) -> Path:
         """Gather the feedback. Candidates, where the source asks for any, are written by the start."""
@@ -88,9 +111,10 @@ class Run:
         if self.files.train.done:
             return
         self.start()
+        self.rewards()
         self.collect()
         self.listener.stage("train", self.plan.optimizer.found.full_name)
-        self._train(self.plan.optimizer, self.files.train, self._seat(), budgeted=True)
+        self._train(self.plan.optimizer, self.files.train, self._seat("policy"), self._terms(budget=self.plan.budget))
 
     def answer(self) -> Path:
         """Have start and policy answer the test prompts, with the same random numbers."""
@@ -140,7 +164,8 @@ class Run:
         if not self.files.train.done:
             raise RunError(f"{self.files.root} is not trained yet; `alignzoo train {self.files.root}`")
         role = self._loaded("policy", self.files.train)
-        deployed: Policy = self.plan.optimizer.made.deploy(role, self._lesson(()))
+        optimizer = self.plan.optimizer.made
+        deployed: Policy = optimizer.deploy(role, self._lesson((), optimizer.needs))
         return deployed
 
     def _loaded(self, name: str, files: store.Training) -> Role:
@@ -157,22 +182,54 @@ class Run:
         """What alignment starts from, as a policy."""
         return self._bare() if self.plan.start is None else self._loaded("start", self.files.start)
 
-    def _seat(self) -> Callable[[Base], Role]:
+    @property
+    def _shelf(self) -> Path:
+        return self.files.root.parent / ".stages"
+
+    def _taken(self, files: store.Training, key: str) -> bool:
+        """Whether the same stage was done before, so that a copy of it serves."""
+        if taken := take(self._shelf, key, files):
+            self.listener.line(f"done before with the same content: taken from {self._shelf / key}")
+        return taken
+
+    def _seat(self, name: str) -> Callable[[Base], Role]:
+        """A seat under this name for a role that begins as the start."""
         if self.plan.start is None:
-            return policy_on_seed(self.plan.seed)
+            return lambda base: role_on(base, name, seed=self.plan.seed)
         adapter = self.files.start.adapter
-        return lambda base: load_role(base, adapter, "policy", trained=True)
+        return lambda base: load_role(base, adapter, name, trained=True)
 
-    def _lesson(self, feedback: Iterable[Feedback]) -> Lesson:
+    def _trained_rewards(self) -> list[tuple[Part, Part, store.Training]]:
+        trained = [(r.part, r.feedback) for r in self.plan.rewards if r.feedback is not None]
+        return [(part, source, self.files.reward(number)) for number, (part, source) in enumerate(trained, start=1)]
+
+    def _reward(self) -> Reward:
+        """What the optimizer is to raise: the run's only reward, or all of them as one."""
+        folders = {id(part): files for part, _, files in self._trained_rewards()}
+        parts: list[tuple[Voice, Reward]] = []
+        for rewarding in self.plan.rewards:
+            reward = rewarding.part.made
+            if files := folders.get(id(rewarding.part)):
+                role = self._loaded(files.folder.name, files)
+                reward = reward.deploy(role, Lesson())
+            parts.append((rewarding.voice, Scored(reward, rewarding.part.found.full_name)))
+        if len(parts) == 1 and parts[0][0] == Voice(name=parts[0][0].name):
+            return parts[0][1]
+        return Combined(parts, self.plan.combine) if parts else no_reward
+
+    def _lesson(self, feedback: Iterable[Feedback], needs: Sequence[str]) -> Lesson:
         prompts = self.plan.task.made.prompts("train") if self.plan.task else ()
-        part = self.plan.reward
-        return Lesson.of(feedback, prompts=prompts, reward=Scored(part.made, part.found.full_name) if part else no_reward)
+        return Lesson.of(feedback, prompts=prompts, reward=self._reward() if "reward" in needs else no_reward)
 
-    def _train(self, optimizer: Part, files: store.Training, seat: Callable[[Base], Role], *, budgeted: bool) -> Trained:
-        feedback = files.feedback if files.folder.name == "start" else self.files.feedback
+    def _terms(self, *, budget: Budget, answers: bool = True) -> Terms:
+        return Terms(budget, self.plan.watch, self.plan.checkpoint_every, self.plan.seed, answers)
+
+    def _train(self, optimizer: Part, files: store.Training, seat: Callable[[Base], Role], terms: Terms) -> Trained:
+        feedback = self.files.feedback if files == self.files.train else files.feedback
         self.base.dismiss_all()
         given = store.read_feedback(feedback) if feedback.exists() else ()
-        lesson, intake = admit(self._lesson(given), optimizer.made.needs, self.base.text, self.plan.intake)
+        needs = optimizer.made.needs
+        lesson, intake = admit(self._lesson(given, needs), needs, self.base.text, self.plan.intake)
         for line in intake.lines():
             self.listener.line(line)
         if checkpoint := newest(files.checkpoint):
@@ -183,8 +240,6 @@ class Run:
             "feedback": store.file_digest(feedback) if feedback.exists() else "",
             "threads": torch.get_num_threads(),
         }
-        plan = self.plan
-        terms = Terms(plan.budget if budgeted else type(plan.budget)(), plan.watch, plan.checkpoint_every, plan.seed)
         trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self.listener.update, notes)
         if trained.stopped:
             self.listener.line(f"stopped by the budget: {trained.stopped}")

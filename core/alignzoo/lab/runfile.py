@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from annotated_types import Ge
 
 from alignzoo.interfaces import FeedbackSource, ModelSource, Optimizer, Reward, Task
-from alignzoo.lab.plan import Answering, Part, Plan, PlanError, check_fit
+from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, check_fit
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
+from alignzoo.learning.rewards import Combine, Voice
 from alignzoo.model.loading import Loading
 from alignzoo.model.wardrobe import Lora
 from alignzoo.seam.discovery import discover
@@ -25,7 +26,6 @@ from alignzoo.seam.zoo import Zoo, ZooError
 _PLACES: Mapping[str, tuple[Kind, type]] = {
     "task": ("task", Task),
     "feedback": ("feedback", FeedbackSource),
-    "reward": ("reward", Reward),
     "optimizer": ("optimizer", Optimizer),
     "start": ("optimizer", Optimizer),
     "judge": ("reward", Reward),
@@ -41,8 +41,10 @@ _SECTIONS = (
     "intake",
     "answer",
     "made_with",
+    "reward",
     *_PLACES,
 )
+_VOICE = tuple(f.name for f in fields(Voice))
 
 
 def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None) -> Plan:
@@ -78,8 +80,15 @@ class _Head:
     name: str = "run"
     seed: Annotated[int, Ge(0)] = 0
     checkpoint_every: Annotated[int, Ge(1)] = 20
+    combine: Combine = "sum"
+    """What several rewards come to: their weighted sum, or, for an ensemble, its mean, worst, or mean less its doubt."""
     threads: Annotated[int, Ge(0)] = 0
     """CPU threads; 0 leaves it to torch. Small models are steadier, and no slower, on one."""
+
+
+@dataclass
+class _Nothing:
+    """The settings of a function."""
 
 
 @dataclass
@@ -101,6 +110,7 @@ class _Reader:
         if start_feedback is not None and not isinstance(start_feedback, Mapping):
             self.problems.append(f"{self.file}: start.feedback: must be a table, [start.feedback]")
             start_feedback = None
+        rewards = self.rewards(table.get("reward", ()), seed)
         parts = {
             place: self.part(place, *_PLACES[place], dict(table[place] if place != "start" else start), seed)
             for place in _PLACES
@@ -125,6 +135,8 @@ class _Reader:
             seed=seed,
             checkpoint_every=head.checkpoint_every,
             threads=head.threads,
+            combine=head.combine,
+            rewards=rewards,
             model=path,
             model_part=model_part,
             lora=lora,
@@ -137,6 +149,7 @@ class _Reader:
         scalars = {f.name for f in fields(_Head)}
         wrong = [(name, value) for name, value in given.items() if name in _SECTIONS and name not in scalars]
         wrong = [(name, value) for name, value in wrong if not isinstance(value, Mapping)]
+        wrong = [(name, value) for name, value in wrong if not (name == "reward" and _are_tables(value))]
         for name, value in wrong:
             self.problems.append(f'{self.file}: {name}: must be a table, [{name}] with use = "{value}" in it')
         return {**given, **{name: {} for name, _ in wrong}}
@@ -147,6 +160,27 @@ class _Reader:
         except SettingsError as error:
             self.problems += error.problems
             return kind()
+
+    def rewards(self, given: Any, seed: int) -> tuple[Rewarding, ...]:
+        """One [reward], or several [[reward]]: each with how it counts and, where it is to be trained, with its feedback."""
+        rewards = []
+        for number, whole in enumerate([given] if isinstance(given, Mapping) else given):
+            place = "reward" if isinstance(given, Mapping) else f"reward.{number}"
+            table = dict(whole)
+            voice = self.section(Voice, {name: table.pop(name) for name in _VOICE if name in table}, place)
+            learns_from = table.pop("feedback", None)
+            if learns_from is None:
+                part, source = self.part(place, "reward", Reward, table, seed), None
+            else:
+                part = self.part(place, "optimizer", Optimizer, table, seed)
+                source = self.part(f"{place}.feedback", "feedback", FeedbackSource, dict(learns_from), seed)
+            if part is not None:
+                named = voice.name or f"{part.found.component.id}{number or ''}"
+                rewards.append(Rewarding(part, replace(voice, name=named), source))
+        names = [rewarding.voice.name for rewarding in rewards]
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            self.problems.append(f"{self.file}: reward: two are called '{doubled[0]}'; give each a name of its own")
+        return tuple(rewards)
 
     def part(self, place: str, kind: Kind, protocol: type, table: dict[str, Any], seed: int) -> Part | None:
         """A component by its `use`, made with the rest of its table; the run's seed serves where it has none of its own."""
@@ -163,7 +197,8 @@ class _Reader:
         if is_dataclass(described) and any(f.name == "seed" for f in fields(described)):
             table = {"seed": seed, **table}
         try:
-            made = build(described, table, place, file=self.file) if isinstance(described, type) else described
+            made: Any = build(described if isinstance(described, type) else _Nothing, table, place, file=self.file)
+            made = made if isinstance(described, type) else described
         except SettingsError as error:
             self.problems += error.problems
             return None
@@ -181,3 +216,7 @@ class _Reader:
         own = {key: table.pop(key) for key in list(table) if key not in {f.name for f in fields(Loading)}}
         part = self.part("model", "model", ModelSource, own, 0)
         return (part.made.folder() if part else ""), part
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(item, Mapping) for item in value)

@@ -2,6 +2,7 @@
 
 run.toml          every setting resolved; versions; plugins with the digest of their bytes
 start/            what the start was made from and came to, laid out like train/
+reward/, reward2/ what each trained reward was made from and came to, laid out like train/
 feedback.jsonl    the records that the optimizer learns from
 train/            updates.jsonl, adapter/, checkpoint/, summary.json
 answers.jsonl     what start and policy say to the test prompts
@@ -74,6 +75,10 @@ class Folder:
     @property
     def start(self) -> Training:
         return Training(self.root / "start")
+
+    def reward(self, number: int) -> Training:
+        """Of the first, second, … reward that is trained."""
+        return Training(self.root / ("reward" if number == 1 else f"reward{number}"))
 
     @property
     def train(self) -> Training:

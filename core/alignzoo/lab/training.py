@@ -16,7 +16,8 @@ from alignzoo.interfaces import Lesson, Metrics, Optimizer
 from alignzoo.lab.store import Training, write_json
 from alignzoo.learning.canaries import Canaries, CanaryError, Watch, watching
 from alignzoo.learning.ledger import Budget, Ledger, counting
-from alignzoo.learning.memory import Memory, MemoryLost, newest, remembering
+from alignzoo.learning.memory import Memory, MemoryLost, newest, remembering, track
+from alignzoo.learning.rewards import Combined
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role
 from alignzoo.records import Prompt
@@ -40,6 +41,8 @@ class Terms:
     watch: Watch = Watch()
     checkpoint_every: int = 20
     seed: int = 0
+    answers: bool = True
+    """Whether what is trained is to answer prompts; a reward model is not looked at as a policy."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ def train(
         ledger = Ledger.from_row(checkpoint.facts["ledger"]) if checkpoint else Ledger()
         canaries = Canaries(base, terms.watch, fresh=checkpoint is None)
         told = notes or {}
+        if isinstance(lesson.reward, Combined):
+            track(lesson.reward)
         if checkpoint:
             canaries.recognise(checkpoint.facts["canaries"])
             _same_feedback(checkpoint.facts["feedback"], told.get("feedback"))
@@ -117,7 +122,7 @@ class _Course:
             for metrics in optimizer.improve(self.policy, self.lesson):
                 self.ledger.updates += 1
                 self.ledger.settle(base)
-                told = {**metrics, **self._look()}
+                told = {**metrics, **self._hear(), **self._look()}
                 self._note(told)
                 reason = self.terms.budget.reached(self.ledger)
                 if asked.is_set() or reason or self.ledger.updates % self.terms.checkpoint_every == 0:
@@ -133,8 +138,8 @@ class _Course:
         self.canaries.untouched()
         if self.ledger.updates and self.saved != self.ledger.updates:
             self._save()
-        trained = self.ledger.updates > 0
-        final = self.canaries.look(self.policy, self.start, self._prompts(), self.terms.seed) if trained else {}
+        answers = self.terms.answers and self.ledger.updates > 0
+        final = self.canaries.look(self.policy, self.start, self._prompts(), self.terms.seed) if answers else {}
         self.policy.save(self.files.adapter)
         summary = {
             "stopped": stopped,
@@ -145,10 +150,14 @@ class _Course:
         }
         write_json(self.files.summary, summary)
 
+    def _hear(self) -> Metrics:
+        """What several rewards, or costs among them, have said in this update."""
+        return self.lesson.reward.after_update() if isinstance(self.lesson.reward, Combined) else {}
+
     def _look(self) -> Metrics:
         """Now and then, have the policy answer and compare; what that costs is not the optimizer's."""
         every = self.terms.watch.every
-        if not every or self.ledger.updates % every:
+        if not self.terms.answers or not every or self.ledger.updates % every:
             return {}
         seen = self.canaries.look(self.policy, self.start, self._prompts(), self.terms.seed)
         self.ledger.begin(self.policy.base)

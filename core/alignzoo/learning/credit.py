@@ -20,7 +20,7 @@ def at_last(scores: Tensor, forest: Forest) -> Tensor:
 def gae(rewards: Tensor, values: Tensor, forest: Forest, gamma: float, lam: float) -> Tensor:
     """(tokens) Generalized advantage estimation (Schulman et al. 2015, eq. 16), reply by reply.
 
-    δₜ = rₜ + γ Vₜ₊₁ − Vₜ,  Aₜ = δₜ + γλ Aₜ₊₁,  with V = 0 after a reply's last token: whatever comes there is no state of it."""
+    δₜ = rₜ + γ Vₜ₊₁ − Vₜ,  Aₜ = δₜ + γλ Aₜ₊₁,  with V = 0 after a reply's last token: what is there is no state of it."""
     following = torch.cat([values[1:], values.new_zeros(1)]).index_fill(0, forest.last, 0.0)
     deltas = rewards + gamma * following - values
     return discounted(deltas, forest, gamma * lam)

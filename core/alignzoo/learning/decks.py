@@ -18,18 +18,26 @@ class Deck(Generic[T]):
     holds none."""
 
     def __init__(self, records: Sequence[T], size: int, epochs: int, seed: int) -> None:
-        self.records, self.size, self.epochs, self.seed = records, size, epochs, seed
+        self.records, self.size, self.seed = records, size, seed
+        self.per_epoch = -(-len(records) // size)
+        self.batches = epochs * self.per_epoch
         self.dealt = 0
         track(self)
 
+    @classmethod
+    def rounds(cls, records: Sequence[T], size: int, rounds: int, seed: int) -> Deck[T]:
+        """A deck that deals so many batches, however many epochs that takes."""
+        deck = cls(records, size, 1, seed)
+        deck.batches = rounds
+        return deck
+
     def __len__(self) -> int:
         """How many batches there are in all."""
-        return self.epochs * -(-len(self.records) // self.size)
+        return self.batches
 
     def __iter__(self) -> Iterator[list[T]]:
-        per_epoch = -(-len(self.records) // self.size)
         while self.dealt < len(self):
-            epoch, place = divmod(self.dealt, per_epoch)
+            epoch, place = divmod(self.dealt, self.per_epoch)
             order = random.Random(f"{self.seed}/{epoch}").sample(range(len(self.records)), len(self.records))
             batch = [self.records[i] for i in order[place * self.size : (place + 1) * self.size]]
             self.dealt += 1

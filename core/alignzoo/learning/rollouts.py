@@ -152,7 +152,7 @@ class Scale:
 def scores_of(reward: Reward, prompts: Sequence[Prompt], groups: Sequence[Sequence[Completion]]) -> list[float]:
     """The scores of all answers, group by group."""
     asked = [prompt for prompt, group in zip(prompts, groups, strict=True) for _ in group]
-    return list(reward(asked, [reply for group in groups for reply in group]))
+    return list(map(float, reward(asked, [reply for group in groups for reply in group])))
 
 
 _AT_ONCE = 8192

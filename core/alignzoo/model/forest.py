@@ -202,6 +202,25 @@ def plant(trees: Sequence[Tree], device: torch.device | str = "cpu") -> Forest:
     )
 
 
+def joined(first: Forest, second: Forest) -> Forest:
+    """Both as one batch. A note that only one of them has is zero in the other."""
+
+    def both(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], one: int, other: int) -> dict[str, Tensor]:
+        names = {**ours, **theirs}
+        return {n: torch.cat([_or_zeros(ours, theirs, n, one), _or_zeros(theirs, ours, n, other)]) for n in names}
+
+    return _with_notes(
+        plant([*first.trees, *second.trees], first.ids.device),
+        both(first.tokens, second.tokens, len(first.targets), len(second.targets)),
+        both(first.replies, second.replies, len(first.last), len(second.last)),
+        both(first.notes, second.notes, len(first), len(second)),
+    )
+
+
+def _or_zeros(own: Mapping[str, Tensor], other: Mapping[str, Tensor], name: str, count: int) -> Tensor:
+    return own[name] if name in own else other[name].new_zeros(count)
+
+
 def _with_notes(
     forest: Forest, tokens: Mapping[str, Tensor], replies: Mapping[str, Tensor], notes: Mapping[str, Tensor]
 ) -> Forest:

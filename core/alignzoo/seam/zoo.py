@@ -7,6 +7,9 @@ A component's full name is `optimizer:ppo/ppo`: kind, plugin, component. Short f
 from __future__ import annotations
 
 import importlib
+import os
+import re
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -33,6 +36,8 @@ class Found:
 
     @property
     def full_name(self) -> str:
+        if not self.plugin:
+            return self.component.object
         return f"{self.component.kind}:{self.plugin}/{self.component.id}"
 
     @property
@@ -62,9 +67,13 @@ class Found:
         return digest(self.package)
 
     def _blame(self) -> str:
+        if not self.plugin:
+            return f"'{self.component.object}', a function of your own,"
         return f"{self.full_name}, of plugin '{self.plugin}' ({self.origin}),"
 
     def _remedy(self) -> str:
+        if not self.plugin:
+            return "It is looked for among what is installed, and then in the folder that the command is run in"
         return f"Install {self.distribution} again or another version of it; if it stays, tell its author"
 
 
@@ -95,6 +104,8 @@ class Zoo:
 
     def find(self, kind: Kind, name: str) -> Found:
         """The component of this kind that a name means, or a `ZooError` that says what was meant, perhaps."""
+        if kind == "reward" and _OWN.fullmatch(name):
+            return own_reward(name)
         asked, plugin, component = _parts(name)
         if asked and asked != kind:
             raise ZooError(f"'{name}' names {_a(asked)}, but {_a(kind)} is needed here; `alignzoo list --kind {kind}`")
@@ -137,6 +148,17 @@ class Zoo:
             return f"no {what} named '{name}'; there is {', '.join(sorted(elsewhere))}"
         short = [found.component.id for found in there]
         return f"no {what} named '{name}'{nearest(component, short)}"
+
+
+_OWN = re.compile(rf"(?!({'|'.join(get_args(Kind))}):)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+
+
+def own_reward(name: str) -> Found:
+    """A function "module:function" as a reward; its module may lie in the folder that the command is run in."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last, so that it shadows nothing
+    package = name.partition(":")[0].partition(".")[0]
+    return Found(Component("reward", name.partition(":")[2], name, "a function of your own"), "", package, "", "")
 
 
 def _parts(name: str) -> tuple[Any, str, str]:

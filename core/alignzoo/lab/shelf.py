@@ -1,0 +1,76 @@
+"""Stages that were done before: a start or a reward model is made once for all runs that ask for the same.
+
+What a stage comes to is decided by its content: the bytes of the model, every setting that it reads, its feedback's source,
+the bytes of the plugins and the versions of the libraries. Finished stages are kept beside the run folders, in `.stages/`,
+by the hash of all that; whoever needs one takes a copy, so that each run's folder stays whole by itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from alignzoo.lab.plan import Plan
+from alignzoo.lab.store import Training
+
+_READ_BY_ALL = ("seed", "threads", "model", "task", "start", "watch", "intake")
+
+
+def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
+    """The name of a stage by its content: what every stage reads, its own `rows`, and the plugins in these places."""
+    table, made_with = plan.table(), plan.made_with()
+    parts = plan.parts()
+    names = {parts[place].found.full_name for place in ("model", "task", *places) if place in parts}
+    content = {
+        "settings": {name: table.get(name) for name in _READ_BY_ALL},
+        "manner": table["answer"]["manner"],  # candidates are written in it
+        "rows": rows,
+        "weights": _weights(plan.model),
+        "made_with": {name: value for name, value in made_with.items() if name != "plugins"},
+        "plugins": {name: digest for name, digest in made_with["plugins"].items() if name in names},
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def take(shelf: Path, key: str, files: Training) -> bool:
+    """Copy a finished stage into a run that has not begun it; whether there was one to copy."""
+    if files.folder.exists() or not (shelf / key).exists():
+        return False
+    _copy(shelf / key, files.folder)
+    return True
+
+
+def put(shelf: Path, key: str, files: Training) -> None:
+    """Keep a copy of a finished stage for others."""
+    if not (shelf / key).exists():
+        _copy(files.folder, shelf / key)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f"{target.name}.{os.getpid()}.part")
+    shutil.rmtree(draft, ignore_errors=True)
+    shutil.copytree(source, draft, ignore=shutil.ignore_patterns("checkpoint", "*.part"))
+    try:
+        os.replace(draft, target)
+    except OSError:  # another run put it there in the meantime
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _weights(model: str) -> list[tuple[str, int, str]]:
+    """What tells one local model from another without loading it; nothing for a name on the hub."""
+    folder = Path(model)
+    if not folder.is_dir():
+        return []
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".jinja"))
+    return [(path.name, path.stat().st_size, _digest(path)) for path in files]
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]

@@ -1,0 +1,129 @@
+"""Rewards in a run: held to their word, charged to the ledger, and composed of several where a run names several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, pvariance
+from typing import Annotated, Literal
+
+from annotated_types import Gt
+
+from alignzoo.interfaces import Metrics, Reward
+from alignzoo.learning.ledger import charge
+from alignzoo.learning.memory import State
+from alignzoo.records import Completion, Prompt
+
+Combine = Literal["sum", "mean", "worst", "uncertain"]
+
+
+class ScoreError(ValueError):
+    """A reward whose scores cannot be used."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A reward that is held to its word: one finite score for each answer, and each is charged to the ledger."""
+
+    reward: Reward
+    name: str
+
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        charge(scores=len(completions))
+        try:
+            given = self.reward(prompts, completions)
+        except Exception as error:
+            raise ScoreError(f"{self.name} raised {type(error).__name__}: {error}") from error
+        return checked(self.name, given, len(completions))
+
+
+def checked(name: str, scores: Iterable[float], count: int) -> list[float]:
+    """The scores as numbers, or an error that names the reward that gave them."""
+    given = [float(score) for score in scores]
+    if len(given) != count:
+        raise ScoreError(f"{name} gave {len(given)} scores for {count} answers")
+    if odd := [place for place, score in enumerate(given) if not math.isfinite(score)]:
+        raise ScoreError(f"{name} gave {given[odd[0]]} for answer {odd[0] + 1}; a score is a finite number")
+    return given
+
+
+@dataclass(frozen=True)
+class Voice:
+    """How one of several rewards counts."""
+
+    name: str = ""
+    """What it is called in the figures of a run; its component's name if empty."""
+    weight: float = 1.0
+    """What its scores are multiplied by; 0 only watches."""
+    clip: Annotated[float, Gt(0)] | None = None
+    """Scores beyond this are cut, before they are weighted."""
+    at_most: float | None = None
+    """A cost instead of a reward: its mean is held at or below this by a multiplier that grows while it is above."""
+    step: Annotated[float, Gt(0)] = 0.1
+    """How fast the multiplier of a cost moves: per unit of excess, once an update."""
+
+    def __post_init__(self) -> None:
+        if self.at_most is not None and self.weight != 1.0:
+            raise ValueError("a cost (at_most) is weighted by its multiplier; leave its weight at 1")
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is one of those that are joined."""
+        return self.at_most is None and self.weight != 0
+
+
+@dataclass
+class Combined:
+    """Several rewards as one. Sums are weighted; an ensemble is judged by its mean, its worst member, or its mean less
+    its disagreement (Coste et al. 2023). A cost's multiplier follows dual ascent, λ ← max(0, λ + step · (mean − at_most)),
+    as in safe RLHF (Dai et al. 2023)."""
+
+    parts: Sequence[tuple[Voice, Reward]]
+    combine: Combine = "sum"
+    doubt: float = 0.5
+    """Under `uncertain`: how much of the members' variance is taken off."""
+    multipliers: dict[str, float] = field(default_factory=dict)
+    _heard: dict[str, list[float]] = field(default_factory=dict)
+
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        scores = {voice.name: _clipped(voice, reward(prompts, completions)) for voice, reward in self.parts}
+        for name, given in scores.items():
+            self._heard.setdefault(name, []).extend(given)
+        counted = [(voice, scores[voice.name]) for voice, _ in self.parts if voice.counts]
+        whole = [self._joined([voice.weight * given[i] for voice, given in counted]) for i in range(len(completions))]
+        for name, multiplier in self.multipliers.items():
+            whole = [score - multiplier * cost for score, cost in zip(whole, scores[name], strict=True)]
+        return whole
+
+    def after_update(self) -> Metrics:
+        """Move the multipliers by what was heard since the last update, and tell it."""
+        means = {name: fmean(given) for name, given in self._heard.items() if given}
+        self._heard.clear()
+        for voice, _ in self.parts:
+            if voice.at_most is not None and voice.name in means:
+                excess = means[voice.name] - voice.at_most
+                self.multipliers[voice.name] = max(0.0, self.multipliers.get(voice.name, 0.0) + voice.step * excess)
+        told = {f"score_{name}": mean for name, mean in means.items()}
+        return told | {f"multiplier_{name}": value for name, value in self.multipliers.items()}
+
+    def _joined(self, scores: Sequence[float]) -> float:
+        match self.combine:
+            case "sum":
+                return math.fsum(scores)
+            case "mean":
+                return fmean(scores)
+            case "worst":
+                return min(scores)
+            case "uncertain":
+                return fmean(scores) - self.doubt * pvariance(scores)
+
+    def state(self) -> State:
+        return {"multipliers": dict(self.multipliers)}
+
+    def restore(self, state: State) -> None:
+        self.multipliers = dict(state["multipliers"])
+
+
+def _clipped(voice: Voice, scores: Sequence[float]) -> list[float]:
+    return list(scores) if voice.clip is None else [max(-voice.clip, min(voice.clip, score)) for score in scores]
