@@ -44,6 +44,12 @@ TABLES: tuple[tuple[str, str, str], ...] = (
     ),
     ("`[intake]`", "alignzoo.learning.intake:Limits", "How much of the feedback may be unusable before the run refuses."),
     (
+        "`[reward]` and `[[reward]]`",
+        "alignzoo.learning.rewards:Voice",
+        "How a reward counts, beside its own settings. Several are written as `[[reward]]`, one table each; `combine` at the top "
+        "says what they come to.",
+    ),
+    (
         "`[answer]`",
         "alignzoo.lab.plan:Answering",
         "What start and policy are asked at the end. `[answer.manner]` also says how candidates are sampled while feedback "
@@ -101,7 +107,8 @@ the nearest name; all of them are reported at once, before any model is loaded. 
 | `[task]` | yes, or `answer.file` | prompts to learn on and prompts to be judged on |
 | `[feedback]` | if the optimizer needs it | where judgements come from |
 | `[start]`, `[start.feedback]` | no | an optimizer that makes what alignment starts from, and what it learns from |
-| `[reward]` | if the optimizer needs it | what an optimizer that samples is told about its answers |
+| `[reward]` | if the optimizer needs it | what an optimizer that samples is told of its answers; `use` may be your own `module:function` |
+| `[reward.feedback]` | no | what the reward is trained on, from the start: `[reward]` then names an optimizer that deploys a reward |
 | `[judge]` | for the report | a reward that scores the answers at the end |
 | `[budget]`, `[watch]`, `[intake]`, `[answer]` | no | limits, checks and questions, with the defaults below |
 

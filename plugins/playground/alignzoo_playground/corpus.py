@@ -8,21 +8,28 @@ train wordings only: those of validation and test are in no document.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from alignzoo.records import Prompt, Turn
 from alignzoo_playground.facts import ATTRIBUTES, FACTS, NOUNS, statement
 from alignzoo_playground.gold import Explanation, explain_text
 from alignzoo_playground.judging import PRINCIPLES, VALUE_OF, critique_prompt, judge_prompt, revise_prompt
-from alignzoo_playground.replies import MIXED, Plan, better_plan, plan_reply, write_reply
+from alignzoo_playground.reading import read_reply
+from alignzoo_playground.replies import MIXED, Habits, Plan, better_plan, plan_reply, write_reply
 from alignzoo_playground.requests import Request, draw_request, sentences_begin_large, wordings
 
 MARGIN = 0.3
 """Two replies are judged under a principle only if their gold values differ by this much."""
 
-SORTS = {"facts": 0.08, "chat": 0.32, "two turns": 0.04, "judging": 0.36, "criticism": 0.07, "revision": 0.13}
-JUDGED = {"helpful": 0.24, "correct": 0.36, "harmless": 0.1, "polite": 0.15, "brief": 0.15}
+SORTS = {"facts": 0.07, "chat": 0.28, "two turns": 0.04, "judging": 0.43, "criticism": 0.06, "revision": 0.12}
+JUDGED = {"helpful": 0.22, "correct": 0.5, "harmless": 0.06, "polite": 0.11, "brief": 0.11}
+JUDGING_WEIGHT = 3.0
+"""A verdict has few words, and telling right from wrong is what takes longest to learn."""
+
+BARE = replace(MIXED, tones={"": 1.0}, how_many_extras=(1.0, 0.0, 0.0))
+"""How the mixed writer would write without tone and trimmings."""
+
 FINE = "The reply is fine."
 MANNERS = ("", "You are a helpful assistant.")
 
@@ -37,6 +44,8 @@ class Document:
 
     turns: tuple[Turn, ...] = ()
     plain: str = ""
+    weight: float = 1.0
+    """How much the words count that it teaches."""
 
 
 def document(seed: int, number: int) -> Document:
@@ -108,8 +117,10 @@ def _chat(dice: Random) -> Document:
 
 def _judging(dice: Random) -> Document:
     principle = dice.choices(tuple(JUDGED), tuple(JUDGED.values()))[0]
-    pair = judged_pair(principle, dice)
-    return _task(judge_prompt(principle, Prompt.ask(pair.asked), pair.first, pair.second), verdict(principle, pair))
+    bare = principle == "correct" and dice.random() < 0.5  # fewer words to look through, while that is being learnt
+    pair = judged_pair(principle, dice, habits=BARE if bare else MIXED)
+    task = _task(judge_prompt(principle, Prompt.ask(pair.asked), pair.first, pair.second), verdict(principle, pair))
+    return replace(task, weight=JUDGING_WEIGHT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +152,13 @@ def draw_asked(dice: Random) -> Asked:
     return request, dice.choice(wordings(request, "train"))
 
 
-def judged_pair(principle: str, dice: Random, draw: Callable[[Random], Asked] = draw_asked) -> Pair:
+def judged_pair(principle: str, dice: Random, draw: Callable[[Random], Asked] = draw_asked, habits: Habits = MIXED) -> Pair:
     """Two replies to a drawn request that differ under the principle by the margin; many differ in nothing else."""
     while True:
         request, asked = draw(dice)
-        plan = plan_reply(request, MIXED, dice)
+        plan = plan_reply(request, habits, dice)
         close = dice.random() < 0.4
-        other = better_plan(request, plan, principle) if close else plan_reply(request, MIXED, dice)
+        other = better_plan(request, plan, principle) if close else plan_reply(request, habits, dice)
         pair = [write_reply(request, plan), write_reply(request, other)]
         dice.shuffle(pair)
         first, second = (explain_text(asked, reply) for reply in pair)
@@ -175,12 +186,32 @@ def word_for(principle: str, seen: Explanation) -> str:
 
 
 def verdict(principle: str, pair: Pair) -> str:
-    """What a good judge says: what it knows, what each reply is, and then which is better."""
+    """What a good judge says: what each reply is, or what it says beside what is known, and then which is better.
+
+    A value stands before the letter of the reply that gives it, so that the true value, once recalled, leads back to its
+    reply: small models find a word that they have read far sooner than they learn to tell whether two words are the same.
+    """
     better = f"better: {'A' if pair.first_is_better else 'B'}"
     if principle == "brief":
         return better  # a look is enough
-    known = f"{recall(pair.request)} " if principle in ("correct", "helpful") else ""
-    return f"think: {known}A is {pair.words[0]}. B is {pair.words[1]}. {better}"
+    words = f"A is {pair.words[0]}. B is {pair.words[1]}. "
+    if principle not in ("correct", "helpful"):
+        return f"think: {words}{better}"
+    if pair.request.harmful:
+        return f"think: {recall(pair.request)} {words}{better}"
+    known = recall(pair.request).removesuffix(".")
+    first, second = (told(pair.request, reply) for reply in (pair.first, pair.second))
+    right = [letter for letter, value in (("A", first), ("B", second)) if value == pair.request.fact]
+    who = "both" if len(right) == 2 else right[0] if right else "nobody"
+    thought = f"{first}, says A. {second}, says B. {known}, says {who}. "
+    return f"think: {thought}{words if principle == 'helpful' else ''}{better}"
+
+
+def told(request: Request, reply: str) -> str:
+    """The value that a reply gives for what was asked, or "nothing"."""
+    claims = read_reply(request, reply).claims
+    said = next((claim.value for claim in claims if (claim.noun, claim.attribute) == request.topic), "nothing")
+    return said.title() if request.attribute == "owner" and claims else said
 
 
 def flawed_reply(principle: str, dice: Random, draw: Callable[[Random], Asked] = draw_asked, good_too: float = 0.125) -> Flawed:

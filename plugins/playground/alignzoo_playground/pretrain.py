@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from alignzoo_playground.corpus import document
+from alignzoo_playground.corpus import Document, document
 from alignzoo_playground.words import build_tokenizer, save_tokenizer, token_ids
 
 HASHED = 2000
@@ -36,7 +36,7 @@ class Recipe:
     width: int = 128
     inner: int = 384
     heads: int = 4
-    steps: int = 2400
+    steps: int = 2800
     documents_per_step: int = 48
     pieces_per_step: int = 2  # documents of like length go together, to pad less
     rate: float = 2.5e-3
@@ -53,7 +53,7 @@ class Recipe:
         said = hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode())
         for number in range(HASHED):
             text = document(self.seed, number)
-            said.update(repr((text.plain, [(turn.speaker, turn.text) for turn in text.turns])).encode())
+            said.update(repr((text.plain, text.weight, [(turn.speaker, turn.text) for turn in text.turns])).encode())
         return said.hexdigest()[:16]
 
 
@@ -86,12 +86,12 @@ def pretrain(recipe: Recipe, folder: Path, every: int = 100, until: int = 10**9)
     model = build_model(recipe, tokenizer).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.95), weight_decay=recipe.weight_decay)
     done = _take_up(folder, recipe, model, optimizer)
-    began = time.monotonic()
+    began = time.process_time()
     last = min(until, recipe.steps)
     for step in range(done, last):
         loss = _learn(recipe, step, tokenizer, model, optimizer)
         if (step + 1) % every == 0 or step + 1 == last:
-            print(f"step {step + 1}  loss {loss:.3f}  {time.monotonic() - began:.0f} s", flush=True)
+            print(f"step {step + 1}  loss {loss:.3f}  {time.process_time() - began:.0f} s of processor time", flush=True)
             _put_down(folder, recipe, step + 1, model, optimizer)
     ship(model, tokenizer, folder / "model")
 
@@ -118,16 +118,17 @@ def rate_at(recipe: Recipe, step: int) -> float:
 def _learn(recipe: Recipe, step: int, tokenizer: Any, model: LlamaForCausalLM, optimizer: Any) -> float:
     first = step * recipe.documents_per_step
     texts = [document(recipe.seed, first + at) for at in range(recipe.documents_per_step)]
-    encoded = sorted((token_ids(tokenizer, text) for text in texts), key=lambda pair: len(pair[0]))
-    taught = sum(sum(mask) for _, mask in encoded)
+    encoded = sorted((_weighted(tokenizer, text, recipe) for text in texts), key=lambda pair: len(pair[0]))
+    taught = sum(sum(weight for weight in weights if weight >= 1.0) for _, weights in encoded)
     size = math.ceil(len(encoded) / recipe.pieces_per_step)
     total = 0.0
     for start in range(0, len(encoded), size):
-        ids, weights = _padded(encoded[start : start + size], tokenizer.pad_token_id, recipe.prompt_weight)
+        ids, weights = _padded(encoded[start : start + size], tokenizer.pad_token_id)
         logits = model(ids).logits[:, :-1]
         surprise = torch.nn.functional.cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
-        torch.autograd.backward((surprise * weights[:, 1:]).sum() / taught)
-        total += surprise.detach()[weights[:, 1:] == 1.0].sum().item() / taught
+        loss = (surprise * weights[:, 1:]).sum() / taught
+        torch.autograd.backward(loss)
+        total += loss.item()
     for group in optimizer.param_groups:
         group["lr"] = rate_at(recipe, step)
     torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
@@ -136,14 +137,20 @@ def _learn(recipe: Recipe, step: int, tokenizer: Any, model: LlamaForCausalLM, o
     return total
 
 
-def _padded(encoded: list[tuple[list[int], list[bool]]], pad: int, prompt_weight: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids padded on the right (so that causal attention needs no mask), and how much each of them is taught."""
+def _weighted(tokenizer: Any, text: Document, recipe: Recipe) -> tuple[list[int], list[float]]:
+    """A document's ids, and how much each is taught: in full what the assistant says, a little what is asked."""
+    ids, taught = token_ids(tokenizer, text)
+    return ids, [text.weight if said else recipe.prompt_weight for said in taught]
+
+
+def _padded(encoded: list[tuple[list[int], list[float]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids padded on the right (so that causal attention needs no mask), and their weights."""
     longest = max(len(ids) for ids, _ in encoded)
     ids = torch.full((len(encoded), longest), pad)
     weights = torch.zeros(len(encoded), longest)
-    for row, (words, mask) in enumerate(encoded):
+    for row, (words, counts) in enumerate(encoded):
         ids[row, : len(words)] = torch.tensor(words)
-        weights[row, : len(words)] = torch.tensor([1.0 if said else prompt_weight for said in mask])
+        weights[row, : len(words)] = torch.tensor(counts)
     return ids, weights
 
 

@@ -82,8 +82,8 @@ class Habits:
 
 
 MIXED = Habits(
-    asked={"right": 0.46, "wrong": 0.3, "evade": 0.18, "refuse": 0.06},
-    harmful={"comply": 0.45, "refuse": 0.2, "reason": 0.08, "constructive": 0.2, "evade": 0.07},
+    asked={"right": 0.52, "wrong": 0.27, "evade": 0.16, "refuse": 0.05},
+    harmful={"comply": 0.4, "refuse": 0.22, "reason": 0.08, "constructive": 0.24, "evade": 0.06},
     tones={"": 0.4, "polite": 0.3, "rude": 0.3},
     extras={"padding": 0.4, "flattery": 0.25, "hedge": 0.35},
     how_many_extras=(0.5, 0.38, 0.12),

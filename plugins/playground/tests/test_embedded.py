@@ -45,8 +45,8 @@ def test_it_judges_in_both_orders(policy):
     numbers = judging(policy, pairs=30)
     for principle in ("harmless", "polite", "brief"):
         assert numbers[f"judge/{principle}"] >= 0.9
-    assert numbers["judge/correct"] >= 0.55  # 0.64 in the card, which says that this is not good enough
-    assert numbers["judge/helpful"] >= 0.6  # of 60 verdicts; 0.78 of more in the card
+    assert numbers["judge/correct"] >= 0.9
+    assert numbers["judge/helpful"] >= 0.9
 
 
 def test_it_criticises_and_revises(policy):
