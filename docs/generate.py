@@ -46,8 +46,8 @@ TABLES: tuple[tuple[str, str, str], ...] = (
     (
         "`[reward]` and `[[reward]]`",
         "alignzoo.learning.rewards:Voice",
-        "How a reward counts, beside its own settings. Several are written as `[[reward]]`, one table each; `combine` at the top "
-        "says what they come to.",
+        "How a reward counts, beside its own settings. Several are written as `[[reward]]`, one table each; `combine` at the "
+        "top says what they come to.",
     ),
     (
         "`[answer]`",
@@ -107,8 +107,8 @@ the nearest name; all of them are reported at once, before any model is loaded. 
 | `[task]` | yes, or `answer.file` | prompts to learn on and prompts to be judged on |
 | `[feedback]` | if the optimizer needs it | where judgements come from |
 | `[start]`, `[start.feedback]` | no | an optimizer that makes what alignment starts from, and what it learns from |
-| `[reward]` | if the optimizer needs it | what an optimizer that samples is told of its answers; `use` may be your own `module:function` |
-| `[reward.feedback]` | no | what the reward is trained on, from the start: `[reward]` then names an optimizer that deploys a reward |
+| `[reward]` | if the optimizer needs it | what its answers are worth; `use` may be your own `module:function` |
+| `[reward.feedback]` | no | what it is trained on: `[reward]` then names an optimizer that deploys a reward |
 | `[judge]` | for the report | a reward that scores the answers at the end |
 | `[budget]`, `[watch]`, `[intake]`, `[answer]` | no | limits, checks and questions, with the defaults below |
 
