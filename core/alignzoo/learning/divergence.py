@@ -53,10 +53,11 @@ class Coefficient:
         track(self)
 
     def steer(self, kl: float, replies: int) -> None:
-        """Take note of the mean KL per reply over so many replies."""
+        """Take note of the mean KL per reply over so many replies. More than the horizon count as the horizon: they would
+        take β past zero."""
         if self.leash.target:
             error = min(0.2, max(-0.2, kl / self.leash.target - 1))
-            self.value *= 1 + error * replies / self.leash.horizon
+            self.value *= 1 + error * min(1.0, replies / self.leash.horizon)
 
     def state(self) -> State:
         return {"value": self.value}

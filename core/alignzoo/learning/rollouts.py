@@ -107,7 +107,7 @@ class Explorer:
                 old = torch.tensor(drawn, device=base.device)
             else:  # in half precision a pass over the packed batch rounds otherwise than the sampler did
                 old = torch.cat([self.policy.logps(piece, how.temperature) for piece in pieces])
-        raw = torch.tensor(scores_of(self.reward, prompts, groups), device=base.device)
+        raw = torch.tensor(scores_of(self.reward, prompts, groups), dtype=torch.float32, device=base.device)
         self.scale.measure(self.reference, self.reward)
         scores = self.scale(raw, torch.tensor([r.finished for group in groups for r in group], device=base.device))
         notes = {"old": old, "reference": reference}

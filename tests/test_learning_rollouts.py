@@ -1,0 +1,220 @@
+"""Experience on the toy base: whose log-probabilities it holds, how scores are made, and that it can be gathered again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import fmean, pstdev
+
+import pytest
+import torch
+from plain import stirred
+
+from alignzoo.interfaces import Lesson, LessonError, Reward
+from alignzoo.learning.memory import newest, remembering
+from alignzoo.learning.rollouts import Experience, Explorer, Exploring, Scale
+from alignzoo.model.base import Base
+from alignzoo.model.forest import per_reply
+from alignzoo.model.role import Role, policy_on
+from alignzoo.records import Completion, Prompt
+from alignzoo.testing import WORDS, toy_base
+
+PROMPTS = [Prompt.ask(f"tell i about the {thing}") for thing in ("cat", "old river", "sun and moon and tree", "house")]
+
+
+def variety(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[int]:
+    """Different words in an answer: a whole number, as many a rule gives."""
+    return [len(set(completion.text.split())) for completion in completions]
+
+
+def explorer(policy: Role, how: Exploring = Exploring(max_tokens=8), reward: Reward = variety, seed: int = 0) -> Explorer:
+    return Explorer(how, policy, policy.frozen(), Lesson(prompts=PROMPTS, reward=reward), seed)
+
+
+def flat(experience: Experience) -> list[Completion]:
+    return [reply for group in experience.groups for reply in group]
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0, 1.6])
+def test_old_log_probabilities_are_the_policys_at_the_temperature_of_the_samples(base: Base, temperature: float) -> None:
+    policy = stirred(policy_on(base))
+    seen = explorer(policy, Exploring(max_tokens=8, temperature=temperature))(PROMPTS, 3)
+    with torch.no_grad():
+        again = policy.logps(seen.forest, temperature)
+        elsewhere = policy.logps(seen.forest, temperature + 0.2)
+    assert torch.allclose(seen.forest.tokens["old"], again, atol=1e-4)
+    assert not torch.allclose(seen.forest.tokens["old"], elsewhere, atol=1e-2)
+
+
+@pytest.mark.parametrize("temperature", [0.7, 1.0])
+@pytest.mark.parametrize("begun", [False, True])
+def test_before_any_update_there_is_no_divergence(base: Base, begun: bool, temperature: float) -> None:
+    policy = stirred(policy_on(base)) if begun else policy_on(base)
+    seen = explorer(policy, Exploring(max_tokens=8, temperature=temperature))(PROMPTS, 3)
+    assert float(seen.divergence.abs().max()) < 1e-4
+    assert seen.kl == pytest.approx(0, abs=1e-4)
+
+
+def test_after_an_update_the_divergence_is_from_the_start(base: Base) -> None:
+    policy = policy_on(base)
+    explore = explorer(policy)
+    reference = explore.reference
+    stirred(policy)
+    seen = explore(PROMPTS, 3)
+    with torch.no_grad():
+        ratios = policy.logps(seen.forest) - reference.logps(seen.forest)
+    assert torch.allclose(seen.divergence, ratios, atol=1e-4)
+    assert seen.kl == pytest.approx(float(per_reply(ratios, seen.forest).mean()), abs=1e-4)
+    assert seen.kl > 0.1
+
+
+def test_in_half_precision_old_comes_from_the_same_pass_as_later_log_probabilities() -> None:
+    base = toy_base()
+    base.model.to(torch.bfloat16)
+    base = Base(base.model, base.text, base.lora)
+    policy = stirred(policy_on(base))
+    assert not base.exact
+    seen = explorer(policy)(PROMPTS, 3)
+    with torch.no_grad():
+        assert torch.equal(seen.forest.tokens["old"], policy.logps(seen.forest))
+    assert not seen.forest.tokens["old"].requires_grad
+
+
+def test_scores_belong_to_their_answers(base: Base) -> None:
+    """Several answers to each prompt, of any length, some finished: score i is that of reply i of the forest."""
+    asked: list[tuple[str, str]] = []
+
+    def noting(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        asked.extend((prompt.text, completion.text) for prompt, completion in zip(prompts, completions, strict=True))
+        return [float(len(prompt.text)) + len(c.tokens) / 100 for prompt, c in zip(prompts, completions, strict=True)]
+
+    seen = explorer(policy_on(base), Exploring(max_tokens=8, unfinished="ignore"), noting)(PROMPTS, 3)
+    lengths = [len(reply) for tree in seen.forest.trees for reply in tree.replies]
+    wanted = [len(prompt.text) + lengths[3 * i + k] / 100 for i, prompt in enumerate(PROMPTS) for k in range(3)]
+    assert seen.forest.replies["score"].tolist() == pytest.approx(wanted)
+    assert seen.raw.tolist() == pytest.approx(wanted)
+    assert [prompt for prompt, _ in asked] == [prompt.text for prompt in PROMPTS for _ in range(3)]
+    assert len({tuple(reply.tokens) for reply in flat(seen)}) == 12
+
+
+@pytest.mark.parametrize(
+    ("unfinished", "clip", "wanted"),
+    [
+        ("replace", None, [-4.0, 3.0, -4.0, -1.0]),
+        ("subtract", None, [1.0, 3.0, -11.0, -1.0]),
+        ("ignore", None, [5.0, 3.0, -7.0, -1.0]),
+        ("replace", 2.0, [-4.0, 2.0, -4.0, -1.0]),  # the substitute is not clipped
+        ("subtract", 2.0, [-2.0, 2.0, -6.0, -1.0]),  # clipped first, then lowered
+        ("ignore", 2.0, [2.0, 2.0, -2.0, -1.0]),
+    ],
+)
+def test_unfinished_answers_and_clipping_by_hand(unfinished: str, clip: float | None, wanted: list[float]) -> None:
+    how = Exploring(unfinished=unfinished, unfinished_score=-4.0, clip=clip)  # type: ignore[arg-type]
+    scores = Scale(how, PROMPTS)(torch.tensor([5.0, 3.0, -7.0, -1.0]), torch.tensor([False, True, False, True]))
+    assert scores.tolist() == wanted
+
+
+def test_scores_are_clipped_after_they_are_scaled() -> None:
+    scale = Scale(Exploring(scale="start", clip=1.5), PROMPTS)
+    scale.restore({"mean": 1.0, "deviation": 2.0, "known": True})
+    scores = scale(torch.tensor([5.0, 3.0, -7.0, 2.0]), torch.tensor([True, True, True, False]))
+    assert scores.tolist() == [1.5, 1.0, -1.5, -1.0]
+
+
+def test_a_reward_for_not_ending_is_refused() -> None:
+    with pytest.raises(ValueError, match="must not be above 0"):
+        Exploring(unfinished="subtract", unfinished_score=1.0)
+
+
+def test_scores_are_scaled_by_those_of_the_start(base: Base) -> None:
+    how = Exploring(max_tokens=8, scale="start", unfinished="ignore")
+    policy = policy_on(base)
+    explore = explorer(policy, how)
+    start = explore.reference
+    raw = variety(PROMPTS, [reply for [reply] in start.sample(PROMPTS, 1, how.manner(seed=0))])
+    seen = explore(PROMPTS, 2)
+    wanted = [(score - fmean(raw)) / pstdev(raw) for score in seen.raw.tolist()]
+    assert seen.forest.replies["score"].tolist() == pytest.approx(wanted, rel=1e-5)
+    own = explore.scale(torch.tensor(raw), torch.ones(4, dtype=torch.bool))
+    assert float(own.mean()) == pytest.approx(0, abs=1e-6)
+    assert float(own.std(correction=0)) == pytest.approx(1, rel=1e-6)
+
+
+def test_the_scale_is_measured_once_and_of_the_start(base: Base) -> None:
+    policy = policy_on(base)
+    explore = explorer(policy, Exploring(max_tokens=8, scale="start"))
+    explore(PROMPTS, 2)
+    before = (explore.scale.mean, explore.scale.deviation)
+    stirred(policy)
+    explore(PROMPTS, 2)
+    assert (explore.scale.mean, explore.scale.deviation) == before
+    late = explorer(policy_on(toy_base()), Exploring(max_tokens=8, scale="start"))
+    stirred(late.policy)  # measured only now, and still of the start
+    late(PROMPTS, 2)
+    assert (late.scale.mean, late.scale.deviation) == pytest.approx(before)
+
+
+def test_where_the_start_always_scores_the_same_scores_are_only_shifted(base: Base) -> None:
+    explore = explorer(policy_on(base), Exploring(max_tokens=4, scale="start"), lambda prompts, _: [7.0] * len(prompts))
+    explore(PROMPTS, 2)
+    assert (explore.scale.mean, explore.scale.deviation) == (7.0, 1.0)
+
+
+def test_prompts_longer_than_the_context_lose_the_same_beginning_twice(base: Base) -> None:
+    """In sampling and in the packed batch, also where the answer is shorter than it might have been; else `old` would speak
+    of another prompt."""
+    dice = torch.Generator().manual_seed(0)
+    words = [WORDS[int(torch.randint(len(WORDS), (1,), generator=dice))] for _ in range(300)]
+    long = [Prompt.ask(" ".join(words[start:])) for start in range(8)]
+    policy = stirred(policy_on(base))
+    seen = explorer(policy, Exploring(max_tokens=60))(long, 1)
+    assert [len(tree.prompt) for tree in seen.forest.trees] == [68] * 8
+    assert int(seen.forest.lengths.min()) < 60
+    with torch.no_grad():
+        assert torch.allclose(seen.forest.tokens["old"], policy.logps(seen.forest), atol=1e-4)
+
+
+def test_without_prompts_there_is_nothing_to_answer(base: Base) -> None:
+    policy = policy_on(base)
+    with pytest.raises(LessonError, match="there is no prompt to answer"):
+        Explorer(Exploring(), policy, policy.frozen(), Lesson(reward=variety), 0)
+
+
+def test_what_a_round_tells(base: Base) -> None:
+    policy = policy_on(base)
+    seen = explorer(policy)(PROMPTS, 8)
+    replies, raw = flat(seen), [float(score) for score in variety([], flat(seen))]
+    told = seen.metrics()
+    assert told["score"] == pytest.approx(fmean(raw))
+    assert told["score_spread"] == pytest.approx(pstdev(raw))
+    assert told["length"] == pytest.approx(fmean(len(reply.tokens) for reply in replies))
+    assert 0 < told["ended"] < 1
+    assert told["ended"] == pytest.approx(fmean(reply.finished for reply in replies))
+    assert told["entropy"] == pytest.approx(-fmean(logp for reply in replies for logp in reply.logps), rel=1e-5)
+    assert told["kl"] == pytest.approx(0, abs=1e-4)
+
+
+def test_each_round_has_answers_of_its_own_and_each_seed_too(base: Base) -> None:
+    explore, other = explorer(policy_on(base)), explorer(policy_on(toy_base()), seed=1)
+    first, second = explore(PROMPTS, 2), explore(PROMPTS, 2)
+    assert flat(first) != flat(second)
+    assert flat(other(PROMPTS, 2)) != flat(first)
+    assert flat(explorer(policy_on(toy_base()))(PROMPTS, 2)) == flat(first)
+
+
+def test_a_resumed_explorer_goes_on_where_it_was(tmp_path: Path) -> None:
+    def go_on(rounds: int) -> tuple[list[list[Completion]], Explorer]:
+        base = toy_base()
+        with remembering(base, newest(tmp_path)) as memory:
+            explore = explorer(policy_on(base), Exploring(max_tokens=8, scale="start"))
+            answers = [flat(explore(PROMPTS, 2)) for _ in range(rounds)]
+            if rounds == 2:
+                memory.write(tmp_path, rounds, {})
+        return answers, explore
+
+    whole, first = go_on(4)
+    assert go_on(2)[0] == whole[:2]
+    rest, resumed = go_on(0)
+    assert rest == []
+    assert (resumed.scale.mean, resumed.scale.deviation, resumed.scale.known) == (first.scale.mean, first.scale.deviation, True)
+    assert go_on(1)[0] == whole[2:3]
