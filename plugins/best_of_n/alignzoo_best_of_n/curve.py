@@ -88,7 +88,13 @@ def curve(
     """Best-of-n from the scores of N answers to each prompt, for these n, or for 1, 2, 4 … N."""
     _check(proxy, gold)
     return tuple(
-        Point(n, _over(by_prompt(proxy, proxy, n), seed), _over(by_prompt(proxy, gold, n), seed), divergence(n), predicted_win_rate(n))
+        Point(
+            n,
+            _over(by_prompt(proxy, proxy, n), seed),
+            _over(by_prompt(proxy, gold, n), seed),
+            divergence(n),
+            predicted_win_rate(n),
+        )
         for n in ns or doublings(min(map(len, proxy)))
     )
 

@@ -89,7 +89,7 @@ def distances(kls: Sequence[float]) -> Row:
     found = np.asarray(kls, dtype=float)
     if not np.isfinite(found).all() or (found < 0).any():
         raise GaoError("a KL is a finite number, not below 0; an estimate below 0 needs more samples")
-    return np.sqrt(found)
+    return np.asarray(np.sqrt(found))
 
 
 def fit(law: str, kls: Sequence[float], gold: Sequence[float], *, start: float, least_d: float = 0.0) -> Fit:
