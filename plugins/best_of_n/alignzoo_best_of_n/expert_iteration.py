@@ -147,8 +147,8 @@ class ExpertIteration:
     def _nothing(self, number: int, prompts: int, tied: int) -> str:
         return (
             f"round {number + 1} has nothing to imitate: of {prompts} prompts, {tied} had answers that all score the same, "
-            f"and of the others' answers none both ended and was kept (keep = '{self.keep}'). Draw more (n), hotter (temperature) "
-            "or longer (max_tokens) answers, lower the threshold, or plan fewer rounds"
+            f"and of the others' answers none both ended and was kept (keep = '{self.keep}'). Draw more (n), hotter "
+            "(temperature) or longer (max_tokens) answers, lower the threshold, or plan fewer rounds"
         )
 
 
