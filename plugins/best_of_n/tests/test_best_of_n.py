@@ -1,0 +1,275 @@
+"""Best-of-N on the toy base and on small policies whose answers are known."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from random import Random
+from statistics import NormalDist, fmean
+
+import pytest
+
+from alignzoo.interfaces import Lesson, LessonError, Manner, Optimizer, Policy
+from alignzoo.lab.answering import Scored, ScoreError, answers
+from alignzoo.lab.plan import Answering
+from alignzoo.learning.ledger import Ledger, counting
+from alignzoo.model.base import Base
+from alignzoo.model.role import bare_on, policy_on
+from alignzoo.records import Completion, Prompt
+from alignzoo.testing import toy_base
+from alignzoo_best_of_n.best_of_n import BestOfN, expected_gain
+from alignzoo_best_of_n.choosing import Scorer, best, stream
+from alignzoo_best_of_n.curve import curve, divergence
+
+PROMPTS = [Prompt.ask(text) for text in ("is the cat small", "why", "tell i about the moon", "how")]
+MANNER = Manner(max_tokens=8, seed=3)
+
+
+@pytest.fixture
+def base() -> Base:
+    return toy_base()
+
+
+@dataclass
+class Urn:
+    """A policy that draws numbers: uniform ones below `below`, of each prompt, number and seed."""
+
+    below: int = 10**9
+    asked: list[tuple[int, int]] = field(default_factory=list)
+
+    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
+        self.asked.append((len(prompts), n))
+        return [
+            [
+                Completion(str(Random(f"{p.id}/{k}/{manner.seed}").randrange(self.below)), (1, 2), logps=(-1, -2))
+                for k in range(n)
+            ]
+            for p in prompts
+        ]
+
+
+@dataclass
+class Face:
+    """A reward that reads the number, and remembers what it was asked."""
+
+    asked: list[str] = field(default_factory=list)
+
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        self.asked += [reply.text for reply in completions]
+        return [float(reply.text) for reply in completions]
+
+
+def flat(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+    return [0.0] * len(completions)
+
+
+def longer(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+    return [float(len(reply.text)) for reply in completions]
+
+
+def many(count: int) -> list[Prompt]:
+    return [Prompt.ask(f"question {number}") for number in range(count)]
+
+
+def test_it_is_an_optimizer_that_trains_nothing() -> None:
+    optimizer = BestOfN()
+    assert isinstance(optimizer, Optimizer)
+    assert list(optimizer.improve(Urn(), Lesson(reward=flat))) == []
+    deployed = optimizer.deploy(Urn(), Lesson(reward=flat))
+    assert isinstance(deployed, Policy)
+    assert deployed.kl == divergence(16)
+
+
+def test_without_a_reward_it_says_so() -> None:
+    with pytest.raises(LessonError, match="this run lacks reward"):
+        BestOfN().deploy(Urn(), Lesson())
+
+
+def test_the_best_of_the_draws_is_given() -> None:
+    """The highest of exactly n, found again among what the policy was asked for."""
+    urn, face = Urn(), Face()
+    groups = BestOfN(n=6).deploy(urn, Lesson(reward=face)).sample(PROMPTS, 1, MANNER)
+    assert urn.asked == [(4, 6)]
+    drawn = urn.sample(PROMPTS, 6, replace(MANNER, seed=stream(3, 0, 0)))
+    assert [group[0].text for group in groups] == [max(own, key=lambda r: int(r.text)).text for own in drawn]
+    assert groups[0][0].tokens == (1, 2)
+
+
+def test_its_answers_beat_one_answer_as_often_as_predicted() -> None:
+    prompts = many(3000)
+    urn = Urn()
+    deployed = BestOfN(n=4).deploy(urn, Lesson(reward=Face()))
+    chosen = [int(group[0].text) for group in deployed.sample(prompts, 1, MANNER)]
+    alone = [int(group[0].text) for group in urn.sample(prompts, 1, MANNER)]
+    assert fmean(a > b for a, b in zip(chosen, alone, strict=True)) == pytest.approx(4 / 5, abs=0.025)
+    assert not set(chosen) & set(alone)  # independent draws, though the seed is the same
+
+
+def test_what_is_measured_is_what_the_curve_predicts() -> None:
+    prompts = many(400)
+    urn, face = Urn(below=1000), Face()
+    drawn = urn.sample(prompts, 32, replace(MANNER, seed=99))
+    table = [[float(reply.text) for reply in group] for group in drawn]
+    for n in (1, 4, 16):
+        [point] = curve(table, table, [n])
+        deployed = BestOfN(n=n).deploy(urn, Lesson(reward=face)).sample(prompts, 4, MANNER)
+        measured = fmean(float(reply.text) for group in deployed for reply in group)
+        assert measured == pytest.approx(point.gold.mean, abs=25)
+        assert measured == pytest.approx(1000 * n / (n + 1), abs=25)
+
+
+def test_ties_are_broken_evenly_and_by_how_often_a_text_was_drawn() -> None:
+    counts = Counter(best([1.0, 2.0, 0.0, 2.0, 2.0], Random(seed)) for seed in range(3000))
+    assert set(counts) == {1, 3, 4}
+    assert all(count == pytest.approx(1000, abs=100) for count in counts.values())
+    prompts = many(1500)
+    urn = Urn(below=2)
+    given = BestOfN(n=3).deploy(urn, Lesson(reward=flat)).sample(prompts, 1, MANNER)
+    firsts = urn.sample(prompts, 3, replace(MANNER, seed=stream(3, 0, 0)))
+    unanimous = [len({reply.text for reply in group}) == 1 for group in firsts]
+    shares = [
+        fmean(reply.text == group[0].text for reply in own)
+        for group, own, same in zip(given, firsts, unanimous, strict=True)
+        if not same
+    ]
+    assert fmean(shares) == pytest.approx((2 / 3) ** 2 + (1 / 3) ** 2, abs=0.03)
+
+
+def test_an_answer_depends_on_prompt_number_and_seed_alone() -> None:
+    deployed = BestOfN(n=5, batch=2).deploy(Urn(below=4), Lesson(reward=flat))
+    together = deployed.sample(PROMPTS, 3, MANNER)
+    assert deployed.sample(PROMPTS[::-1], 3, MANNER) == together[::-1]
+    assert deployed.sample(PROMPTS[2:3], 3, MANNER) == together[2:3]
+    assert [group[:1] for group in together] == deployed.sample(PROMPTS, 1, MANNER)
+    assert deployed.sample(PROMPTS, 3, replace(MANNER, seed=4)) != together
+
+
+def test_several_answers_are_independent_choices() -> None:
+    groups = BestOfN(n=2).deploy(Urn(), Lesson(reward=Face())).sample(PROMPTS, 50, MANNER)
+    assert all(len({reply.text for reply in group}) == 50 for group in groups)
+
+
+def test_each_distinct_text_of_a_prompt_is_scored_once() -> None:
+    face = Face()
+    deployed = BestOfN(n=40, batch=8).deploy(Urn(below=3), Lesson(reward=face))
+    deployed.sample(PROMPTS, 1, MANNER)
+    assert len(face.asked) == 3 * len(PROMPTS)
+    cut, whole = Completion("1", finished=False), Completion("1")
+    assert Scorer(longer)(PROMPTS[:2], [[cut, whole, whole], [whole]]) == [[1, 1, 1], [1]]
+    face.asked.clear()
+    Scorer(face)(PROMPTS[:2], [[cut, whole, whole], [whole]])
+    assert face.asked == ["1", "1", "1"]  # cut and whole are two answers, and the other prompt's is a third
+
+
+def test_scores_are_charged_to_the_run() -> None:
+    ledger, base = Ledger(), toy_base()
+    with counting(ledger, base):
+        BestOfN(n=40).deploy(Urn(below=3), Lesson(reward=Scored(Face(), "face"))).sample(PROMPTS, 1, MANNER)
+    assert ledger.scores == 3 * len(PROMPTS)
+
+
+def test_draws_come_in_batches() -> None:
+    urn = Urn()
+    BestOfN(n=7, batch=3).deploy(urn, Lesson(reward=flat)).sample(PROMPTS, 2, MANNER)
+    assert urn.asked == [(4, 3), (4, 3), (4, 1)] * 2
+
+
+# Early stopping -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_expected_gain_by_hand() -> None:
+    """Two scores −1 and 1: deviation 1, best at z = 1; φ(1) − 1·(1 − Φ(1)) = 0.24197 − 0.15866 = 0.08332 a draw."""
+    assert expected_gain([-1, 1], 1) == pytest.approx(0.08332, abs=1e-5)
+    assert expected_gain([3, 7], 10) == pytest.approx(0.8332, abs=1e-4)  # neither shift nor scale matters
+    assert expected_gain([2, 2, 2], 100) == 0
+
+
+def test_the_expected_gain_is_that_of_normal_scores() -> None:
+    """One more draw from a normal, above a best at z."""
+    dice = Random(0)
+    z = (2 - 0) / 2**0.5
+    gains = [max(0.0, dice.gauss(0, 1) - z) for _ in range(200_000)]
+    assert expected_gain([-2, 0, 0, 2], 1) == pytest.approx(fmean(gains), rel=0.03)
+    assert NormalDist().cdf(z) < 1
+
+
+def test_drawing_stops_where_nothing_is_to_be_gained() -> None:
+    deployed = BestOfN(n=64, batch=8, least_gain=0.01).deploy(Urn(), Lesson(reward=flat))
+    deployed.sample(PROMPTS, 2, MANNER)
+    assert deployed.drawn_each == 8
+    never = BestOfN(n=64, batch=8).deploy(Urn(), Lesson(reward=flat))
+    never.sample(PROMPTS, 2, MANNER)
+    assert never.drawn_each == 64
+
+
+def test_the_more_gain_is_asked_for_the_fewer_answers_are_drawn_and_little_is_lost() -> None:
+    prompts = many(300)
+    drawn, means = [], []
+    for least in (0.0, 0.5, 2.0):
+        deployed = BestOfN(n=64, batch=8, least_gain=least).deploy(Urn(), Lesson(reward=Face()))
+        means.append(fmean(int(group[0].text) / 10**9 for group in deployed.sample(prompts, 1, MANNER)))
+        drawn.append(deployed.drawn_each)
+    assert 64 == drawn[0] > drawn[1] > drawn[2] > 8
+    assert means[0] >= means[1] >= means[2] > 0.9
+
+
+def test_who_stops_does_not_depend_on_neighbours() -> None:
+    deployed = BestOfN(n=64, batch=4, least_gain=1.0).deploy(Urn(), Lesson(reward=Face()))
+    whole = deployed.sample(many(20), 1, MANNER)
+    assert [deployed.sample([prompt], 1, MANNER)[0] for prompt in many(20)] == whole
+
+
+# With a model --------------------------------------------------------------------------------------------------------------
+
+
+def test_it_chooses_among_the_answers_of_a_model(base: Base) -> None:
+    policy = policy_on(base)
+    deployed = BestOfN(n=12).deploy(policy, Lesson(reward=longer))
+    chosen = deployed.sample(PROMPTS, 1, MANNER)
+    plain = policy.sample(PROMPTS, 12, replace(MANNER, seed=stream(3, 0, 0)))
+    assert [len(g[0].text) for g in chosen] == [max(len(reply.text) for reply in group) for group in plain]
+    assert all(reply.tokens for [reply] in chosen)
+
+
+def test_its_kl_is_not_told_from_the_log_probabilities_of_the_policy(base: Base) -> None:
+    """Σ log π − log π₀ over what was chosen would be 0 here, and best-of-16 is not at 0."""
+    start = bare_on(base, "start")
+    deployed = BestOfN().deploy(start, Lesson(reward=longer))
+    rows = list(answers("policy", deployed, start, PROMPTS, Answering(manner=MANNER), lambda *_: None))
+    assert [row["kl"] for row in rows] == [None] * 4
+    assert deployed.kl == pytest.approx(1.835, abs=1e-3)
+
+
+# What cannot be ----------------------------------------------------------------------------------------------------------
+
+
+def test_settings_that_cannot_be() -> None:
+    with pytest.raises(ValueError, match="n = 0"):
+        BestOfN(n=0)
+    with pytest.raises(ValueError, match="batch = 0"):
+        BestOfN(batch=0)
+    with pytest.raises(ValueError, match="let batch be 4 or more"):
+        BestOfN(batch=2, least_gain=0.1)
+
+
+def test_no_answers_are_none_and_no_prompts_no_groups() -> None:
+    deployed = BestOfN(n=2).deploy(Urn(), Lesson(reward=Face()))
+    with pytest.raises(ValueError, match="1 or more; got 0"):
+        deployed.sample(PROMPTS, 0, MANNER)
+    assert deployed.sample([], 1, MANNER) == []
+    assert deployed.drawn_each == 0
+
+
+@pytest.mark.parametrize(("scores", "said"), [([1.0], "gave 1 scores for 2"), ([1.0, float("nan")], "gave nan for answer 2")])
+def test_a_reward_that_does_not_keep_its_word_is_named(scores: list[float], said: str) -> None:
+    with pytest.raises(ScoreError, match=f"the reward {said}"):
+        Scorer(lambda prompts, completions: scores)(PROMPTS[:1], [[Completion("a"), Completion("b")]])
+
+
+def test_a_reward_that_fails_is_not_hidden() -> None:
+    def broken(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        raise RuntimeError("out of order")
+
+    with pytest.raises(RuntimeError, match="out of order"):
+        BestOfN(n=2).deploy(Urn(), Lesson(reward=broken)).sample(PROMPTS, 1, MANNER)
