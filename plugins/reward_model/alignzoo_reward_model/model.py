@@ -185,8 +185,8 @@ class LearnedReward:
 
     def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
         if len(prompts) != len(completions):
-            raise ValueError(
-                f"{len(prompts)} prompts cannot have {len(completions)} answers: there is one prompt to each answer"
-            )
+            raise ValueError(f"each answer has its prompt; got {len(prompts)} prompts and {len(completions)} answers")
+        if not completions:
+            return []
         scores: list[float] = COMBINE[self.combine](self.members(prompts, completions), self.caution).tolist()
         return scores
