@@ -34,13 +34,21 @@ Metrics = dict[str, float]
 @dataclass(frozen=True)
 class Manner:
     """How to sample. `temperature` 0 is greedy. A reply depends on its prompt, its number among the n, and `seed`; never
-    on its neighbours in the batch."""
+    on its neighbours in the batch. A reply that says one of `stop` is finished there, and its text ends before it."""
 
     max_tokens: Annotated[int, Ge(1)] = 64
     temperature: Annotated[float, Ge(0)] = 1.0
     top_p: Annotated[float, Interval(gt=0, le=1)] = 1.0
     top_k: Annotated[int, Ge(0)] = 0
+    min_p: Annotated[float, Interval(ge=0, le=1)] = 0.0
     seed: Annotated[int, Ge(0)] = 0
+    stop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.stop, str):  # it would be taken letter by letter
+            raise ValueError(f"stop is a list of texts, even of one: ({self.stop!r},)")
+        if "" in self.stop:
+            raise ValueError("an empty stop string would end every reply before it begins; leave it out")
 
 
 @runtime_checkable

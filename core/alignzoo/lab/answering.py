@@ -53,7 +53,7 @@ def answers(
 
 def plainly(manner: Manner) -> Manner:
     """The same length and seed, drawn from the policy's own distribution."""
-    return replace(manner, temperature=1.0, top_p=1.0, top_k=0)
+    return replace(manner, temperature=1.0, top_p=1.0, top_k=0, min_p=0.0)
 
 
 def _divergences(groups: Sequence[Sequence[Completion]], prompts: Sequence[Prompt], start: Role) -> list[list[float | None]]:

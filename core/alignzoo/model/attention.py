@@ -78,6 +78,8 @@ def forest_attention(
     """(1, heads, packed, width) → (1, packed, heads, width); `dropout` is always off."""
     if unknown := [name for name, asked in more.items() if asked is not None and name not in _KNOWN]:
         raise UnknownAttention(", ".join(unknown))
+    if query.shape[2] == 1 and packing is None:
+        return _next_token(query, key, value, attention_mask, scaling, sliding_window), None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -95,6 +97,19 @@ def forest_attention(
         for part in _tree_attention(tree, packing, scaling, sliding_window or 0, last)
     ]
     return torch.cat([part.transpose(1, 2) for part in parts], 1), None
+
+
+def _next_token(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, window: int | None
+) -> Tensor:
+    """(rows, heads, 1, width) → (rows, 1, heads, width): one new token each, after keys that were kept. Heads that share keys
+    ask as one, so that no key is repeated; a window is the last columns, so that no mask is made for it."""
+    rows, heads, _, width = query.shape
+    if window and key.shape[2] > window:
+        key, value = key[:, :, -window:], value[:, :, -window:]
+        mask = mask if mask is None else mask[..., -window:]
+    asked = query.view(rows, key.shape[1], heads // key.shape[1], width)
+    return attend(asked, key, value, attn_mask=mask, scale=scaling).reshape(rows, 1, heads, width)
 
 
 class _Grown(NamedTuple):

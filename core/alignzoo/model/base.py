@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from alignzoo.model import loading
+from alignzoo.model import loading, sampling
 from alignzoo.model.attention import Packing
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
@@ -68,6 +68,7 @@ class Base:
         self.roles: dict[str, Role] = {}
         self.recalled: Mapping[str, Mapping[str, Tensor]] = {}  # what a checkpoint holds for roles yet to be made
         self.listener: Callable[[Forest, Tensor], None] | None = None  # hears every log-probability that is learned from
+        self.sampler: sampling.Sampler = sampling.write
         self.worn = Worn()
         self.tail = Tail()
         self.wardrobe = Wardrobe(model, lora, self.worn, self.tail)

@@ -16,6 +16,9 @@ _ENTRIES = {"cpu": 2**24 - 8192, "cuda": 2**27}
 """Logits per chunk. On a CPU, large products of few rows are slow, and above 32 MiB glibc maps fresh pages for every tensor: a
 chunk in bfloat16 stays under that, and the one in float32 is kept (`Head.space`)."""
 
+_FEW, _LONG = range(2, 9), 2**13
+"""With so many states and so long a float32 matrix, a CPU multiplies the other way round in a half to a quarter of the time."""
+
 
 @dataclass(frozen=True)
 class Head:
@@ -35,8 +38,11 @@ class Head:
 
     def logits(self, states: Tensor) -> Tensor:
         """In float32. The caller sees to it that there are few states."""
-        logits = torch.nn.functional.linear(states.to(self.weight.dtype).contiguous(), self.weight, self.bias)
-        return logits.float()
+        weight, states = self.weight, states.to(self.weight.dtype).contiguous()
+        odd = weight.is_cpu and weight.dtype == torch.float32 and self.bias is None
+        if odd and len(states) in _FEW and len(weight) >= _LONG:
+            return torch.mm(weight, states.t()).t().contiguous()
+        return torch.nn.functional.linear(states, weight, self.bias).float()
 
 
 def logps(states: Tensor, targets: Tensor, head: Head, temperature: float = 1.0) -> Tensor:

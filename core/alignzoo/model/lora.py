@@ -24,13 +24,25 @@ class Pair(NamedTuple):
 
 def adapted(layer: nn.Module, x: Tensor, pair: Pair) -> Tensor:
     """What the layer says of x with this adapter over it."""
+    if not torch.is_grad_enabled():
+        return _read_only(layer, x, pair)
     weight = _frozen_weight(layer, x.dtype)
-    if weight is None or not torch.is_grad_enabled():
+    if weight is None:
         y: Tensor = layer(x)
         low = x.reshape(-1, x.shape[-1]) @ pair.down.to(x.dtype).t()
         return torch.addmm(y.reshape(-1, y.shape[-1]), low * pair.scale, pair.up.to(x.dtype).t()).view(y.shape)
     result: Tensor = _Adapted.apply(x, pair.down, pair.up, pair.scale, weight, layer.bias)  # type: ignore[no-untyped-call]
     return result
+
+
+def _read_only(layer: nn.Module, x: Tensor, pair: Pair) -> Tensor:
+    """The same where no gradient is asked for: with one token per row every operation counts, so y is added to where it is."""
+    if type(layer) is nn.Linear:
+        y = torch.nn.functional.linear(x, layer.weight, layer.bias)
+    else:
+        y = layer(x)
+    low = x.reshape(-1, x.shape[-1]) @ pair.down.to(x.dtype).t()
+    return y.reshape(-1, y.shape[-1]).addmm_(low, pair.up.to(y.dtype).t(), alpha=pair.scale).view(y.shape)
 
 
 class _Adapted(torch.autograd.Function):

@@ -1,14 +1,24 @@
 """What has been read so far while replies are written: keys and values of every row, or, for a model whose memory is of another
-kind (recurrent layers, convolutions), the rows themselves, which are then read anew for every token."""
+kind (recurrent layers, convolutions), the rows themselves, which are then read anew for every token.
+
+Prompts are read once, packed and without padding where the model bears it. Their keys and values are then laid out for all
+replies in room that is made once and as long as the replies may become: a token is written in its place, and nothing is ever
+joined or copied for it. Prompts end in the same column; what lies before a shorter one is never looked at.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import Cache, DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from alignzoo.model.attention import Packing
+from alignzoo.model.forest import Segment
 
 if TYPE_CHECKING:
     from alignzoo.model.base import Base
@@ -24,12 +34,8 @@ class Past(Protocol):
     logits: Tensor
     """(rows, vocabulary) Of that token, in float32."""
 
-    def repeat(self, n: int) -> None:
-        """Begin n replies to each prompt."""
-        ...
-
     def keep(self, rows: Tensor) -> None:
-        """Go on with these rows alone."""
+        """Go on with these rows alone, in this order."""
         ...
 
     def append(self, drawn: Tensor) -> None:
@@ -37,60 +43,134 @@ class Past(Protocol):
         ...
 
 
-def read(base: Base, prompts: Sequence[Ids]) -> Past:
-    """Read the prompts, in the way that this model was proven to bear."""
-    return Cached(base, prompts) if base.caches else Reread(base, prompts)
+def read(base: Base, prompts: Sequence[Ids], n: int, room: int) -> Past:
+    """Read the prompts, in the way that this model was proven to bear, and begin n replies to each, prompt by prompt. Each may
+    be given up to `room` tokens."""
+    return Cached(base, prompts, n, room) if base.caches else Reread(base, prompts, n)
+
+
+class Shelf(DynamicLayer):
+    """Keys and values of one layer, for transformers to put into and take from. The room is made once."""
+
+    def __init__(self, keys: Tensor, values: Tensor, lengths: Sequence[int], n: int, room: int) -> None:
+        """Prompts' keys and values lie side by side, (heads, all their tokens, width): give each prompt's to n rows."""
+        super().__init__()
+        self.first, self.taken = 0, max(lengths)
+        self.room = tuple(self._laid_out(states, lengths, n, room) for states in (keys, values))
+        self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
+
+    def _laid_out(self, states: Tensor, lengths: Sequence[int], n: int, room: int) -> Tensor:
+        heads, _, width = states.shape
+        laid = states.new_zeros(len(lengths) * n, heads, self.taken + room, width)  # zeros: what is masked must be finite
+        for place, prompt in enumerate(states.split(list(lengths), 1)):
+            laid[place * n : (place + 1) * n, :, self.taken - lengths[place] : self.taken] = prompt
+        return laid
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        """Put new columns behind the others, and return all that are taken."""
+        rows, start = len(key_states), self.taken
+        self.taken += key_states.shape[2]
+        for room, states in zip(self.room, (key_states, value_states), strict=True):
+            room[:rows, :, start : self.taken] = states
+        self.keys, self.values = (room[:rows, :, self.first : self.taken] for room in self.room)
+        return self.keys, self.values
+
+    def get_seq_length(self) -> int:
+        return self.taken - self.first
+
+    def keep(self, rows: Tensor, first: int) -> None:
+        """Move these rows to the front; what lies before the column `first` is looked at no more."""
+        for room in self.room:
+            room[: len(rows), :, first : self.taken] = room[rows, :, first : self.taken]
+        self.first = first
 
 
 class Cached:
     """Keys and values are kept."""
 
-    def __init__(self, base: Base, prompts: Sequence[Ids]) -> None:
-        self.base, self.cache = base, DynamicCache()
-        wide = max(map(len, prompts))
-        ids = torch.tensor([[0] * (wide - len(row)) + list(row) for row in prompts], device=base.device)
-        lengths = torch.tensor(list(map(len, prompts)), device=base.device)
-        self.real = torch.arange(wide, device=base.device) >= wide - lengths[:, None]
-        self.states, self.logits = self._read(ids)
-
-    def repeat(self, n: int) -> None:
-        self.cache.batch_repeat_interleave(n)
-        self.states, self.logits, self.real = (x.repeat_interleave(n, 0) for x in (self.states, self.logits, self.real))
+    def __init__(self, base: Base, prompts: Sequence[Ids], n: int, room: int) -> None:
+        self.base = base
+        lengths = list(map(len, prompts))
+        self.wide = self.taken = max(lengths)
+        self.first = 0
+        cache = DynamicCache()
+        states, logits = (self._packed if base.packs else self._padded)(prompts, lengths, cache)
+        self.states, self.logits = states.repeat_interleave(n, 0), logits.repeat_interleave(n, 0)
+        self.shelves = []
+        for layer in cache.layers:
+            keys, values = (_side_by_side(states, lengths, base.packs) for states in (layer.keys, layer.values))
+            self.shelves.append(Shelf(keys, values, lengths, n, room))
+            layer.keys = layer.values = None
+        self.cache = Cache(layers=self.shelves)
+        self.lengths = torch.tensor(lengths, device=base.device).repeat_interleave(n)
+        self.positions = self.lengths[:, None]
+        columns = torch.arange(self.wide + room, device=base.device)
+        self.seen = self._mask(columns >= (self.wide - self.lengths)[:, None])
+        self.padded = min(lengths) < self.wide
 
     def keep(self, rows: Tensor) -> None:
-        self.cache.batch_select_indices(rows)
-        self.real = self.real[rows]
+        self.lengths, self.positions, self.seen = self.lengths[rows], self.positions[rows], self.seen[rows]
+        longest = int(self.lengths.max())
+        self.padded = int(self.lengths.min()) < longest
+        if self.base.packs:  # other models may count positions by columns
+            self.first = self.wide - longest
+        for shelf in self.shelves:
+            shelf.keep(rows, self.first)
 
     def append(self, drawn: Tensor) -> None:
-        self.real = torch.cat([self.real, self.real.new_ones(len(drawn), 1)], 1)
-        self.states, self.logits = self._read(drawn[:, None])
-
-    def _read(self, ids: Tensor) -> tuple[Tensor, Tensor]:
-        base, count = self.base, ids.shape[1]
-        positions = (self.real.cumsum(1) - 1).clamp(min=0)[:, -count:]
-        inputs: dict[str, Any] = {"input_ids": ids, "past_key_values": self.cache, "use_cache": True}
-        if base.packs:
-            inputs |= {"position_ids": positions, "attention_mask": _seen(self.real, count)}
+        self.taken += 1
+        seen = self.seen[:, self.first : self.taken]
+        inputs = {"input_ids": drawn[:, None], "past_key_values": self.cache, "use_cache": True}
+        if self.base.packs:
+            inputs |= {"attention_mask": seen[:, None, None] if self.padded else None, "position_ids": self.positions}
         else:
-            inputs |= {"attention_mask": self.real.long()} | ({"position_ids": positions} if base.positions else {})
-        if base.plain_head:
-            states = base.trunk(**inputs).last_hidden_state[:, -1]
-            return states, base.head.logits(states)
-        out = base.model(**inputs, logits_to_keep=1, output_hidden_states=True)
-        return out.hidden_states[-1][:, -1], out.logits[:, -1].float()
+            inputs |= {"attention_mask": seen} | ({"position_ids": self.positions} if self.base.positions else {})
+        self.states, self.logits = _last(self.base, inputs)
+        self.positions = self.positions + 1
+
+    def _mask(self, real: Tensor) -> Tensor:
+        """For all columns that there will ever be. Our attention adds it: made once and in the type of the keys, it is not
+        converted anew in every layer for every token. Other models make their own from a 1 for every real column."""
+        if not self.base.packs:
+            return real.long()
+        return torch.zeros(real.shape, dtype=self.shelves[0].dtype, device=real.device).masked_fill_(~real, -torch.inf)
+
+    def _packed(self, prompts: Sequence[Ids], lengths: list[int], cache: DynamicCache) -> tuple[Tensor, Tensor]:
+        """All prompts in one row, without padding."""
+        base = self.base
+        stops = list(accumulate(lengths))
+        ends = torch.tensor(stops, device=base.device) - 1
+        segments = tuple(Segment(stop - length, stop, ()) for stop, length in zip(stops, lengths, strict=True))
+        inputs = {
+            "input_ids": torch.tensor([[token for prompt in prompts for token in prompt]], device=base.device),
+            "position_ids": torch.cat([torch.arange(length, device=base.device) for length in lengths])[None],
+            "packing": Packing(segments, lengths, ends, base.tail, base.tail_layers),
+            "past_key_values": cache,
+            "use_cache": True,
+        }
+        with base.tail.ending():
+            return _last(base, inputs, ends)
+
+    def _padded(self, prompts: Sequence[Ids], lengths: list[int], cache: DynamicCache) -> tuple[Tensor, Tensor]:
+        """A row for each prompt, padded on the left."""
+        base, wide = self.base, max(lengths)
+        ids = torch.tensor([[0] * (wide - len(row)) + list(row) for row in prompts], device=base.device)
+        real = torch.arange(wide, device=base.device) >= wide - torch.tensor(lengths, device=base.device)[:, None]
+        inputs = {"input_ids": ids, "attention_mask": real.long(), "past_key_values": cache, "use_cache": True}
+        if base.positions:
+            inputs["position_ids"] = (real.cumsum(1) - 1).clamp(min=0)
+        return _last(base, inputs)
 
 
 class Reread:
     """Nothing is kept but the rows: padded on the right, where no causal model looks."""
 
-    def __init__(self, base: Base, prompts: Sequence[Ids]) -> None:
+    def __init__(self, base: Base, prompts: Sequence[Ids], n: int) -> None:
         self.base = base
         self.rows = [list(row) for row in prompts]
-        self.states, self.logits = self._read()
-
-    def repeat(self, n: int) -> None:
+        states, logits = self._read()
         self.rows = [list(row) for row in self.rows for _ in range(n)]
-        self.states, self.logits = (x.repeat_interleave(n, 0) for x in (self.states, self.logits))
+        self.states, self.logits = states.repeat_interleave(n, 0), logits.repeat_interleave(n, 0)
 
     def keep(self, rows: Tensor) -> None:
         self.rows = [self.rows[row] for row in rows.tolist()]
@@ -112,11 +192,22 @@ class Reread:
         return out.hidden_states[-1][every, last], out.logits[every, last].float()
 
 
-def _seen(real: Tensor, count: int) -> Tensor | None:
-    """(rows, 1, count, columns) What each of the last `count` columns may look at; None where nothing is padded."""
-    if bool(real.all()):
-        return None
-    columns = real.shape[1]
-    causal = torch.ones(columns, columns, dtype=torch.bool, device=real.device).tril()[-count:]
-    itself = torch.eye(columns, dtype=torch.bool, device=real.device)[-count:]  # a padded query must look at something
-    return (causal & real[:, None, None, :]) | itself
+def _last(base: Base, inputs: dict[str, Any], ends: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The states that next tokens are written from, and their logits: of each row's last column, or, where all are packed in
+    one row, of the columns `ends`."""
+
+    def picked(states: Tensor) -> Tensor:
+        return states[:, -1] if ends is None else states[0, ends]
+
+    if base.plain_head:
+        states = picked(base.trunk(**inputs).last_hidden_state)
+        return states, base.head.logits(states)
+    out = base.model(**inputs, logits_to_keep=1 if ends is None else ends, output_hidden_states=True)
+    return picked(out.hidden_states[-1]), out.logits[:, -1].float() if ends is None else out.logits[0].float()
+
+
+def _side_by_side(states: Tensor, lengths: list[int], packed: bool) -> Tensor:
+    """(heads, all tokens, width) from one packed row, or from rows that are padded on the left."""
+    if packed:
+        return states[0]
+    return torch.cat([row[:, row.shape[1] - length :] for row, length in zip(states, lengths, strict=True)], 1)

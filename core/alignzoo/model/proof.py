@@ -61,15 +61,15 @@ def prove_cache(base: Base) -> None:
     drawn = drawn % base.vocabulary
 
     def written(past: Past) -> Tensor:
-        past.repeat(2)
+        past.append(drawn.repeat_interleave(2))
         past.keep(torch.tensor([0, 3], device=base.device))
         past.append(drawn)
         return past.logits
 
     with torch.no_grad():
-        wanted = written(Reread(base, prompts))
+        wanted = written(Reread(base, prompts, 2))
         try:
-            gap = _apart(written(Cached(base, prompts)), wanted)
+            gap = _apart(written(Cached(base, prompts, 2, 2)), wanted)
             reason = "" if gap <= _bearable(base) else f"what was kept differs by {gap:.2g}"
         except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError) as error:
             reason = f"{type(error).__name__}: {error}"

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from alignzoo.interfaces import Manner
-from alignzoo.model import head, sampling
+from alignzoo.model import head
 from alignzoo.model.base import Base, Reading
 from alignzoo.model.forest import Forest
 from alignzoo.model.loading import ModelError
@@ -142,7 +142,7 @@ class Role:
         steer: Callable[[Tensor, Tensor], Tensor] | None = None,
     ) -> list[list[Completion]]:
         """Write `n` completions of each prompt. `steer(states, logits)` may change the logits of the next token."""
-        return sampling.write(self.base, self.worn, prompts, n, manner, steer)
+        return self.base.sampler(self.base, self.worn, prompts, n, manner, steer)
 
     def frozen(self, name: str = "reference") -> Role:
         """This role as it is now, never to move: the bare base if its adapter still changes nothing, else a copy of it."""

@@ -7,11 +7,13 @@ neighbours. The log-probabilities of what was drawn are recorded under the distr
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from alignzoo.interfaces import Manner
 from alignzoo.model.past import read
@@ -25,6 +27,23 @@ Steer = Callable[[Tensor, Tensor], Tensor]
 
 _CACHED = 16_384
 """Tokens whose keys and values are kept at once."""
+
+_THINNED = 0.75
+"""Finished rows leave when no more than this share of the batch is still being written: moving the others has its price."""
+
+_BLOCK = 64
+"""Tokens of the vocabulary that are summed up before one is drawn; the vocabularies of most models are multiples of it."""
+
+
+class Sampler(Protocol):
+    """Whoever writes replies for a base: `write`, unless `Base.sampler` is set to another."""
+
+    def __call__(
+        self, base: Base, worn: str | None, prompts: Sequence[Prompt], n: int, manner: Manner, steer: Steer | None = None
+    ) -> list[list[Completion]]:
+        """Write `n` completions of each prompt, in order, as the base that wears the adapter `worn`: with the tokens really
+        written, and the log-probability of each under the distribution that it was drawn from."""
+        ...
 
 
 @torch.no_grad()
@@ -55,50 +74,75 @@ def _write_batch(
     base: Base, prompts: list[tuple[int, ...]], n: int, manner: Manner, steer: Steer | None
 ) -> list[list[Completion]]:
     chances = torch.stack([_chances(prompt, k, manner) for prompt in prompts for k in range(n)]).to(base.device)
-    past = read(base, prompts)
-    if n > 1:
-        past.repeat(n)
-    rows = torch.arange(len(prompts) * n, device=base.device)  # which reply each row of the batch is
-    tokens: list[list[int]] = [[] for _ in rows]
-    logps: list[list[float]] = [[] for _ in rows]
+    past = read(base, prompts, n, manner.max_tokens)
+    tokens = torch.zeros(chances.shape, dtype=torch.long, device=base.device)
+    logps = torch.zeros(chances.shape, device=base.device)
+    lengths = torch.full((len(chances),), manner.max_tokens, device=base.device)
     ends = torch.tensor(sorted(base.text.ends), device=base.device)
+    rows = torch.arange(len(chances), device=base.device)  # which reply each row of the batch is
+    going = torch.ones_like(rows, dtype=torch.bool)
     for place in range(manner.max_tokens):
         drawn, logp = draw(steer(past.states, past.logits) if steer else past.logits, chances[rows, place], manner)
-        for row, token, value in zip(rows.tolist(), drawn.tolist(), logp.tolist(), strict=True):
-            tokens[row].append(token)
-            logps[row].append(value)
-        going = ~torch.isin(drawn, ends)
-        if place == manner.max_tokens - 1 or not going.any():
+        tokens[rows, place], logps[rows, place] = drawn, logp
+        over = going & torch.isin(drawn, ends)
+        if manner.stop:
+            over |= going & _stopped(base, tokens[rows, : place + 1], manner.stop)
+        lengths[rows[over]] = place + 1
+        going &= ~over
+        left = int(going.sum())
+        if not left or place == manner.max_tokens - 1:
             break
-        if not going.all():
+        if left <= _THINNED * len(going):
             kept = going.nonzero()[:, 0]
             past.keep(kept)
-            rows, drawn = rows[kept], drawn[kept]
+            rows, drawn, going = rows[kept], drawn[kept], going[kept]
         past.append(drawn)
-    lengths = [(len(p), [len(t) for t in tokens[i * n : (i + 1) * n]]) for i, p in enumerate(prompts)]
-    base.meter.charge_writing(lengths, base.sizes(base.worn.name))
-    replies = [base.text.completion(t, lp) for t, lp in zip(tokens, logps, strict=True)]
+    counts = lengths.tolist()
+    base.meter.charge_writing(
+        [(len(p), counts[i * n : (i + 1) * n]) for i, p in enumerate(prompts)], base.sizes(base.worn.name)
+    )
+    written = zip(tokens.tolist(), logps.tolist(), counts, strict=True)
+    replies = [base.text.completion(ids[:count], of[:count], manner.stop) for ids, of, count in written]
     return [replies[i : i + n] for i in range(0, len(replies), n)]
+
+
+def _stopped(base: Base, written: Tensor, stop: tuple[str, ...]) -> Tensor:
+    """(rows) Whether a stop string is in what each row says. Read anew from the start: words may be spread over tokens, and
+    what a token says may depend on those before it."""
+    said = [base.text.said(ids) for ids in written.tolist()]
+    return torch.tensor([any(word in text for word in stop) for text in said], device=base.device)
 
 
 def draw(logits: Tensor, chances: Tensor, manner: Manner) -> tuple[Tensor, Tensor]:
     """One token per row by inverting the cumulative distribution at `chances`, and its log-probability. Temperature 0 takes
-    the best, with its log-probability at temperature 1."""
+    the best, with its log-probability at temperature 1.
+
+    The distribution is inverted in two steps, first over the sums of blocks and then within one block: summing up the whole
+    vocabulary, in the double precision that this takes, would cost more than the layers of a small model."""
     if manner.temperature == 0:
-        best = logits.argmax(-1)
-        return best, logits.log_softmax(-1).gather(1, best[:, None])[:, 0]
-    spread = narrowed(logits / manner.temperature, manner).log_softmax(-1)
-    weights = spread.exp().double()
-    heights = weights.cumsum(-1)
-    found = torch.searchsorted(heights, chances[:, None].double() * heights[:, -1:], right=True)
-    drawn = found.clamp(max=logits.shape[-1] - 1)
-    missed = weights.gather(1, drawn) == 0  # rounding at the very end of the distribution
-    drawn = torch.where(missed, weights.argmax(-1, keepdim=True), drawn)
-    return drawn[:, 0], spread.gather(1, drawn)[:, 0]
+        best = logits.max(-1)
+        return best.indices, best.values - logits.logsumexp(-1)
+    weights = narrowed(logits if manner.temperature == 1 else logits / manner.temperature, manner).softmax(-1)
+    short = -weights.shape[-1] % _BLOCK
+    blocks = (pad(weights, (0, short)) if short else weights).view(len(weights), -1, _BLOCK)
+    sums = blocks.sum(-1)
+    block, rest = _found(sums, chances[:, None].double() * sums.sum(-1, dtype=torch.float64, keepdim=True))
+    place, _ = _found(blocks[torch.arange(len(blocks), device=blocks.device), block[:, 0]], rest)
+    drawn = block * _BLOCK + place
+    return drawn[:, 0], weights.gather(1, drawn)[:, 0].log()
+
+
+def _found(parts: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
+    """(rows, 1) In which part of the line a point lies, when all parts (rows, parts) are laid end to end, and how far into it.
+    A part of length zero is never found; a point behind the end, as rounding may have it, lies in the last part."""
+    stops = parts.cumsum(-1, dtype=torch.float64)
+    last = (parts > 0).cumsum(-1).argmax(-1, keepdim=True)
+    place = torch.searchsorted(stops, point, right=True).minimum(last)
+    return place, (point - stops.gather(1, place) + parts.gather(1, place)).clamp(min=0)
 
 
 def narrowed(logits: Tensor, manner: Manner) -> Tensor:
-    """The logits with everything outside top-k and top-p at minus infinity."""
+    """The logits with everything outside top-k, top-p and min-p at minus infinity."""
     if 0 < manner.top_k < logits.shape[-1]:
         least = logits.topk(manner.top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
@@ -106,10 +150,13 @@ def narrowed(logits: Tensor, manner: Manner) -> Tensor:
         ranked, order = logits.sort(descending=True)
         before = ranked.softmax(-1).cumsum(-1) - ranked.softmax(-1)
         logits = logits.masked_fill((before >= manner.top_p).scatter(1, order, before >= manner.top_p), -torch.inf)
+    if manner.min_p > 0:
+        logits = logits.masked_fill(logits < logits.amax(-1, keepdim=True) + math.log(manner.min_p), -torch.inf)
     return logits
 
 
 def _chances(prompt: tuple[int, ...], number: int, manner: Manner) -> Tensor:
     """The uniform numbers that reply `number` to this prompt is drawn with."""
     name = hashlib.sha256(repr((prompt, number, manner.seed)).encode()).digest()
-    return torch.rand(manner.max_tokens, generator=torch.Generator().manual_seed(int.from_bytes(name[:8], "big") >> 1))
+    dice = torch.Generator().manual_seed(int.from_bytes(name[:8], "big") >> 1)
+    return torch.rand(manner.max_tokens, generator=dice, dtype=torch.float64)

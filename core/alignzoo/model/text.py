@@ -94,7 +94,8 @@ class Text:
                 f"a reply of {longest} tokens does not fit the context of {self.context} with even one token of its "
                 f"prompt; leave the record out (reply begins: {replies[0].text[:60]!r})"
             )
-        return Tree(self.fitted(prompt, max(longest, room)), ids, tuple(reply.finished for reply in replies))
+        ended = tuple(reply.finished and not self.stopped(reply) for reply in replies)
+        return Tree(self.fitted(prompt, max(longest, room)), ids, ended)
 
     def fitted(self, prompt: Prompt, reply_room: int) -> tuple[int, ...]:
         """The prompt's ids with room for a reply: what is cut (and counted) is the beginning, but for the BOS."""
@@ -111,7 +112,16 @@ class Text:
     def wrote(self, completion: Completion) -> bool:
         """Whether the ids of a completion, if it has any, are this tokenizer's: whether they say its text."""
         ids = completion.tokens
-        return not ids or (max(ids) < len(self.tokenizer) and self.completion(ids).text == completion.text)
+        return not ids or (max(ids) < len(self.tokenizer) and (self.said(ids) == completion.text or self.stopped(completion)))
+
+    def stopped(self, completion: Completion) -> bool:
+        """Whether a stop string ended it: it is finished without an end token, and its text is the beginning of what was
+        really written."""
+        ids = completion.tokens
+        if not completion.finished or not ids or ids[-1] in self.ends:
+            return False
+        said = self.said(ids)
+        return said != completion.text and said.startswith(completion.text)
 
     def pairs(self, comparisons: Sequence[Comparison], device: torch.device | str = "cpu") -> Forest:
         """One tree for each comparison, chosen before rejected, with the strengths as a note on the trees."""
@@ -129,12 +139,16 @@ class Text:
         """One tree for each prompt with its replies."""
         return plant([self.tree(p, g, room) for p, g in zip(prompts, groups, strict=True)], device)
 
-    def completion(self, ids: Sequence[int], logps: Sequence[float] = ()) -> Completion:
-        """What these sampled ids say; finished if they end with an end token."""
-        finished = bool(ids) and ids[-1] in self.ends
-        text = self.tokenizer.decode(list(ids), skip_special_tokens=True)
-        if self.template == "dialogue":
-            text = text.removeprefix(" ")
+    def said(self, ids: Sequence[int]) -> str:
+        """What the ids of a reply say."""
+        text = str(self.tokenizer.decode(list(ids), skip_special_tokens=True))
+        return text.removeprefix(" ") if self.template == "dialogue" else text
+
+    def completion(self, ids: Sequence[int], logps: Sequence[float] = (), stop: Sequence[str] = ()) -> Completion:
+        """What these sampled ids say, up to the first stop string; finished if there is one, or an end token at the end."""
+        said = self.said(ids)
+        text = said[: min((said.find(word) for word in stop if word in said), default=len(said))]
+        finished = text != said or (bool(ids) and ids[-1] in self.ends)
         return Completion(text, tuple(ids), finished, tuple(logps))
 
 
