@@ -83,6 +83,8 @@ class Wardrobe:
                 for adapters in (layer.lora_A, layer.lora_B, layer.lora_dropout):
                     adapters.pop(name)
         del self.peft.peft_config[name]
+        # peft asks after the adapter that it believes active whenever another is added.
+        self.peft.base_model.active_adapter = list(self.peft.peft_config)[:1]
 
     def config(self, name: str) -> LoraConfig:
         """What peft needs to know of an adapter to load it elsewhere."""
