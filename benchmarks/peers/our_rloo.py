@@ -78,7 +78,12 @@ class Ours:
             self.wear(worn)
         scores = torch.tensor(distinct([reply.text for group in replies for reply in group]))
         advantages = leave_one_out(scores - setting.beta * divergence, setting.replies)
-        return forest.attach(tokens={"old": old}, replies={"advantage": advantages})
+        return forest.attach(tokens={"old": old}, replies={"advantage": advantages, "divergence": divergence})
+
+    def clipped(self, forest: Forest) -> float:
+        """The share of replies that the clip holds still."""
+        total, count = self.optimizer.loss(self.policy, forest).told["clipped"]
+        return float(total) / count
 
     def slope(self, forest: Forest) -> tuple[float, dict[str, Tensor]]:
         """The loss, and its gradient by the names that the base has for the adapter's parameters."""
