@@ -113,15 +113,15 @@ class GRPO:
         descend = self.descent.on(policy, updates=self.updates * self.epochs * self.minibatches)
         beta, dice = self.leash.on(), Dice(self.seed)
         for prompts in islice(deck, self.updates - deck.dealt):
-            round_ = explore(prompts, self.replies)
-            scores = round_.forest.replies["score"]
-            forest = round_.forest.attach(replies={"advantage": relative(scores, self.replies, self.scale)})
+            experience = explore(prompts, self.replies)
+            scores = experience.forest.replies["score"]
+            forest = experience.forest.attach(replies={"advantage": relative(scores, self.replies, self.scale)})
             told = learn(descend, partial(self.loss, policy, beta.value), forest, self.epochs, self.minibatches, dice)
             spread = group_spread(scores, self.replies)
             told["coefficient"] = beta.value
-            beta.steer(round_.kl, len(forest.last))
+            beta.steer(experience.kl, len(forest.last))
             yield {
-                **round_.metrics(),
+                **experience.metrics(),
                 "group_spread": float(spread.mean()),
                 "idle_groups": float((spread == 0).float().mean()),
                 **told,

@@ -75,15 +75,15 @@ class ReinforcePlusPlus:
         descend = self.descent.on(policy, updates=self.updates * self.epochs * self.minibatches)
         beta, dice = self.leash.on(), Dice(self.seed)
         for prompts in islice(deck, self.updates - deck.dealt):
-            round_ = explore(prompts, self.replies)
-            forest = round_.forest
-            earned = returns(forest.replies["score"], round_.divergence, forest, beta.value, self.gamma)
+            experience = explore(prompts, self.replies)
+            forest = experience.forest
+            earned = returns(forest.replies["score"], experience.divergence, forest, beta.value, self.gamma)
             forest = forest.attach(tokens={"advantage": whitened(earned)})
             told = learn(descend, partial(self.loss, policy), forest, self.epochs, self.minibatches, dice)
             told["coefficient"] = beta.value
-            beta.steer(round_.kl, len(forest.last))
+            beta.steer(experience.kl, len(forest.last))
             yield {
-                **round_.metrics(),
+                **experience.metrics(),
                 "return": float(earned.mean()),
                 "return_spread": float(earned.std(correction=0)),
                 **told,

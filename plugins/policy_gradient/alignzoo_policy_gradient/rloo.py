@@ -75,16 +75,16 @@ class RLOO:
         descend = self.descent.on(policy, updates=self.updates * self.epochs * self.minibatches)
         beta, dice = self.leash.on(), Dice(self.seed)
         for prompts in islice(deck, self.updates - deck.dealt):
-            round_ = explore(prompts, self.replies)
-            forest = round_.forest
-            rewards = forest.replies["score"] - beta.value * per_reply(round_.divergence, forest)
+            experience = explore(prompts, self.replies)
+            forest = experience.forest
+            rewards = forest.replies["score"] - beta.value * per_reply(experience.divergence, forest)
             advantages = leave_one_out(rewards, self.replies)
             forest = forest.attach(replies={"advantage": advantages})
             told = learn(descend, partial(self.loss, policy), forest, self.epochs, self.minibatches, dice)
             told["coefficient"] = beta.value
-            beta.steer(round_.kl, len(forest.last))
+            beta.steer(experience.kl, len(forest.last))
             yield {
-                **round_.metrics(),
+                **experience.metrics(),
                 "reward": float(rewards.mean()),
                 "advantage_spread": float(advantages.std(correction=0)),
                 **told,
