@@ -247,7 +247,7 @@ def test_functions_that_are_named_exist(page: Path) -> None:
             assert exists(dotted), dotted
 
 
-@pytest.mark.parametrize("page", ["sft", "dpo"])
+@pytest.mark.parametrize("page", ["sft", "dpo", "reward-model"])
 def test_equations_have_functions(page: Path) -> None:
     text = (ROOT / "docs" / "algorithms" / f"{page}.md").read_text(encoding="utf-8")
     [table] = re.findall(r"^\| what \| where \|\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL)
