@@ -78,6 +78,16 @@ def step_flops(size: Size, lengths: Sequence[Lengths], rank: int) -> float:
     return linear + lora + head + attention
 
 
+def reward_flops(size: Size, lengths: Sequence[Lengths], rank: int) -> float:
+    """The same of a reward model's step: there is no head to speak of, and after the last attention only the last token of
+    each reply is read."""
+    once, ends = sum(pair.once for pair in lengths), 2 * len(lengths)
+    seen = sum((size.layers - 1) * pair.seen + pair.once + pair.prompt for pair in lengths)
+    linear = 2 * 2 * (size.linear_parameters * once - size.closing_parameters * (once - ends))
+    lora = 3 * 2 * rank * (size.lora_sides * once - size.closing_sides * (once - ends))
+    return linear + lora + 3.5 * 4 * size.hidden * seen
+
+
 @dataclass
 class Peak:
     """Resident memory in MiB: when a block was entered, and at most inside it."""

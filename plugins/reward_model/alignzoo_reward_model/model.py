@@ -122,12 +122,12 @@ def mean(scores: Tensor, caution: float) -> Tensor:
 
 
 def worst(scores: Tensor, caution: float) -> Tensor:
-    """WCO: min_k r_k (Coste et al. 2023, eq. 2)."""
+    """WCO: min_k r_k (Coste et al. 2023)."""
     return scores.min(1).values
 
 
 def uncertain(scores: Tensor, caution: float) -> Tensor:
-    """UWO: mean_k r_k − λ · 1/K Σ (r_k − mean)²: the members' variance, not their deviation (Coste et al. 2023, eq. 3)."""
+    """UWO: mean_k r_k − λ · 1/K Σ (r_k − mean)²: the members' variance, not their deviation (Coste et al. 2023)."""
     return scores.mean(1) - caution * scores.var(1, correction=0)
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -127,6 +128,41 @@ def test_a_score_is_read_at_the_last_token_of_the_reply() -> None:
             state = base.trunk(input_ids=ids).last_hidden_state[0, -1]
             wanted = float(head(state))
         assert LearnedReward(role)([prompt], [reply]) == pytest.approx([wanted], rel=1e-4)
+
+
+# Noisy annotators -----------------------------------------------------------------------------------------------------
+
+
+def doubly_judged(flips: float) -> list[Comparison]:
+    """Two annotators choose between a friendly answer and an unfriendly one, to many questions; each errs at random."""
+    dice = Random(1)
+    kind, unkind = ("yes please", "true thanks", "good and kind", "i can help you"), ("no", "false and bad", "rude", "hurt you")
+    judged = []
+    for thing in (*THINGS, "fish", "stone", "sun", "moon"):
+        for how in ("small", "big", "red", "blue", "green", "old", "new", "fast", "slow"):
+            pair = Comparison(
+                Prompt.ask(f"is the {thing} {how}"), Completion(dice.choice(kind)), Completion(dice.choice(unkind))
+            )
+            for who in ("one", "two"):
+                flipped = replace(pair, chosen=pair.rejected, rejected=pair.chosen) if dice.random() < flips else pair
+                judged.append(replace(flipped, provenance=Provenance("toy", who)))
+    return judged
+
+
+def test_accuracy_approaches_the_ceiling_and_does_not_exceed_it() -> None:
+    lesson = Lesson(comparisons=doubly_judged(flips=0.2))
+    optimizer = replace(QUICK, batch_size=18, epochs=4, held_out=0.4, samples=0, descent=Descent(lr=2e-3))
+    told = run(optimizer, lesson)[1][-1]
+    assert told["agreement_pairs"] == 90
+    assert told["ceiling"] == pytest.approx(0.8, abs=0.06)
+    assert told["held_out_accuracy_low"] <= told["ceiling"]
+    assert told["held_out_accuracy"] > told["ceiling"] - 0.1
+
+
+def test_without_noise_the_ceiling_is_one_and_is_reached() -> None:
+    optimizer = replace(QUICK, batch_size=18, epochs=4, held_out=0.4, samples=0, descent=Descent(lr=2e-3))
+    told = run(optimizer, Lesson(comparisons=doubly_judged(flips=0.0)))[1][-1]
+    assert (told["ceiling"], told["held_out_accuracy"]) == (1.0, 1.0)
 
 
 # Normalising ----------------------------------------------------------------------------------------------------------
