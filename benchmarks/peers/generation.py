@@ -89,9 +89,7 @@ def _run(case: Case, rounds: int) -> int:
     print(f"memory: {result['memory']}")
     missed = [f"ratio {raced['ratio']:.2f}, goal {case.ratio}"] if raced["ratio"] < case.ratio else []
     command = f"python benchmarks/peers/generation.py --case {case.number} --rounds {rounds}"
-    kept = report.keep(
-        "peers-generation", f"case {case.number}", result | {"missed": missed} | report.circumstances(command)
-    )
+    kept = report.keep("peers-generation", f"case {case.number}", result | {"missed": missed} | report.circumstances(command))
     (report.RESULTS / "peers-generation.md").write_text(_table(kept))
     print("\n".join(missed) or "every goal is reached")
     return 0

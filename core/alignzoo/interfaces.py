@@ -61,6 +61,16 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class Distant(Protocol):
+    """A policy made of another, whose answers have no log-probabilities but whose distance from it is known by a formula."""
+
+    @property
+    def kl(self) -> float:
+        """KL from the policy that it was made of, in nats per answer."""
+        ...
+
+
+@runtime_checkable
 class Reward(Protocol):
     """Says how good answers are."""
 

@@ -40,6 +40,8 @@ def show(report: Report, root: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from alignzoo.lab.report import STAGE
+
     console = Console(highlight=False)
     whole = Table("", report.name, box=None, pad_edge=False)
     for what, value in report.rows():
@@ -50,6 +52,11 @@ def show(report: Report, root: Path) -> None:
         for name, (before, after) in report.values.items():
             apart.add_row(name, str(before), str(after))
         console.print("", apart)
+    if len(report.stages) > 1:
+        stages = Table(*STAGE, box=None, pad_edge=False)
+        for stage in report.stages:
+            stages.add_row(*stage.cells())
+        console.print("", stages)
     sides = Table("prompt", "before", "after", title="some answers, before and after (reward)", title_justify="left")
     for c in report.contrasts:
         sides.add_row(c.prompt, f"{c.before} ({c.score_before:.2f})", f"{c.after} ({c.score_after:.2f})")

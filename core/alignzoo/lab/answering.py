@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Manner, Policy, Valued
+from alignzoo.interfaces import Distant, Manner, Policy, Valued
 from alignzoo.lab import store
 from alignzoo.lab.plan import Answering
 from alignzoo.learning.rewards import checked
@@ -38,12 +38,16 @@ def answers(
     progress: Callable[[str, int, int], None],
 ) -> Iterator[dict[str, Any]]:
     """Rows of answers.jsonl. Each answer's KL from the start is by the estimator that serves every optimizer, Σ log π − log π₀
-    over a sample at temperature 1: the answer itself, or another where answers are sampled in another manner."""
+    over a sample at temperature 1: the answer itself, or another where answers are sampled in another manner. A policy that
+    only knows its distance by a formula tells that."""
     for first in range(0, len(prompts), _AT_ONCE):
         some = prompts[first : first + _AT_ONCE]
         groups = policy.sample(some, how.n, how.manner)
-        plain = plainly(how.manner)
-        kls = _divergences(groups if plain == how.manner else policy.sample(some, how.n, plain), some, start)
+        if isinstance(policy, Distant):
+            kls: list[list[float | None]] = [[policy.kl] * how.n for _ in some]
+        else:
+            plain = plainly(how.manner)
+            kls = _divergences(groups if plain == how.manner else policy.sample(some, how.n, plain), some, start)
         for prompt, group, own in zip(some, groups, kls, strict=True):
             for number, (reply, kl) in enumerate(zip(group, own, strict=True)):
                 asked, said = prompt_to_row(prompt), completion_to_row(reply)

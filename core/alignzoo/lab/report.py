@@ -26,6 +26,34 @@ class Contrast:
 
 
 @dataclass(frozen=True)
+class Stage:
+    """One training of a run: what it was, what it spent, and what its last updates told."""
+
+    name: str
+    optimizer: str
+    spent: Mapping[str, float]
+    told: Mapping[str, float]
+
+    def cells(self) -> list[str]:
+        """For a reader."""
+        counts = (f"{self.spent[name]:,.0f}" for name in ("updates", "labels", "scores"))
+        spent = (f"{self.spent['flops']:.3g}", f"{self.spent['seconds']:,.1f}")
+        return [self.name, self.optimizer.rpartition("/")[2], *counts, *spent, self.said()]
+
+    def said(self) -> str:
+        """Of a reward model how often it was right on held-out feedback, beside what can be reached; else score or loss."""
+        told = self.told
+        if "held_out_accuracy" not in told:
+            return ", ".join(f"{name} {told[name]:.3g}" for name in ("score", "loss") if name in told)
+        low, high = told["held_out_accuracy_low"], told["held_out_accuracy_high"]
+        ceiling = f"; ceiling {told['ceiling']:.3f}" if "ceiling" in told else ""
+        return f"right {told['held_out_accuracy']:.3f} [{low:.3f}, {high:.3f}]{ceiling}"
+
+
+STAGE = ("stage", "what", "updates", "labels", "scores", "FLOPs", "seconds", "at its end")
+
+
+@dataclass(frozen=True)
 class Report:
     """The figures of a run. Rewards are the judge's; KL is in nats per answer, by samples."""
 
@@ -39,6 +67,7 @@ class Report:
     values: Mapping[str, tuple[Estimate, Estimate]]
     spent: Mapping[str, float]
     finished: tuple[float, float]
+    stages: tuple[Stage, ...]
     contrasts: tuple[Contrast, ...]
     settings: Mapping[str, Any]
 
@@ -62,6 +91,8 @@ class Report:
         if self.values:
             lines += ["", "| value | before | after |", "|---|---|---|"]
             lines += [f"| {name} | {before} | {after} |" for name, (before, after) in self.values.items()]
+        lines += ["", f"| {' | '.join(STAGE)} |", "|" + "---|" * len(STAGE)]
+        lines += [f"| {' | '.join(stage.cells())} |" for stage in self.stages]
         lines += ["", "95 % intervals by bootstrap over prompts.", "", "## Before and after", ""]
         lines += ["| prompt | before | after |", "|---|---|---|"]
         lines += [
@@ -83,6 +114,7 @@ class Report:
             "values": {name: {"start": a.row(), "policy": b.row()} for name, (a, b) in self.values.items()},
             "finished": {"start": self.finished[0], "policy": self.finished[1]},
             "spent": dict(self.spent),
+            "stages": [vars(stage) for stage in self.stages],
             "settings": dict(self.settings),
         }
 
@@ -121,6 +153,7 @@ def report_of(name: str, settings: Mapping[str, Any], files: store.Folder) -> Re
         },
         spent=summary["ledger"],
         finished=(_ended(answers, "start"), _ended(answers, "policy")),
+        stages=tuple(_stages(files)),
         contrasts=tuple(_contrasts(answers, scores)),
         settings=settings,
     )
@@ -140,6 +173,17 @@ def _kls(answers: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any
         if answer["who"] == "policy" and answer["kl"] is not None:
             groups.setdefault(score["prompt"], []).append(answer["kl"])
     return groups
+
+
+def _stages(files: store.Folder) -> Iterator[Stage]:
+    """Every training of the run, in its order."""
+    trainings = [files.start, *(files.reward(number) for number in range(1, 100)), files.train]
+    for training in (training for training in trainings if training.done):
+        summary = store.read_json(training.summary)
+        told: dict[str, float] = {}
+        for row in store.read_rows(training.updates):
+            told |= row
+        yield Stage(training.folder.name, summary["optimizer"]["use"], summary["ledger"], told)
 
 
 def _ended(answers: Sequence[Mapping[str, Any]], who: str) -> float:

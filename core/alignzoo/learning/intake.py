@@ -46,7 +46,7 @@ class Intake:
 
     def lines(self) -> list[str]:
         """For a reader."""
-        told = [f"{self.rows} rows, {self.kept} kept"]
+        told = [f"{self.rows} rows, {self.kept} kept"] if self.rows else []
         told += [f"  dropped {count}: {reason}" for reason, count in self.dropped.most_common()]
         return told + [f"  noticed {count}: {reason}" for reason, count in self.noticed.most_common()]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 
 from alignzoo.interfaces import Reward
-from alignzoo.lab.answering import checked
+from alignzoo.learning.rewards import checked
 from alignzoo.records import Completion, Prompt
 
 

@@ -11,9 +11,10 @@ from statistics import fmean
 import pytest
 
 from alignzoo.interfaces import Lesson, LessonError, Manner, Optimizer, Policy
-from alignzoo.lab.answering import Scored, ScoreError, answers
+from alignzoo.lab.answering import answers
 from alignzoo.lab.plan import Answering
 from alignzoo.learning.ledger import Ledger, counting
+from alignzoo.learning.rewards import Scored, ScoreError
 from alignzoo.model.base import Base
 from alignzoo.model.role import bare_on, policy_on
 from alignzoo.records import Completion, Prompt
@@ -230,12 +231,12 @@ def test_it_chooses_among_the_answers_of_a_model(base: Base) -> None:
     assert all(reply.tokens for [reply] in chosen)
 
 
-def test_its_kl_is_not_told_from_the_log_probabilities_of_the_policy(base: Base) -> None:
+def test_its_kl_is_told_by_the_formula_and_not_from_the_log_probabilities_of_the_policy(base: Base) -> None:
     """Σ log π − log π₀ over what was chosen would be 0 here, and best-of-16 is not at 0."""
     start = bare_on(base, "start")
     deployed = BestOfN().deploy(start, Lesson(reward=longer))
     rows = list(answers("policy", deployed, start, PROMPTS, Answering(manner=MANNER), lambda *_: None))
-    assert [row["kl"] for row in rows] == [None] * 4
+    assert [row["kl"] for row in rows] == [deployed.kl] * 4
     assert deployed.kl == pytest.approx(1.835, abs=1e-3)
 
 

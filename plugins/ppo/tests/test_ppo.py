@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ def test_the_adaptive_leash_moves_towards_its_target() -> None:
     leash = Leash(coefficient=0.01, target=0.5, horizon=100)
     told = run(replace(QUICK, leash=leash, updates=6), toy_base())[1]
     assert told[0]["beta"] < 0.01  # the divergence is 0 in the first round: far below its target
-    for before, after in zip(told, told[1:], strict=False):
+    for before, after in pairwise(told):
         assert (after["beta"] > before["beta"]) == (after["kl"] > 0.5)
 
 

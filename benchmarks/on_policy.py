@@ -1,0 +1,106 @@
+"""Every algorithm that samples, on one run file, with the settings it ships with, under several seeds.
+
+    python benchmarks/on_policy.py benchmarks/gold.toml --seeds 5 --results benchmarks/results/on-policy-gold
+
+Start and reward model are made once for each seed and shared. Each seed of each algorithm is a run of its own, which can be
+interrupted and continued. Intervals are 95 %, by a bootstrap that resamples seeds and, within each, prompts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from seeds import summed_up
+
+from alignzoo.lab import store
+from alignzoo.lab.run import Run
+
+ALGORITHMS = ("ppo", "rloo", "grpo", "reinforce-plus-plus", "expert-iteration", "best-of-n")
+
+
+def carried_out(file: Path, algorithm: str, seed: int, out: Path) -> Path:
+    """One run, in a process of its own."""
+    root = out / f"{file.stem}-{algorithm}-{seed}"
+    if not (root / "report.json").exists():
+        changes = ["--set", f"optimizer.use={algorithm}", "--set", f"seed={seed}", "--set", f"name={file.stem}-{algorithm}"]
+        command = [sys.executable, "-m", "alignzoo.cli", "run", str(file), "--out", str(root), *changes]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
+    print(root, flush=True)
+    return root
+
+
+def row(roots: Sequence[Path]) -> dict[str, Any]:
+    """What came of one algorithm."""
+    figures = summed_up(roots)
+    reports = [json.loads((root / "report.json").read_text()) for root in roots]
+    kls = [report["kl"]["mean"] for report in reports if report["kl"]]
+    spent = {
+        name: fmean(report["spent"][name] for report in reports) for name in ("scores", "read", "written", "flops", "seconds")
+    }
+    return {"reward": figures["reward"], "per seed": figures["per seed"], "kl": fmean(kls) if kls else None, "spent": spent}
+
+
+def markdown(rows: Mapping[str, Mapping[str, Any]], command: str, seeds: int) -> str:
+    lines = [
+        f"`{command}`",
+        "",
+        f"{seeds} seeds; gold reward on held-out prompts, 95 % intervals over seeds and prompts; KL in nats",
+        "",
+    ]
+    lines[2] += (
+        " per answer; what training spent, by the mean over seeds. Settings are those that each algorithm ships with: this is"
+    )
+    lines[2] += " no comparison at an equal budget."
+    lines += [
+        "| algorithm | start | after | gain | worst seed's gain | KL | scores asked | tokens read + written | FLOPs | seconds |"
+    ]
+    lines += ["|" + "---|" * 10]
+    for name, one in rows.items():
+        cells = [f"{f['mean']:.3f} [{f['low']:.3f}, {f['high']:.3f}]" for f in one["reward"].values()]
+        worst = min(seed["policy"] - seed["start"] for seed in one["per seed"])
+        kl = "–" if one["kl"] is None else f"{one['kl']:.2f}"
+        spent = one["spent"]
+        cost = [f"{spent['scores']:,.0f}", f"{spent['read']:,.0f} + {spent['written']:,.0f}", f"{spent['flops']:.2g}"]
+        lines.append(f"| {' | '.join([name, *cells, f'{worst:.3f}', kl, *cost, format(spent['seconds'], '.0f')])} |")
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Every algorithm that samples, on one run file.")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--only", nargs="*", default=ALGORITHMS)
+    parser.add_argument("--out", type=Path, default=Path("runs/on-policy"))
+    parser.add_argument("--at-once", type=int, default=2, help="runs beside each other, one thread each")
+    parser.add_argument("--results", type=Path, help="without a suffix: .json and .md are written")
+    args = parser.parse_args()
+    with ThreadPoolExecutor(args.at_once) as pool:
+        jobs = {
+            name: [pool.submit(carried_out, args.file, name, seed, args.out) for seed in range(args.seeds)]
+            for name in args.only
+        }
+        roots = {name: [job.result() for job in own] for name, own in jobs.items()}
+    rows = {name: row(own) for name, own in roots.items()}
+    command = "python " + shlex.join(sys.argv)
+    text = markdown(rows, command, args.seeds)
+    print(text)
+    if args.results:
+        first = next(iter(roots.values()))[0]
+        whole = {"command": command, "made_with": Run.open(first).plan.made_with(), "rows": rows}
+        store.write_json(args.results.with_suffix(".json"), whole)
+        store.write_text(args.results.with_suffix(".md"), text)
+
+
+if __name__ == "__main__":
+    main()
