@@ -1,0 +1,251 @@
+"""Rewards in a run file: named, composed, trained in a stage of their own, and stages that are kept for others."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+from alignzoo.lab import store
+from alignzoo.lab.plan import PlanError
+from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.runfile import read_plan
+from alignzoo.learning.rewards import Combined, Voice
+from alignzoo.records import Completion, Prompt
+from alignzoo.seam.settings import SettingsError
+from alignzoo.testing import toy_folder
+
+RUN = """
+name = "toy"
+[task]
+use = "playground"
+[model]
+path = "{model}"
+[model.lora]
+rank = 4
+[start]
+use = "sft"
+batch_size = 8
+[start.feedback]
+use = "playground"
+kind = "demonstrations"
+count = 24
+{rewards}
+[optimizer]
+use = "ppo"
+updates = 3
+prompts_per_update = 4
+[optimizer.exploring]
+max_tokens = 6
+[watch]
+every = 2
+prompts = 4
+tokens = 6
+[answer]
+prompts = 6
+[answer.manner]
+max_tokens = 6
+[judge]
+use = "playground-gold"
+"""
+GOLD = '[reward]\nuse = "playground-gold"\n'
+LEARNED = """
+[[reward]]
+use = "reward-model"
+batch_size = 8
+samples = 8
+[reward.feedback]
+use = "playground"
+count = 40
+answers = 2
+
+[[reward]]
+use = "playground-gold"
+name = "gold"
+weight = 0
+"""
+
+
+def written(folder: Path, rewards: str, model: str = "some/folder") -> Path:
+    file = folder / "toy.toml"
+    file.write_text(RUN.format(model=model, rewards=rewards))
+    return file
+
+
+# In the file ------------------------------------------------------------------------------------------------------------
+
+
+def test_one_reward_or_several_and_how_each_counts(tmp_path: Path) -> None:
+    [lone] = read_plan(written(tmp_path, GOLD)).rewards
+    assert (lone.part.found.full_name, lone.voice, lone.feedback) == (
+        "reward:playground/playground-gold",
+        Voice("playground-gold"),
+        None,
+    )
+    learned, gold = read_plan(written(tmp_path, LEARNED)).rewards
+    assert learned.part.found.full_name == "optimizer:reward_model/reward-model"
+    assert learned.feedback is not None and learned.feedback.made.count == 40
+    assert gold.voice == Voice("gold", weight=0.0)
+
+
+@pytest.mark.parametrize("rewards", [GOLD, LEARNED])
+def test_what_is_written_reads_back_to_the_same_plan(rewards: str, tmp_path: Path) -> None:
+    plan = read_plan(written(tmp_path, rewards))
+    again = tmp_path / "again.toml"
+    again.write_text(tomli_w.dumps(plan.table()))
+    assert read_plan(again).table() == plan.table() == tomllib.loads(again.read_text())
+
+
+@pytest.mark.parametrize(
+    ("rewards", "complaint"),
+    [
+        ('[reward]\nuse = "playground-gould"', "reward.use: no reward named 'playground-gould'; did you mean"),
+        ('[reward]\nuse = "reward-model"', "no reward named 'reward-model'; there is optimizer:reward_model/reward-model"),
+        (GOLD + "weigth = 2.0", "reward: no such setting|reward.weigth: no such setting"),
+        (
+            "[[reward]]\n" + 'use = "length"\n' + "[[reward]]\n" + 'use = "sentiment"\nname = "length"',
+            "two are called 'length'",
+        ),
+        ('[reward]\nuse = "length"\nat_most = 1.0\nweight = 3.0', "leave its weight at 1"),
+        ('[reward]\nuse = "nowhere:score"', "'nowhere:score', a function of your own, cannot be imported"),
+        ('[reward]\nuse = "json:loads_of"', "json has no 'loads_of'"),
+        ('[reward]\nuse = "json:loads"\nstrict = true', "reward.strict: no such setting"),
+        ("reward = 3", "reward: must be a table"),
+    ],
+)
+def test_mistakes_are_told_before_anything_is_done(rewards: str, complaint: str, tmp_path: Path) -> None:
+    whole = RUN.format(model="some/folder", rewards=rewards)
+    if rewards.startswith("reward ="):
+        whole = rewards + "\n" + RUN.format(model="some/folder", rewards="")
+    (tmp_path / "toy.toml").write_text(whole)
+    with pytest.raises(SettingsError, match=complaint):
+        read_plan(tmp_path / "toy.toml")
+
+
+@pytest.mark.parametrize(
+    ("rewards", "complaint"),
+    [
+        ("", r"optimizer:ppo/ppo needs reward, .*; add \[reward\] to the run file"),
+        ('[reward]\nuse = "length"\nweight = 0', "one must be there to be raised"),
+        ('[reward]\nuse = "length"\nat_most = 3.0', "one must be there to be raised"),
+        (
+            '[reward]\nuse = "reward-model"\non = "rankings"\n[reward.feedback]\nuse = "playground"\nkind = "thumbs"',
+            "reward: optimizer:reward_model/reward-model needs rankings, but .* gives rating",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(rewards: str, complaint: str, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match=complaint):
+        read_plan(written(tmp_path, rewards))
+
+
+def test_a_function_of_ones_own_is_a_reward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_short.py").write_text(
+        "def score(prompts, completions):\n    return [-len(c.text) for c in completions]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))  # put back what is added to it
+    plan = read_plan(written(tmp_path, '[reward]\nuse = "mine_short:score"'))
+    [own] = plan.rewards
+    assert own.part.found.full_name == "mine_short:score"
+    assert own.part.made([Prompt.ask("why")], [Completion("ab")]) == [-2]
+    assert plan.table()["reward"]["use"] == "mine_short:score"
+    assert plan.made_with()["plugins"]["mine_short:score"].partition("sha256:")[2]
+
+
+# In a run ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("rewards")
+    run = Run.open(written(folder, LEARNED, str(toy_folder(folder / "model"))), folder / "first")
+    run.report()
+    return run
+
+
+def test_a_reward_is_trained_in_a_stage_of_its_own(done: Run) -> None:
+    root = done.files.root
+    assert {p.name for p in (root / "reward").iterdir()} >= {"adapter", "feedback.jsonl", "summary.json", "updates.jsonl"}
+    assert (root / "reward" / "adapter" / "heads.safetensors").exists()
+    assert len((root / "reward" / "feedback.jsonl").read_text().splitlines()) == 40
+    assert not (root / "feedback.jsonl").exists()  # PPO learns from no feedback of its own
+    assert json.loads((root / "reward" / "summary.json").read_text())["final"] == {}  # it is not looked at as a policy
+
+
+def test_every_reward_is_heard_in_every_update(done: Run) -> None:
+    rows = store.read_rows(done.files.train.updates)
+    assert len(rows) == 3
+    assert all({"score", "score_reward-model", "score_gold"} <= set(row) for row in rows)
+    assert all(row["score"] == pytest.approx(row["score_reward-model"], rel=1e-5) for row in rows)
+
+
+def test_the_report_shows_each_stage(done: Run) -> None:
+    report = done.report()
+    assert [(stage.name, stage.optimizer) for stage in report.stages] == [
+        ("start", "optimizer:sft/sft"),
+        ("reward", "optimizer:reward_model/reward-model"),
+        ("train", "optimizer:ppo/ppo"),
+    ]
+    assert report.stages[2].spent["scores"] == 3 * 4 * 2  # of each reward, each answer
+    assert "| reward | reward-model |" in report.markdown()
+
+
+def test_a_stage_that_was_done_before_is_not_done_again(done: Run, tmp_path: Path) -> None:
+    """Another optimizer setting: the same start and reward, byte for byte, without a step of training."""
+    said: list[str] = []
+    trained: list[str] = []
+    stage = lambda name, what: trained.append(name)  # noqa: E731
+    file = done.files.root.parent / "toy.toml"
+    listener = Listener(stage=stage, line=said.append)
+    other = Run.open(file, done.files.root.parent / "second", ["optimizer.updates=1"], listener)
+    other.train()
+    assert sum("done before with the same content" in line for line in said) == 2
+    for name in ("start", "reward"):
+        for file in ("adapter/adapter_model.safetensors", "summary.json", "feedback.jsonl"):
+            assert (other.files.root / name / file).read_bytes() == (done.files.root / name / file).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "again"),
+    [
+        ("seed=9", 0),
+        ("start.epochs=2", 0),
+        ("reward.0.epochs=2", 1),
+        ("reward.0.feedback.count=41", 1),
+        ("model.lora.rank=2", 0),
+    ],
+)
+def test_another_content_is_another_stage(done: Run, change: str, again: int) -> None:
+    """How many of the two stages can be taken over is decided by what they read."""
+    said: list[str] = []
+    root = done.files.root.parent / f"other-{change.partition('=')[0]}"
+    other = Run.open(done.files.root.parent / "toy.toml", root, [change], Listener(line=said.append))
+    other.rewards()
+    assert sum("done before" in line for line in said) == again
+
+
+def test_a_reward_of_another_base_is_refused(done: Run, tmp_path: Path) -> None:
+    """An adapter of another shape does not fit, and says so."""
+    import shutil
+
+    from alignzoo.model.loading import ModelError
+
+    other = tmp_path / "copy"
+    shutil.copytree(done.files.root, other)
+    config = other / "reward" / "adapter" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"lora_alpha": 1}))
+    shutil.rmtree(other / "train")
+    with pytest.raises(ModelError, match="lora_alpha = 1"):
+        Run.open(other).train()
+
+
+def test_the_lesson_of_an_optimizer_without_need_of_a_reward_loads_none(done: Run) -> None:
+    from alignzoo.interfaces import no_reward
+
+    assert done._lesson((), ("prompts",)).reward is no_reward
+    assert isinstance(done._lesson((), ("prompts", "reward")).reward, Combined)

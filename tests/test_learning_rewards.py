@@ -1,0 +1,97 @@
+"""Rewards in a run: held to their word, joined, and costs held down by a multiplier. By hand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from alignzoo.interfaces import Reward
+from alignzoo.learning.ledger import Ledger, counting
+from alignzoo.learning.rewards import Combined, Scored, ScoreError, Voice
+from alignzoo.model.base import Base
+from alignzoo.records import Completion, Prompt
+
+ASKED = [Prompt.ask("why")] * 3
+SAID = [Completion(text) for text in ("a", "bb", "cccc")]
+
+
+def length(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[int]:
+    return [len(reply.text) for reply in completions]
+
+
+def constant(value: float) -> Reward:
+    return lambda prompts, completions: [value] * len(completions)
+
+
+def combined(*parts: tuple[Voice, Reward], combine: str = "sum") -> Combined:
+    return Combined(parts, combine)  # type: ignore[arg-type]
+
+
+def test_a_sum_is_weighted_and_clipped_before_it_is_weighted() -> None:
+    both = combined((Voice("length", weight=2.0, clip=2.0), length), (Voice("one", weight=-1.0), constant(1.0)))
+    assert both(ASKED, SAID) == [1.0, 3.0, 3.0]
+    assert both.after_update() == {"score_length": pytest.approx(5 / 3), "score_one": 1.0}
+    assert both.after_update() == {}  # nothing was heard since
+
+
+@pytest.mark.parametrize(
+    ("combine", "wanted"), [("sum", [5.0, 6.0, 8.0]), ("mean", [2.5, 3.0, 4.0]), ("worst", [1.0, 2.0, 4.0])]
+)
+def test_an_ensemble_is_judged_by(combine: str, wanted: list[float]) -> None:
+    both = combined((Voice("length"), length), (Voice("four"), constant(4.0)), combine=combine)
+    assert both(ASKED, SAID) == wanted
+
+
+def test_doubt_is_half_the_variance_of_the_members() -> None:
+    both = combined((Voice("length"), length), (Voice("four"), constant(4.0)), combine="uncertain")
+    assert both(ASKED, SAID) == pytest.approx([2.5 - 0.5 * 2.25, 3.0 - 0.5 * 1.0, 4.0])
+
+
+def test_one_of_weight_nought_is_heard_and_does_not_count() -> None:
+    both = combined((Voice("length"), length), (Voice("watched", weight=0.0), constant(9.0)), combine="mean")
+    assert both(ASKED, SAID) == [1.0, 2.0, 4.0]
+    assert both.after_update()["score_watched"] == 9.0
+
+
+def test_a_cost_is_held_down_by_a_multiplier_that_grows_while_it_is_too_high() -> None:
+    """λ: 0, then 0.5 · (7/3 − 1) = 2/3 after one update and 4/3 after two; never below 0."""
+    both = combined((Voice("one"), constant(1.0)), (Voice("length", at_most=1.0, step=0.5), length))
+    assert both(ASKED, SAID) == [1.0, 1.0, 1.0]
+    assert both.after_update()["multiplier_length"] == pytest.approx(2 / 3)
+    assert both(ASKED, SAID) == pytest.approx([1 - 2 / 3, 1 - 4 / 3, 1 - 8 / 3])
+    assert both.after_update()["multiplier_length"] == pytest.approx(4 / 3)
+    again = combined((Voice("one"), constant(1.0)), (Voice("length", at_most=9.0, step=0.5), length))
+    again.restore(both.state())
+    assert again(ASKED, SAID)[0] == pytest.approx(1 - 4 / 3)
+    assert again.after_update()["multiplier_length"] == 0.0  # the mean is 20/3 below what is borne
+
+
+def test_scoring_alone_moves_no_multiplier() -> None:
+    both = combined((Voice("one"), constant(1.0)), (Voice("length", at_most=1.0), length))
+    assert both(ASKED, SAID) == both(ASKED, SAID)
+
+
+def test_a_cost_has_no_weight_of_its_own() -> None:
+    with pytest.raises(ValueError, match="leave its weight at 1"):
+        Voice("length", weight=2.0, at_most=1.0)
+
+
+@pytest.mark.parametrize(
+    ("reward", "complaint"),
+    [
+        (lambda p, c: [1.0], "sour gave 1 scores for 3 answers"),
+        (lambda p, c: [1.0, float("nan"), 1.0], "sour gave nan for answer 2"),
+        (lambda p, c: 1 / 0, "sour raised ZeroDivisionError"),
+    ],
+)
+def test_a_reward_is_held_to_its_word(reward: Reward, complaint: str) -> None:
+    with pytest.raises(ScoreError, match=complaint):
+        Scored(reward, "sour")(ASKED, SAID)
+
+
+def test_scores_are_charged(base: Base) -> None:
+    ledger = Ledger()
+    with counting(ledger, base):
+        assert Scored(length, "length")(ASKED, SAID) == [1.0, 2.0, 4.0]
+    assert ledger.scores == 3
