@@ -88,7 +88,8 @@ def test_one_reward_or_several_and_how_each_counts(tmp_path: Path) -> None:
     )
     learned, gold = read_plan(written(tmp_path, LEARNED)).rewards
     assert learned.part.found.full_name == "optimizer:reward_model/reward-model"
-    assert learned.feedback is not None and learned.feedback.made.count == 40
+    assert learned.feedback is not None
+    assert learned.feedback.made.count == 40
     assert gold.voice == Voice("gold", weight=0.0)
 
 

@@ -203,7 +203,7 @@ class Run:
         trained = [(r.part, r.feedback) for r in self.plan.rewards if r.feedback is not None]
         return [(part, source, self.files.reward(number)) for number, (part, source) in enumerate(trained, start=1)]
 
-    def _reward(self) -> Reward:
+    def reward(self) -> Reward:
         """What the optimizer is to raise: the run's only reward, or all of them as one."""
         folders = {id(part): files for part, _, files in self._trained_rewards()}
         parts: list[tuple[Voice, Reward]] = []
@@ -219,7 +219,7 @@ class Run:
 
     def _lesson(self, feedback: Iterable[Feedback], needs: Sequence[str]) -> Lesson:
         prompts = self.plan.task.made.prompts("train") if self.plan.task else ()
-        return Lesson.of(feedback, prompts=prompts, reward=self._reward() if "reward" in needs else no_reward)
+        return Lesson.of(feedback, prompts=prompts, reward=self.reward() if "reward" in needs else no_reward)
 
     def _terms(self, *, budget: Budget, answers: bool = True) -> Terms:
         return Terms(budget, self.plan.watch, self.plan.checkpoint_every, self.plan.seed, answers)
