@@ -1,10 +1,11 @@
-"""A proxy is raised too far: gold rises and then falls while the proxy keeps rising. PPO and best-of-n, with the laws of Gao et al.
+"""A proxy is raised too far: gold rises and then falls while the proxy keeps rising. PPO, best-of-n, and Gao's laws.
 
     python benchmarks/overoptimisation.py benchmarks/biased.toml --seeds 3 --results benchmarks/results/overoptimisation
 
-The run file's reward is learned from people with a bias; its gold reward is heard in every update and does not count. For PPO
-a point is one update: the KL of its answers from the start (by samples), their mean proxy and their mean gold. For best-of-n it is
-one n, by the unbiased curve over N answers of the start to each test prompt. Both are of the same start and the same proxy.
+The run file's reward is learned from people with a bias; its gold reward is heard in every update and does not count. For
+PPO a point is one update: the KL of its answers from the start (by samples), their mean proxy and their mean gold. For
+best-of-n it is one n, by the unbiased curve over N answers of the start to each test prompt. Both are of the same start and
+the same proxy.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def of_choosing(run: Run, proxy: int, samples: int, prompts: int) -> Points:
 
 
 def law(name: str, runs: Sequence[Points], least_d: float) -> dict[str, Any]:
-    """α and β of one law over the points of all seeds, each run's gold above its own start; intervals resample the seeds' points."""
+    """α and β of one law over the points of all seeds, each run's gold above its own start; intervals resample the points."""
     points = [(p["kl"], p["gold"] - own[0]["gold"]) for own in runs for p in own if p["kl"] > 0]
     found = fit(name, [kl for kl, _ in points], [gold for _, gold in points], start=0.0, least_d=least_d)
     told = found.row()
