@@ -176,6 +176,12 @@ def test_draws_come_in_batches() -> None:
     assert urn.asked == [(4, 3), (4, 3), (4, 1)] * 2
 
 
+def test_every_batch_draws_anew() -> None:
+    face = Face()
+    BestOfN(n=12, batch=4).deploy(Urn(), Lesson(reward=face)).sample(PROMPTS, 1, MANNER)
+    assert len(set(face.asked)) == 12 * len(PROMPTS)
+
+
 # Early stopping -----------------------------------------------------------------------------------------------------------
 
 
