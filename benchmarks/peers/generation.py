@@ -89,9 +89,7 @@ def _run(case: Case, rounds: int) -> int:
     print(f"memory: {result['memory']}")
     missed = [f"ratio {raced['ratio']:.2f}, goal {case.ratio}"] if raced["ratio"] < case.ratio else []
     command = f"python benchmarks/peers/generation.py --case {case.number} --rounds {rounds}"
-    kept = report.keep(
-        "peers-generation", f"case {case.number}", result | {"missed": missed} | report.circumstances(command)
-    )
+    kept = report.keep("peers-generation", f"case {case.number}", result | {"missed": missed} | report.circumstances(command))
     (report.RESULTS / "peers-generation.md").write_text(_table(kept))
     print("\n".join(missed) or "every goal is reached")
     return 0
@@ -255,15 +253,15 @@ def _table(kept: dict[str, Any]) -> str:
         "Written by `benchmarks/peers/generation.py`; the rules are in [benchmarks/peers/README.md](../peers/README.md).",
         "CPU milliseconds of one call, one thread, medians of alternating rounds; the ratio is to the peer's better cache.",
         "",
-        "| case | parity | generate ms, dynamic / static cache | alignzoo ms | ratio | by round | of the ceiling | memory growth MiB, "
-        "generate / ours |",
+        "| case | parity | generate ms, dynamic / static cache | alignzoo ms | ratio | by round | of the ceiling "
+        "| memory growth MiB, generate / ours |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for key, row in kept.items():
         ms, rounds, memory = row["ms"], row["ratio_by_round"], row["memory"]
         lines.append(
-            f"| {key}: {row['what']} | {row['parity']} | {ms['theirs, dynamic cache']:.0f} / {ms['theirs, static cache']:.0f} "
-            f"| {ms['ours']:.0f} | **{row['ratio']:.2f}** | {min(rounds)}–{max(rounds)} | {row['share_of_ceiling']['ours']:.0%} "
+            f"| {key}: {row['what']} | {row['parity']} "
+            f"| {ms['theirs, dynamic cache']:.0f} / {ms['theirs, static cache']:.0f} | {ms['ours']:.0f} | **{row['ratio']:.2f}** | {min(rounds)}–{max(rounds)} | {row['share_of_ceiling']['ours']:.0%} "
             f"| {memory['theirs']:.0f} / {memory['ours']:.0f} = {memory['theirs'] / memory['ours']:.1f} |"
         )
     lines += ["", "| case | goals missed | command | date | processor | versions |", "|---|---|---|---|---|---|"]
