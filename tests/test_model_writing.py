@@ -126,9 +126,8 @@ def test_a_long_vocabulary_is_drawn_from_as_it_should(words: int) -> None:
     logits[128:320] = -torch.inf
     draws = 40_000
     chances = torch.rand(draws, generator=dice, dtype=torch.float64)
-    drawn, logps = (
-        torch.cat(parts) for parts in zip(*(draw(logits.expand(4000, -1), c, Manner()) for c in chances.split(4000)))
-    )
+    pieces = [draw(logits.expand(4000, -1), some, Manner()) for some in chances.split(4000)]
+    drawn, logps = torch.cat([tokens for tokens, _ in pieces]), torch.cat([logps for _, logps in pieces])
     hoped = logits.softmax(-1) * draws
     counts = torch.bincount(drawn, minlength=words)
     assert counts[hoped == 0].sum() == 0
