@@ -12,6 +12,7 @@ from plain import close, loaded, stirred
 from torch import Tensor
 
 from alignzoo.interfaces import Manner
+from alignzoo.lab.answering import plainly
 from alignzoo.learning.canaries import CanaryError, _ends_are_there
 from alignzoo.model import sampling
 from alignzoo.model.base import Base
@@ -184,6 +185,11 @@ def test_transformers_draws_from_the_same_distribution(name: str, family: Family
     freedom = int(often.sum())
     assert freedom > 10
     assert chi_square < freedom + 4 * (2 * freedom) ** 0.5
+
+
+def test_what_a_divergence_is_estimated_from_is_drawn_without_any_filter() -> None:
+    narrow = Manner(temperature=0.3, top_p=0.5, top_k=3, min_p=0.1, seed=4, stop=("a",))
+    assert plainly(narrow) == Manner(seed=4, stop=("a",))
 
 
 @pytest.mark.parametrize("rows", range(1, 10))
