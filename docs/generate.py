@@ -78,6 +78,8 @@ WORDS: dict[str, dict[str, str]] = {
         "manner.temperature": "Logits are divided by it; 0 is greedy.",
         "manner.top_p": "Draw from the likeliest tokens that together have this probability.",
         "manner.top_k": "Draw from so many of the likeliest tokens; 0 draws from all.",
+        "manner.min_p": "Draw from tokens with at least this share of the likeliest one's probability; 0 draws from all.",
+        "manner.stop": "Texts that end an answer: it stops where it says one of them, and its text ends before it.",
         "manner.seed": "With the prompt and the number of the answer, it decides every draw.",
     },
 }

@@ -49,7 +49,7 @@ def read(base: Base, prompts: Sequence[Ids], n: int, room: int) -> Past:
     return Cached(base, prompts, n, room) if base.caches else Reread(base, prompts, n)
 
 
-class Shelf(DynamicLayer):
+class Shelf(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer, for transformers to put into and take from. The room is made once."""
 
     def __init__(self, keys: Tensor, values: Tensor, lengths: Sequence[int], n: int, room: int) -> None:
@@ -62,7 +62,7 @@ class Shelf(DynamicLayer):
     def _laid_out(self, states: Tensor, lengths: Sequence[int], n: int, room: int) -> Tensor:
         heads, _, width = states.shape
         laid = states.new_zeros(len(lengths) * n, heads, self.taken + room, width)  # zeros: what is masked must be finite
-        for place, prompt in enumerate(states.split(list(lengths), 1)):
+        for place, prompt in enumerate(torch.split(states, list(lengths), 1)):
             laid[place * n : (place + 1) * n, :, self.taken - lengths[place] : self.taken] = prompt
         return laid
 

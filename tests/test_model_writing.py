@@ -1,0 +1,258 @@
+"""What surrounds the drawing of a token: stop strings, the room for keys and values, and whoever writes instead of us."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from plain import close, loaded, stirred
+from torch import Tensor
+
+from alignzoo.interfaces import Manner
+from alignzoo.lab.answering import plainly
+from alignzoo.learning.canaries import CanaryError, _ends_are_there
+from alignzoo.model import sampling
+from alignzoo.model.base import Base
+from alignzoo.model.head import Head
+from alignzoo.model.past import Cached
+from alignzoo.model.role import Role, policy_on
+from alignzoo.model.sampling import Steer, draw
+from alignzoo.model.text import Text
+from alignzoo.records import Completion, Prompt
+from alignzoo.seam.settings import SettingsError, build, table_of
+from alignzoo.testing import toy_tokenizer
+
+Family = Callable[[str], Path]
+ASK = Prompt.ask("is the cat small")
+PROMPTS = [ASK, Prompt.ask("why"), Prompt.ask("tell the dog how the old house and the new tree are")]
+EOS = 2
+GREEDY = Manner(max_tokens=12, temperature=0)
+
+
+def ids(text: str) -> tuple[int, ...]:
+    return tuple(toy_tokenizer().convert_tokens_to_ids(text.split()))
+
+
+# Stop strings --------------------------------------------------------------------------------------------------------
+
+
+def test_a_reply_ends_where_it_says_a_stop_string(base: Base) -> None:
+    """Its text ends before the string, its tokens are all that were written: those of the string, too."""
+    role = stirred(policy_on(base))
+    [[whole]] = role.sample([ASK], 1, GREEDY)
+    words = whole.text.split(" ")
+    stop = f"{words[4]} {words[5]}"  # over two tokens
+    cut = whole.text.find(stop)
+    written = len(whole.text[: cut + len(stop)].split(" "))
+    [[reply]] = role.sample([ASK], 1, replace(GREEDY, stop=("never said", stop)))
+    assert reply.text == whole.text[:cut]
+    assert reply.tokens == whole.tokens[:written]
+    assert reply.finished
+    assert not whole.finished
+    assert close(torch.tensor(reply.logps), torch.tensor(whole.logps[:written]))
+
+
+def test_the_first_of_several_stop_strings_counts() -> None:
+    text = Text.of(toy_tokenizer())
+    assert text.completion(ids("the old cat is small"), stop=("is", "cat", "old cat")).text == "the "
+    assert text.completion(ids("the old cat"), stop=("dog",)) == Completion("the old cat", ids("the old cat"), finished=False)
+
+
+def test_who_stops_does_not_disturb_the_others(base: Base) -> None:
+    role = stirred(policy_on(base))
+    free = role.sample(PROMPTS, 4, Manner(max_tokens=16, seed=1))
+    stopped = role.sample(PROMPTS, 4, Manner(max_tokens=16, seed=1, stop=("cat", "the")))
+    cut = 0
+    for one, other in zip((r for g in free for r in g), (r for g in stopped for r in g), strict=True):
+        said = min((one.text.find(word) for word in ("cat", "the") if word in one.text), default=-1)
+        cut += said >= 0
+        assert other.text == (one.text if said < 0 else one.text[:said])
+        assert other.tokens == one.tokens[: len(other.tokens)]
+        assert other.finished == (one.finished or said >= 0)
+    assert 0 < cut < 12
+
+
+def test_a_stopped_reply_has_no_end_token_and_needs_none() -> None:
+    """The canary still speaks up where a reply is finished, whole, and has no end."""
+    text = Text.of(toy_tokenizer())
+    stopped = text.completion(ids("the cat is"), stop=("is",))
+    whole, cut = Completion("the cat", ids("the cat")), Completion("the cat", ids("the cat"), finished=False)
+    ended = text.completion((*ids("the cat"), EOS))
+    forest = text.replies([ASK], [[stopped, ended, cut]])
+    assert forest.trees[0].ended == (False, True, False)
+    _ends_are_there(forest, text.ends)
+    with pytest.raises(CanaryError, match="a finished reply has no end-of-sequence token"):
+        _ends_are_there(text.replies([ASK], [[whole]]), text.ends)
+
+
+def test_whose_ids_a_stopped_reply_has_is_known() -> None:
+    text = Text.of(toy_tokenizer())
+    stopped = text.completion(ids("the cat is"), stop=("is",))
+    assert text.wrote(stopped)
+    assert not text.wrote(replace(stopped, finished=False))  # a reply that ran out of room says all that it wrote
+    assert not text.wrote(replace(stopped, text="the dog "))
+    assert not text.wrote(replace(stopped, tokens=(*stopped.tokens, EOS)))
+
+
+@pytest.mark.parametrize(
+    ("stop", "said"),
+    [("end", r"stop is a list of texts, even of one: \('end',\)"), (("a", ""), "an empty stop string would end")],
+)
+def test_stop_strings_that_cannot_be_meant_are_refused(stop: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        Manner(stop=stop)
+
+
+def test_a_run_file_can_say_how_to_stop_and_what_is_too_unlikely() -> None:
+    manner = build(Manner, {"stop": ["\n\nHuman:"], "min_p": 0.05}, "answer.manner")
+    assert manner == Manner(stop=("\n\nHuman:",), min_p=0.05)
+    assert build(Manner, table_of(manner)) == manner
+    for table, said in [({"min_p": 1.5}, "min_p: must be at most 1"), ({"stop": [""]}, "an empty stop string")]:
+        with pytest.raises(SettingsError, match=said):
+            build(Manner, table, "answer.manner")
+
+
+# Drawing -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("words", [1000, 64, 7])
+def test_a_long_vocabulary_is_drawn_from_as_it_should(words: int) -> None:
+    """In blocks, the last of them short; some words, and whole blocks, may not be drawn at all."""
+    dice = torch.Generator().manual_seed(0)
+    logits = torch.randn(words, generator=dice)
+    logits[::3] = -torch.inf
+    logits[128:320] = -torch.inf
+    draws = 40_000
+    chances = torch.rand(draws, generator=dice, dtype=torch.float64)
+    pieces = [draw(logits.expand(4000, -1), some, Manner()) for some in chances.split(4000)]
+    drawn, logps = torch.cat([tokens for tokens, _ in pieces]), torch.cat([logps for _, logps in pieces])
+    hoped = logits.softmax(-1) * draws
+    counts = torch.bincount(drawn, minlength=words)
+    assert counts[hoped == 0].sum() == 0
+    often = hoped > 5
+    chi_square = float(((counts - hoped)[often] ** 2 / hoped[often]).sum())
+    freedom = int(often.sum()) - 1
+    assert chi_square < freedom + 4 * (2 * freedom) ** 0.5 + 4
+    assert close(logps, logits.log_softmax(-1)[drawn], 1e-6)
+
+
+def test_a_draw_is_monotone_in_its_chance_and_blind_to_its_neighbours() -> None:
+    dice = torch.Generator().manual_seed(1)
+    logits = torch.randn(200, generator=dice)
+    chances = torch.linspace(0, 1, 5000, dtype=torch.float64)
+    together, _ = draw(logits.expand(5000, -1), chances, Manner())
+    assert bool((together.diff() >= 0).all())
+    assert (int(together[0]), int(together[-1])) == (0, 199)
+    others = torch.randn(3, 200, generator=dice)
+    for row in (17, 2500):
+        alone, _ = draw(
+            torch.cat([others, logits[None]]), torch.cat([torch.rand(3, generator=dice), chances[row, None]]), Manner()
+        )
+        assert alone[-1] == together[row]
+
+
+@pytest.mark.parametrize("chance", [0.0, 1 - 2**-53, 1.0])
+def test_what_cannot_be_is_never_drawn(chance: float) -> None:
+    """One word alone, wherever it stands among blocks of nothing, at the very ends of chance."""
+    for place in (0, 63, 64, 130, 199):
+        logits = torch.full((1, 200), -torch.inf)
+        logits[0, place] = 3.0
+        drawn, logp = draw(logits, torch.tensor([chance], dtype=torch.float64), Manner())
+        assert (int(drawn[0]), float(logp[0])) == (place, 0.0)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_transformers_draws_from_the_same_distribution(name: str, family: Family) -> None:
+    """The second token after two likely first ones, with every filter on."""
+    base, count = loaded(family(name)), 4000
+    role = policy_on(base)
+    ask = torch.tensor([base.text.prompt_ids(ASK)])
+    manner = Manner(max_tokens=2, temperature=0.9, top_k=30, top_p=0.95, min_p=0.03, seed=5)
+    ours = torch.tensor([[*reply.tokens, EOS][:2] for reply in role.sample([ASK], count, manner)[0]])
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        theirs = base.model.generate(
+            ask, attention_mask=torch.ones_like(ask), do_sample=True, max_new_tokens=2, num_return_sequences=count,
+            temperature=0.9, top_k=30, top_p=0.95, min_p=0.03, eos_token_id=EOS, pad_token_id=EOS,
+        )[:, ask.shape[1] :]  # fmt: skip
+    counts = torch.stack([torch.bincount(x[:, 0] * 64 + x[:, 1], minlength=64 * 64) for x in (ours, theirs)]).double()
+    both = counts.sum(0)
+    often = both >= 10
+    chi_square = float(((counts[0] - counts[1])[often] ** 2 / both[often]).sum())
+    freedom = int(often.sum())
+    assert freedom > 10
+    assert chi_square < freedom + 4 * (2 * freedom) ** 0.5
+
+
+def test_what_a_divergence_is_estimated_from_is_drawn_without_any_filter() -> None:
+    narrow = Manner(temperature=0.3, top_p=0.5, top_k=3, min_p=0.1, seed=4, stop=("a",))
+    assert plainly(narrow) == Manner(seed=4, stop=("a",))
+
+
+@pytest.mark.parametrize("rows", range(1, 10))
+def test_a_long_head_says_the_same_to_few_and_to_many(rows: int) -> None:
+    dice = torch.Generator().manual_seed(rows)
+    weight, states = torch.randn(2**13, 16, generator=dice), torch.randn(rows, 16, generator=dice)
+    assert close(Head(weight).logits(states), states.double() @ weight.t().double(), 1e-5)
+    assert Head(weight).logits(states).is_contiguous()
+
+
+# Room ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["qwen2", "gemma2"])
+def test_the_room_for_keys_and_values_is_made_once(name: str, family: Family) -> None:
+    base = loaded(family(name))
+    past = Cached(base, [(3, 10, 17, 24, 31), (38, 45, 52)], 3, 8)
+    held = [(room.data_ptr(), room.shape) for shelf in past.shelves for room in shelf.room]
+    assert {shape[0] for _, shape in held} == {6}
+    assert {shape[2] for _, shape in held} == {5 + 8}
+    for token in range(8):
+        past.append(torch.full((len(past.lengths),), 7 + token))
+        if token == 3:
+            past.keep(torch.tensor([3, 5]))
+    assert [(room.data_ptr(), room.shape) for shelf in past.shelves for room in shelf.room] == held
+    for shelf in past.shelves:
+        assert shelf.keys.data_ptr() - shelf.room[0].data_ptr() == past.first * shelf.room[0].stride(2) * 4
+    assert past.first == (2 if base.packs else 0)  # with the longer prompt went the columns that only it had
+
+
+def test_columns_before_a_short_prompt_are_never_looked_at(family: Family) -> None:
+    """Whatever lies there, as long as it is finite."""
+    base = loaded(family("llama"))
+    told = []
+    for rubbish in (0.0, 1e6):
+        past = Cached(base, [(3, 10, 17, 24, 31), (38, 45, 52)], 1, 2)
+        for shelf in past.shelves:
+            for room in shelf.room:
+                room[1, :, :2] = rubbish
+        past.append(torch.tensor([5, 12]))
+        told.append(past.logits)
+    assert torch.equal(told[0], told[1])
+
+
+# Another sampler -----------------------------------------------------------------------------------------------------
+
+
+def test_another_sampler_can_write_for_every_role(base: Base) -> None:
+    """One that takes every prompt alone: who asks a role does not know of it, and the replies are the same."""
+    asked: list[tuple[str | None, int]] = []
+
+    def alone(
+        base: Base, worn: str | None, prompts: Sequence[Prompt], n: int, manner: Manner, steer: Steer | None = None
+    ) -> list[list[Completion]]:
+        asked.append((worn, len(prompts)))
+        return [sampling.write(base, worn, [prompt], n, manner, steer)[0] for prompt in prompts]
+
+    def forbidding(states: Tensor, logits: Tensor) -> Tensor:
+        return logits.index_fill(1, torch.tensor([EOS]), -torch.inf)
+
+    role: Role = stirred(policy_on(base))
+    usual = role.sample(PROMPTS, 2, Manner(max_tokens=8), steer=forbidding)
+    base.sampler = alone
+    assert role.sample(PROMPTS, 2, Manner(max_tokens=8), steer=forbidding) == usual
+    role.frozen("start").sample(PROMPTS[:1])
+    assert asked == [("policy", 3), ("start", 1)]
