@@ -51,7 +51,9 @@ class Theirs:
         self.rows = datasets.Dataset.from_list([dict(row) for row in rows])
         with _quiet():
             worn = get_peft_model(model, shape)
-            set_peft_model_state_dict(worn, load_peft_weights(str(adapter), device="cpu") | {"base_model.model.score.weight": head})
+            set_peft_model_state_dict(
+                worn, load_peft_weights(str(adapter), device="cpu") | {"base_model.model.score.weight": head}
+            )
             self.trainer = Trainer(
                 worn, args=_settings(setting, manner), train_dataset=self.rows, processing_class=tokenizer(size.vocabulary)
             )
