@@ -1,4 +1,4 @@
-"""A reward model beside TRL's RewardTrainer (case 4): the same losses first, then the clock. `python benchmarks/peers/reward.py`."""
+"""A reward model beside TRL's RewardTrainer (case 4): parity first, then the clock. `python benchmarks/peers/reward.py`."""
 
 from __future__ import annotations
 

@@ -113,6 +113,7 @@ def test_calibration_by_hand() -> None:
     four, one = math.log(0.8 / 0.2), math.log(0.95 / 0.05)
     assert calibration_error([four, four, four, -four], [1.0] * 4) == pytest.approx(0.05)
     assert calibration_error([four, four, four, -four, -one], [1.0] * 5) == pytest.approx((4 * 0.05 + 0.95) / 5)
+    assert calibration_error([math.log(1.5)] * 2, [1.0] * 2) == pytest.approx(0.4)  # sure to 0.6 only, and always right
     assert calibration_error([math.log(3)] * 2, [0.75] * 2) == pytest.approx(0.0, abs=1e-9)
 
 
