@@ -141,13 +141,20 @@ def test_scores_are_scaled_by_those_of_the_start(base: Base) -> None:
 
 
 def test_the_scale_is_measured_once_and_of_the_start(base: Base) -> None:
+    asked: list[int] = []
+
+    def counting(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[int]:
+        asked.append(len(completions))
+        return variety(prompts, completions)
+
     policy = policy_on(base)
-    explore = explorer(policy, Exploring(max_tokens=8, scale="start"))
+    explore = explorer(policy, Exploring(max_tokens=8, scale="start"), counting)
     explore(PROMPTS, 2)
     before = (explore.scale.mean, explore.scale.deviation)
     stirred(policy)
     explore(PROMPTS, 2)
     assert (explore.scale.mean, explore.scale.deviation) == before
+    assert asked == [8, 4, 8]
     late = explorer(policy_on(toy_base()), Exploring(max_tokens=8, scale="start"))
     stirred(late.policy)  # measured only now, and still of the start
     late(PROMPTS, 2)

@@ -139,13 +139,13 @@ def test_the_same_seed_gives_the_same_adapter_and_another_seed_another(optimizer
 
 
 @every
-@pytest.mark.parametrize("stop", [1, 3])
+@pytest.mark.parametrize("stop", [1, 2])
 def test_interrupted_is_uninterrupted_bit_for_bit(optimizer: Any, stop: int, tmp_path: Path) -> None:
     """Through the lab's own training, with all that survives an update at work: the adaptive leash, the scale of the scores, a
     schedule, epochs and minibatches, and prompts for more than an epoch."""
     careful = replace(
         optimizer,
-        updates=4,
+        updates=3,
         epochs=2,
         minibatches=2,
         prompts_per_update=4,
@@ -161,10 +161,10 @@ def test_interrupted_is_uninterrupted_bit_for_bit(optimizer: Any, stop: int, tmp
         rows = [line.partition('"seconds"')[0] for line in files.updates.read_text().splitlines()]
         return done.policy.digest, "\n".join(rows)
 
-    whole = go_on("whole", 4)
+    whole = go_on("whole", 99)
     go_on("halves", stop)
-    assert go_on("halves", 4) == whole
-    assert whole[1].count("\n") == 3
+    assert go_on("halves", 99) == whole
+    assert whole[1].count("\n") == 2
 
 
 # What a loss is made of ------------------------------------------------------------------------------------------------
