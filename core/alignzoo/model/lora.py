@@ -37,7 +37,6 @@ def adapted(layer: nn.Module, x: Tensor, pair: Pair) -> Tensor:
 
 def _read_only(layer: nn.Module, x: Tensor, pair: Pair) -> Tensor:
     """The same where no gradient is asked for: with one token per row every operation counts, so y is added to where it is."""
-    y = torch.nn.functional.linear(x, layer.weight, layer.bias) if type(layer) is nn.Linear else layer(x)
     y: Tensor = layer(x)
     low = x.reshape(-1, x.shape[-1]) @ pair.down.to(x.dtype).t()
     return y.reshape(-1, y.shape[-1]).addmm_(low, pair.up.to(y.dtype).t(), alpha=pair.scale).view(y.shape)
