@@ -2,10 +2,10 @@
 
     python benchmarks/webgpt.py benchmarks/webgpt.toml --seeds 3 --results benchmarks/results/webgpt
 
-PPO pays once, by its training; best-of-n pays with every question, by n answers and n scores. So at equal gold there is a
-number of questions from which on PPO is the cheaper one, and at equal compute the n that best-of-n can afford depends on how many
-questions PPO's training is spread over. FLOPs are the base's, by formula; the reward model's and the start's training is the
-same for both and left out.
+PPO pays once, by its training; best-of-n with every question, by n answers and n scores. So at equal gold there is a number
+of questions from which on PPO is the cheaper one, and at equal compute the n that best-of-n can afford depends on how many
+questions PPO's training is spread over. FLOPs are the base's, by formula; the training of reward model and start is the same
+for both and left out.
 """
 
 from __future__ import annotations
