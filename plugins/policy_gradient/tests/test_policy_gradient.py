@@ -321,3 +321,10 @@ def test_reinforce_plus_plus_needs_one_answer_only() -> None:
 def test_without_prompts_there_is_nothing_to_do() -> None:
     with pytest.raises(LessonError, match="there is no prompt to answer"):
         next(iter(RLOO().improve(policy_on(toy_base()), Lesson(reward=things))))
+
+
+def test_advantages_of_reinforce_plus_plus_are_whitened_over_the_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    [whole] = noted(ALL[2], monkeypatch)
+    advantages = whole.tokens["advantage"]
+    assert float(advantages.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(advantages.std(correction=0)) == pytest.approx(1, abs=1e-3)
