@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -25,7 +26,7 @@ from alignzoo.model.role import Role, load_role, policy_on, role_on
 from alignzoo.model.wardrobe import Lora
 from alignzoo.records import Comparison, Completion, Prompt, Provenance, Ranking, Rating
 from alignzoo.testing import toy_base, toy_folder
-from alignzoo_reward_model.model import LearnedReward, head_names, heads_of
+from alignzoo_reward_model.model import LearnedReward, grow_heads, head_names, heads_of
 from alignzoo_reward_model.reward_model import RewardModel, bootstraps
 
 THINGS = ("cat", "dog", "bird", "house", "tree", "river")
@@ -307,6 +308,14 @@ def test_members_differ_and_are_not_copies() -> None:
     assert told[-1]["members_apart"] > 0
 
 
+def test_every_member_and_every_seed_begins_elsewhere() -> None:
+    begun = []
+    for seed in (0, 1):
+        role = role_on(toy_base(), "reward")
+        begun += [role.head(name).get_parameter("weight").detach() for name in grow_heads(role, 2, seed)]
+    assert not any(torch.equal(a, b) for a, b in combinations(begun, 2))
+
+
 def test_bootstraps_draw_as_many_as_there_are_and_differ() -> None:
     drawn = bootstraps(50, 3, seed=1)
     assert drawn.sum(0).tolist() == [50.0] * 3
@@ -327,10 +336,10 @@ def test_a_member_learns_from_a_pair_as_often_as_it_has_drawn_it() -> None:
         QUICK.loss(role, (name,), judged, forest.attach(trees={"weight": torch.ones(12, 1)})) for name in ("score1", "score2")
     )
     weights = torch.zeros(12, 2)
-    weights[:, 0] = 2.0
+    weights[:, 0] = 3.0
     both = QUICK.loss(role, ("score1", "score2"), judged, forest.attach(trees={"weight": weights}))
     assert float(one.total.detach()) == float(two.total.detach())
-    assert float(both.total.detach()) == pytest.approx(float(one.total.detach()), rel=1e-6)
+    assert float(both.total.detach()) == pytest.approx(1.5 * float(one.total.detach()), rel=1e-6)
     assert both.count == 12
 
 
