@@ -32,7 +32,7 @@ def carried_out(file: Path, algorithm: str, seed: int, out: Path) -> Path:
     root = out / f"{file.stem}-{algorithm}-{seed}"
     if not (root / "report.json").exists():
         changes = ["--set", f"optimizer.use={algorithm}", "--set", f"seed={seed}", "--set", f"name={file.stem}-{algorithm}"]
-        command = [sys.executable, "-m", "alignzoo.cli", "run", str(file), "--out", str(root), *changes]
+        command = [sys.executable, "-m", "alignzoo", "run", str(file), "--out", str(root), *changes]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
