@@ -162,11 +162,12 @@ class Base:
 
     # Forward passes ---------------------------------------------------------------------------------------------------
 
-    def read(self, forest: Forest, worn: str | None, *, learning: bool) -> Reading:
-        """One forward pass over the forest without the head, wearing the adapter `worn`."""
+    def read(self, forest: Forest, worn: str | None, *, learning: bool, ends: bool = False) -> Reading:
+        """One forward pass over the forest without the head, wearing the adapter `worn`. With `ends`, only the last state of
+        each reply is finished, and nothing else can be read."""
         self.meter.charge_reading(forest, self.sizes(worn), learning=learning, recomputing=self.checkpointing)
         with self.acting_as(worn), torch.set_grad_enabled(learning), self._recomputing(learning):
-            return self.packed(forest) if self.packs else self.rowed(forest)
+            return self.packed(forest, ends) if self.packs else self.rowed(forest)
 
     def whole_spread(self, forest: Forest, worn: str | None, temperature: float, *, learning: bool) -> Tensor:
         """(tokens, vocabulary) Log-probabilities through the model's own head, for heads that are more than a matrix."""
@@ -182,13 +183,16 @@ class Base:
             self.listener(forest, logps)
         return logps
 
-    def packed(self, forest: Forest) -> Reading:
+    def packed(self, forest: Forest, ends: bool = False) -> Reading:
         packing = Packing.of(forest, self.tail, self.tail_layers)
+        if ends:
+            packing = replace(packing, needed=forest.end)
         with self.tail.ending():
             states = self.packed_states(forest, packing)
         place = torch.empty_like(forest.ids)
         place[packing.needed] = torch.arange(len(packing.needed), device=place.device)
-        return Reading(pick(states, packing.needed)[0], place[forest.before], place[forest.end])
+        before = forest.before[:0] if ends else forest.before
+        return Reading(pick(states, packing.needed)[0], place[before], place[forest.end])
 
     def packed_states(self, forest: Forest, packing: Packing) -> Tensor:
         states: Tensor = self.trunk(

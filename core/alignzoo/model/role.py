@@ -56,11 +56,6 @@ class Read:
         said: Tensor = self.role.head(name)(self.states.float())
         return said[:, 0]
 
-    def scores(self, name: str = "score") -> Tensor:
-        """(replies) What a head one wide says of each whole reply, read at its last token."""
-        said: Tensor = self.role.head(name)(self.reading.hidden[self.reading.end].float())
-        return said[:, 0]
-
 
 class Role:
     """Made by `policy_on`, `role_on`, `bare_on` or `load_role`; frozen copies by `frozen`."""
@@ -129,9 +124,16 @@ class Role:
         """(tokens) What the head `name` says of the state before each reply token."""
         return self.read(forest).values(name)
 
+    def ends(self, forest: Forest) -> Tensor:
+        """(replies, width) The state that has read each whole reply: a pass that finishes no other row."""
+        learning = self.trained and torch.is_grad_enabled()
+        reading = self.base.read(forest, self.worn, learning=learning, ends=True)
+        return reading.hidden[reading.end]
+
     def scores(self, forest: Forest, name: str = "score") -> Tensor:
-        """(replies) What the head `name` says of each whole reply."""
-        return self.read(forest).scores(name)
+        """(replies) What a head one wide says of each whole reply, read at its last token."""
+        said: Tensor = self.head(name)(self.ends(forest).float())
+        return said[:, 0]
 
     def sample(
         self,

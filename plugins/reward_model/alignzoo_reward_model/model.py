@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from alignzoo.interfaces import LessonError, Manner, Metrics
-from alignzoo.model.forest import Tree, plant
-from alignzoo.model.role import Read, Role
+from alignzoo.model.forest import Forest, Tree, plant
+from alignzoo.model.role import Role
 from alignzoo.model.text import Text
 from alignzoo.records import Completion, Prompt
 
@@ -65,9 +65,10 @@ def mark(role: Role, normalised: float) -> None:
 # Scores ---------------------------------------------------------------------------------------------------------------
 
 
-def member_scores(read: Read, names: Sequence[str]) -> Tensor:
+def member_scores(role: Role, forest: Forest, names: Sequence[str]) -> Tensor:
     """(replies, members) of one forward pass."""
-    return torch.stack([read.scores(name) for name in names], dim=1)
+    ends = role.ends(forest).float()
+    return torch.cat([role.head(name)(ends) for name in names], dim=1)
 
 
 def score(
@@ -78,8 +79,7 @@ def score(
     scores = torch.zeros(len(completions), len(names))
     with torch.no_grad():
         for places, trees in _batches(_trees(role.base.text, prompts, completions), at_once):
-            read = role.read(plant(trees, role.base.device))
-            scores[places] = member_scores(read, names).cpu()
+            scores[places] = member_scores(role, plant(trees, role.base.device), names).cpu()
     return scores
 
 

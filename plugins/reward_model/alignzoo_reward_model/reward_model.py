@@ -109,7 +109,7 @@ class RewardModel:
 
     def loss(self, policy: Role, names: Sequence[str], judged: Judgements, forest: Forest) -> Loss:
         """The mean over the members of each tree's loss, weighed as often as the member's bootstrap has drawn the tree."""
-        scores = member_scores(policy.read(forest), names)
+        scores = member_scores(policy, forest, names)
         losses = (forest.notes["weight"] * judged.losses(scores, forest)).mean(1)
         return Loss.over(losses, reward=scores, **judged.told(scores, forest))
 
