@@ -315,6 +315,32 @@ def test_the_base_forgets_a_role_for_good(base: Base) -> None:
     assert fresh.sample([Prompt.ask("why")], 1, Manner(3))[0][0].tokens
 
 
+def test_an_adapter_can_be_put_on_after_the_last_one_was_taken_off(base: Base) -> None:
+    """peft believes in an active adapter that is no longer there."""
+    from alignzoo.model.role import policy_on, role_on
+
+    policy_on(base)
+    base.dismiss_all()
+    assert role_on(base, "reward").parameters()
+
+
+def test_a_policy_that_knows_its_distance_by_a_formula_tells_that(done: Run) -> None:
+    from dataclasses import dataclass
+
+    from alignzoo.lab.answering import answers
+    from alignzoo.lab.plan import Answering
+
+    @dataclass
+    class Chosen:
+        kl: float = 1.25
+
+        def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
+            return [[Completion("yes")] * n for _ in prompts]
+
+    rows = list(answers("policy", Chosen(), done.start_role(), [Prompt.ask("why")], Answering(n=2), lambda *_: None))
+    assert [row["kl"] for row in rows] == [1.25, 1.25]
+
+
 def test_a_lesson_without_what_is_needed_is_refused_before_work(base: Base, tmp_path: Path) -> None:
     from alignzoo.interfaces import LessonError
     from alignzoo.lab.training import Seat, train

@@ -292,6 +292,18 @@ def test_a_deck_goes_on_where_it_was(after: int) -> None:
     assert list(second) == whole[after:]
 
 
+@pytest.mark.parametrize("after", [0, 1, 4])
+def test_a_deck_of_rounds_deals_so_many_batches_and_goes_on(after: int) -> None:
+    """7 records in threes: 3 + 3 + 1 an epoch; five rounds are an epoch and two batches more."""
+    whole = [sorted(batch) for batch in Deck.rounds(range(7), 3, 5, seed=1)]
+    assert [len(batch) for batch in whole] == [3, 3, 1, 3, 3]
+    assert sorted(sum(whole[:3], [])) == list(range(7))  # noqa: RUF017
+    first, again = Deck.rounds(range(7), 3, 5, seed=1), Deck.rounds(range(7), 3, 5, seed=1)
+    dealt = [sorted(batch) for batch, _ in zip(first, range(after), strict=False)]
+    again.restore(first.state() | {"dealt": after})
+    assert dealt + [sorted(batch) for batch in again] == whole
+
+
 def test_a_deck_knows_when_the_feedback_has_changed() -> None:
     with pytest.raises(MemoryLost, match="made with 7 records, this run has 8: the feedback has changed"):
         Deck(range(8), 3, 1, seed=0).restore(Deck(range(7), 3, 1, seed=0).state())
@@ -307,6 +319,13 @@ def test_a_label_is_paid_for_once(base: Base) -> None:
     with counting(Ledger(labels=6), base) as ledger:
         list(resumed)
     assert ledger.labels == 7
+
+
+def test_a_prompt_holds_no_label(base: Base) -> None:
+    ledger = Ledger()
+    with counting(ledger, base):
+        list(Deck([Prompt.ask("why"), Prompt.ask("how")], 2, 1, seed=0))
+    assert ledger.labels == 0
 
 
 def test_dice_go_on_where_they_were() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alignzoo.model.attention import Packing
-from alignzoo.model.forest import Forest, ForestError, Segment, Tree, per_reply, plant
+from alignzoo.model.forest import Forest, ForestError, Segment, Tree, joined, per_reply, plant
 
 TWO = [Tree((10, 11, 12), ((20, 21), (30, 31, 32))), Tree((13,), ((40,),), (True,))]
 
@@ -126,3 +126,14 @@ def test_splitting_loses_nothing_and_moves_nothing(trees: list[Tree], limit: int
         assert torch.equal(piece.ids[piece.before[later]], piece.targets[[i - 1 for i in later]])
         assert torch.equal(piece.ids[piece.end], piece.targets[piece.last])
         assert torch.equal(piece.lengths, torch.bincount(piece.reply))
+
+
+def test_two_forests_are_one_batch_and_a_note_of_one_is_zero_in_the_other() -> None:
+    first = plant(TWO[:1]).attach(tokens={"old": torch.arange(5.0)}, trees={"strength": torch.tensor([0.7])})
+    second = plant(TWO[1:]).attach(tokens={"weight": torch.tensor([9.0])}, replies={"score": torch.tensor([3.0])})
+    both = joined(first, second)
+    assert (both.ids.tolist(), both.before.tolist()) == (plant(TWO).ids.tolist(), plant(TWO).before.tolist())
+    assert both.tokens["old"].tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 0.0]
+    assert both.tokens["weight"].tolist() == [0.0] * 5 + [9.0]
+    assert both.replies["score"].tolist() == [0.0, 0.0, 3.0]
+    assert both.notes["strength"].tolist() == [pytest.approx(0.7), 0.0]

@@ -70,3 +70,31 @@ def test_pick_and_spread_are_each_others_gradient() -> None:
     y = torch.randn(1, 3, 4, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda x: pick(x, rows), x)
     assert torch.autograd.gradcheck(lambda y: spread(y, rows, 6), y)
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_ends_alone_are_the_ends_of_a_whole_pass(name: str, family: Callable[[str], Path]) -> None:
+    """What a reward model reads: the same states, the same gradients, and no other row is finished."""
+    base, forest = loaded(family(name), "none"), mixed()
+    policy = stirred(policy_on(base))
+    found = []
+    for states in (policy.ends(forest), (read := policy.read(forest).reading).hidden[read.end]):
+        for parameter in policy.parameters():
+            parameter.grad = None
+        (states.sum(1) @ torch.linspace(-1, 1, len(states))).backward()
+        found.append((states.detach(), gradients(policy)))
+    (short, own), (whole, wanted) = found
+    assert short.shape == (len(forest.last), base.width)
+    assert torch.allclose(short, whole, atol=1e-5)
+    for key in wanted:
+        assert float((own[key] - wanted[key]).norm()) <= 1e-5 * float(wanted[key].norm()), key
+
+
+def test_only_ends_go_through_the_last_layer(family: Callable[[str], Path]) -> None:
+    base, forest = loaded(family("llama"), "none"), pairs()
+    looked: list[int] = []
+    layer = base.model.model.layers[-1].mlp.down_proj
+    told_of = layer.forward.args[0]
+    layer.forward = lambda x: base.tail.through(lambda y: (looked.append(y.shape[1]), told_of(y))[1], x)
+    bare_on(base, "judge").ends(forest)
+    assert looked == [len(forest.last)]

@@ -19,6 +19,7 @@ from alignzoo.learning.canaries import Canaries, Watch, watching
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.divergence import Leash
 from alignzoo.learning.ledger import Budget
+from alignzoo.learning.rewards import Combined, Voice
 from alignzoo.learning.rollouts import Explorer, Exploring
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, policy_on
@@ -35,6 +36,10 @@ QUICK = PPO(updates=12, prompts_per_update=8, replies=4, epochs=2, exploring=SHO
 def kindness(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
     """How many of the words are kind ones."""
     return [sum(word in ("please", "thanks", "kind", "good") for word in reply.text.split()) for reply in completions]
+
+
+def length(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+    return [float(len(reply.tokens)) for reply in completions]
 
 
 def unkindness(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
@@ -224,10 +229,11 @@ def test_the_pretraining_mix_keeps_demonstrations_likely() -> None:
 )
 def test_a_stopped_training_goes_on_to_the_same_end(optimizer: PPO, tmp_path: Path) -> None:
     short = replace(optimizer, updates=4, exploring=replace(SHORT, scale="start"))
-    lesson = Lesson(prompts=PROMPTS, reward=kindness, demonstrations=SHOWN)
     ends = []
     for name, stops in (("whole", (None,)), ("broken", (2, None))):
         for most in stops:
+            both = Combined([(Voice("kind"), kindness), (Voice("long", at_most=2.0, step=0.5), length)])
+            lesson = Lesson(prompts=PROMPTS, reward=both, demonstrations=SHOWN)
             terms = Terms(Budget(updates=most), Watch(every=0), checkpoint_every=1)
             files = Training(tmp_path / name)
             ends.append(train(short, lesson, Seat(toy_base(), policy_on), files, terms).policy.digest)
