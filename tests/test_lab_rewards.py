@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tomli_w
 
 from alignzoo.lab import store
+from alignzoo.lab.costs import guess
 from alignzoo.lab.plan import PlanError
 from alignzoo.lab.run import Listener, Run
 from alignzoo.lab.runfile import read_plan
-from alignzoo.learning.rewards import Combined, Voice
+from alignzoo.learning.ledger import Budget
+from alignzoo.learning.memory import newest
+from alignzoo.learning.rewards import Combined, ScoreError, Voice
 from alignzoo.records import Completion, Prompt
 from alignzoo.seam.settings import SettingsError
 from alignzoo.testing import toy_folder
@@ -250,3 +254,36 @@ def test_the_lesson_of_an_optimizer_without_need_of_a_reward_loads_none(done: Ru
 
     assert done._lesson((), ("prompts",)).reward is no_reward
     assert isinstance(done._lesson((), ("prompts", "reward")).reward, Combined)
+
+
+def test_what_sampling_will_cost_is_guessed(done: Run) -> None:
+    """3 rounds of 4 answers of 6 tokens: each written, read by the reference and learned from in 4 epochs, as if prompts were as
+    long as answers. A pass over n tokens costs 2n FLOPs a parameter, twice that with its gradient."""
+    known = guess(done.plan)
+    assert (known.labels, known.updates, known.tokens) == (0, 3, 3 * 4 * 12 * 5)
+    assert known.flops == 2 * (known.linear * 12 + known.head * 6) * 12 * (2 + 2 * 4)
+    assert guess(replace(done.plan, budget=Budget(updates=1))).updates == 1
+
+
+def test_a_reward_that_fails_in_the_middle_is_named_and_the_last_checkpoint_stays(
+    done: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third update meets a NaN: what was true after the second is kept, and can be gone on from."""
+    (tmp_path / "sour.py").write_text(
+        "asked = []\n\ndef score(prompts, completions):\n"
+        "    asked.append(len(completions))\n"
+        "    return [float('nan') if len(asked) == 3 else 1.0 * len(c.text) for c in completions]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    model = done.files.root.parent / "model"
+    file = written(tmp_path, '[reward]\nuse = "sour:score"', str(model))
+    changes = ["checkpoint_every=1", "optimizer.seed=3"]
+    with pytest.raises(ScoreError, match="sour:score gave nan for answer 1"):
+        Run.open(file, tmp_path / "run", changes).train()
+    checkpoint = newest(tmp_path / "run" / "train" / "checkpoint")
+    assert checkpoint is not None
+    assert checkpoint.update == 2
+    again = Run.open(file, tmp_path / "run", changes)
+    again.train()
+    assert len(store.read_rows(again.files.train.updates)) == 3

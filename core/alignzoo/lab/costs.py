@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from alignzoo.lab.plan import Part, Plan
@@ -26,7 +26,7 @@ class Guess:
     def lines(self) -> Iterator[str]:
         yield f"base        {self.parameters:,} parameters, {self.base_bytes / 2**20:,.1f} MiB of weights as loaded"
         if self.labels is None or self.updates is None or self.tokens is None or self.flops is None:
-            yield "training    not known before the feedback is collected (its source does not say how much it gives)"
+            yield "training    not known beforehand: it depends on how much feedback there is, or on what will be drawn"
             return
         yield f"labels      {self.labels:,}"
         yield f"updates     {self.updates:,}"
@@ -40,6 +40,8 @@ def guess(plan: Plan) -> Guess:
     bits: dict[str, float] = {"nf4": 4.5, "int8": 8, "none": 32 if str(plan.loading.compute_dtype()) == "torch.float32" else 16}
     full = 4 if plan.loading.compute_dtype().itemsize == 4 else 2
     base_bytes = int(linear * bits[plan.loading.quantize] / 8 + (parameters - linear) * full)
+    if "prompts" in plan.optimizer.made.needs and _setting(plan.optimizer, "exploring") is not None:
+        return _of_sampling(plan, Guess(parameters, linear, head, base_bytes, 0, None, None, None))
     labels = _labels(plan.feedback)
     batch, epochs = (_setting(plan.optimizer, name) for name in ("batch_size", "epochs"))
     if labels is None or batch is None or epochs is None:
@@ -53,6 +55,21 @@ def guess(plan: Plan) -> Guess:
         share = plan.budget.updates / updates
         updates, tokens, flops = int(plan.budget.updates), int(tokens * share), flops * share
     return Guess(parameters, linear, head, base_bytes, labels, updates, tokens, flops)
+
+
+def _of_sampling(plan: Plan, known: Guess) -> Guess:
+    """An optimizer that writes answers: each is written, read by the reference, and learned from in every epoch."""
+    settings = [_setting(plan.optimizer, name) for name in ("updates", "prompts_per_update", "replies", "epochs")]
+    if any(setting is None for setting in settings):
+        return replace(known, labels=None)
+    updates, prompts, replies, epochs = settings
+    if plan.budget.updates is not None:
+        updates = min(updates, int(plan.budget.updates))
+    longest = _setting(plan.optimizer, "exploring").max_tokens
+    answers = updates * prompts * replies
+    once = known.linear * 2 * longest + known.head * longest
+    flops = float(2 * once * answers * (2 + 2 * epochs))  # written, read once without and `epochs` times with a gradient
+    return replace(known, updates=updates, tokens=answers * 2 * longest * (1 + epochs), flops=flops)
 
 
 def _sizes(plan: Plan) -> tuple[int, int, int]:

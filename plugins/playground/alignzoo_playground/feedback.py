@@ -64,6 +64,9 @@ class PlaygroundFeedback:
     answers: Annotated[int, Ge(2)] = 4
     """How many answers are drawn for each prompt in a pass. A comparison takes two of them; other kinds take all."""
 
+    judges: Annotated[int, Ge(1)] = 1
+    """How many annotators judge the same answers, each for a record of its own: so it can be told how far they agree."""
+
     noise: Annotated[float, Gt(0)] = 1.0
     """Multiplies how unsure the annotators are; at 1 two of the crowd agree on about seven pairs in ten."""
 
@@ -128,25 +131,36 @@ class PlaygroundFeedback:
         return [[_written(prompt, MIXED, dice) for _ in range(self.answers)] for prompt in prompts]
 
     def _judged(self, prompt: Prompt, answers: list[Completion], desk: Desk, dice: Random) -> Iterator[Feedback]:
-        """One annotator's judgement of one prompt's answers: a comparison, a ranking, or a rating of each."""
-        annotator = desk.next(dice)
-        if annotator is None or len(answers) < 2:
+        """What one annotator, or several, say of one prompt's answers. All are shown the same ones."""
+        if len(answers) < 2:
+            desk.next(dice, ())  # somebody was asked all the same
             return
+        asked: list[Annotator] = []
+        shown: list[Completion] = []
+        for _ in range(self.judges):
+            annotator = desk.next(dice, asked)
+            if annotator is not None:
+                asked.append(annotator)
+                shown = shown or (dice.sample(answers, 2) if self.kind == "comparisons" else answers)
+                yield from self._judgement(prompt, shown, annotator, dice)
+
+    def _judgement(self, prompt: Prompt, shown: list[Completion], annotator: Annotator, dice: Random) -> Iterator[Feedback]:
+        """One annotator's: a comparison, a ranking, or a rating of each."""
         who = _provenance(annotator)
         match self.kind:
             case "comparisons":
-                first, second = dice.sample(answers, 2)
+                first, second = shown
                 if annotator.prefers_first(prompt, first, second, dice):
                     yield Comparison(prompt, first, second, provenance=replace(who, note=f"{who.note}; chose the first"))
                 else:
                     yield Comparison(prompt, second, first, provenance=replace(who, note=f"{who.note}; chose the second"))
             case "rankings":
-                order = annotator.order(prompt, answers, dice)
-                yield Ranking(prompt, tuple(answers[place] for place in order), provenance=who)
+                order = annotator.order(prompt, shown, dice)
+                yield Ranking(prompt, tuple(shown[place] for place in order), provenance=who)
             case "thumbs":
-                yield from (Rating(prompt, one, annotator.thumb(prompt, one, dice), provenance=who) for one in answers)
+                yield from (Rating(prompt, one, annotator.thumb(prompt, one, dice), provenance=who) for one in shown)
             case _:
-                yield from (Rating(prompt, one, annotator.score(prompt, one, dice), provenance=who) for one in answers)
+                yield from (Rating(prompt, one, annotator.score(prompt, one, dice), provenance=who) for one in shown)
 
 
 @dataclass
@@ -157,9 +171,12 @@ class Desk:
     skips: float
     drop_out: float
 
-    def next(self, dice: Random) -> Annotator | None:
-        """Whoever judges next; None if that person passes."""
-        place = dice.randrange(len(self.annotators))
+    def next(self, dice: Random, besides: Sequence[Annotator]) -> Annotator | None:
+        """Whoever judges next, and has not yet; None if that person passes, or nobody is left."""
+        places = [place for place, annotator in enumerate(self.annotators) if annotator not in besides]
+        if not places:
+            return None
+        place = places[dice.randrange(len(places))]
         annotator = self.annotators[place]
         if dice.random() < self.drop_out and len(self.annotators) > 1:
             del self.annotators[place]

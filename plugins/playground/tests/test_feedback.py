@@ -180,6 +180,23 @@ def test_missing_prompts_and_policy_are_named():
         collect(PlaygroundFeedback())
 
 
+def test_several_annotators_judge_the_same_answers():
+    """Three different people for each pair, unless somebody passes; what they were shown is the same."""
+    records = collect(PlaygroundFeedback(count=300, judges=3, skips=0.0), Chatterbox())
+    for first in range(0, 300, 3):
+        three = records[first : first + 3]
+        assert len({record.provenance.annotator for record in three}) == 3
+        assert len({(r.prompt.id, frozenset((r.chosen.text, r.rejected.text))) for r in three}) == 1
+    alike = [a.chosen == b.chosen for a, b in zip(records[::3], records[1::3], strict=True)]
+    assert 0.5 < sum(alike) / len(alike) < 0.95
+
+
+def test_no_more_can_judge_than_there_are():
+    records = collect(PlaygroundFeedback(count=40, judges=9, pool="biased", skips=0.0, drop_out=0.0), Chatterbox())
+    assert len({(r.prompt.id, r.chosen.text, r.rejected.text) for r in records[:8]}) <= 2
+    assert len({r.provenance.annotator for r in records[:8]}) == 8
+
+
 def test_a_prompt_of_another_world_cannot_be_answered_by_this_one():
     prompt = replace(TRAIN[0], turns=(replace(TRAIN[0].turns[0], text="What is love?"),))
     with pytest.raises(CollectError, match="What is love"):

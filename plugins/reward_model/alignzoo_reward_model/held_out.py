@@ -54,6 +54,10 @@ def rightness(margins: Sequence[float], strengths: Sequence[float], *, tied: flo
     return [p if m > 0 else 1 - p if m < 0 else tied for m, p in zip(margins, strengths, strict=True)]
 
 
+ENOUGH = 20
+"""Pairs of answers that two annotators must have chosen between before their agreement is believed."""
+
+
 def agreement(choices: Sequence[Comparison]) -> tuple[float, int]:
     """How often two annotators chose alike between the same two answers, and on how many pairs of answers that is known."""
     chosen: dict[tuple[str, frozenset[str]], dict[str, str]] = {}
@@ -76,16 +80,12 @@ def ceiling(choices: Sequence[Comparison], strengths: Sequence[float]) -> Metric
     """What a perfect judge would reach, from annotators who chose between the same answers, else from strengths; without
     either, `ceiling_known` is 0 and there is none."""
     agreed, pairs = agreement(choices)
-    if pairs:
-        return {
-            "ceiling_known": 1.0,
-            "ceiling": ceiling_of_agreement(agreed),
-            "agreement": agreed,
-            "agreement_pairs": float(pairs),
-        }
+    told = {"agreement": agreed, "agreement_pairs": float(pairs)} if pairs else {}
+    if pairs >= ENOUGH:
+        return {"ceiling_known": 1.0, "ceiling": ceiling_of_agreement(agreed), **told}
     if any(p not in (0.5, 1.0) for p in strengths):
-        return {"ceiling_known": 1.0, "ceiling": fmean(max(p, 1 - p) for p in strengths)}
-    return {"ceiling_known": 0.0}
+        return {"ceiling_known": 1.0, "ceiling": fmean(max(p, 1 - p) for p in strengths), **told}
+    return {"ceiling_known": 0.0, **told}
 
 
 # What else is to be seen ----------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import torch
 from alignzoo.interfaces import LessonError
 from alignzoo.records import Comparison, Completion, Prompt, Provenance
 from alignzoo_reward_model.held_out import (
+    ENOUGH,
     Tried,
     agreement,
     by_strength,
@@ -102,8 +103,12 @@ def test_agreement_by_hand() -> None:
 
 
 def test_the_ceiling_comes_from_annotators_else_from_strengths_else_it_is_unknown() -> None:
-    both = [pair(by="a"), pair(by="b")]
-    assert ceiling(both, [0.7]) == {"ceiling_known": 1.0, "ceiling": 1.0, "agreement": 1.0, "agreement_pairs": 1.0}
+    both = [pair(f"why {number}", by=by) for number in range(ENOUGH) for by in "ab"]
+    agreed = {"agreement": 1.0, "agreement_pairs": float(ENOUGH)}
+    assert ceiling(both, [0.7]) == {"ceiling_known": 1.0, "ceiling": 1.0, **agreed}
+    few = {"agreement": 1.0, "agreement_pairs": ENOUGH - 1.0}  # told, but not believed
+    assert ceiling(both[2:], [0.7]) == {"ceiling_known": 1.0, "ceiling": 0.7, **few}
+    assert ceiling(both[2:], [1.0]) == {"ceiling_known": 0.0, **few}
     assert ceiling([], [0.7, 0.1, 1.0]) == {"ceiling_known": 1.0, "ceiling": pytest.approx((0.7 + 0.9 + 1.0) / 3)}
     assert ceiling([pair(by="a")], [1.0, 0.5]) == {"ceiling_known": 0.0}
 
