@@ -229,7 +229,7 @@ def test_another_content_is_another_stage(done: Run, change: str, again: int) ->
     """How many of the two stages can be taken over is decided by what they read."""
     said: list[str] = []
     root = done.files.root.parent / f"other-{change.partition('=')[0]}"
-    other = Run.open(done.files.root.parent / "toy.toml", root, [change], Listener(line=said.append))
+    other = Run.open(done.files.root.parent / "toy.toml", root, change.split(), Listener(line=said.append))
     other.rewards()
     assert sum("done before" in line for line in said) == again
 
@@ -257,8 +257,8 @@ def test_the_lesson_of_an_optimizer_without_need_of_a_reward_loads_none(done: Ru
 
 
 def test_what_sampling_will_cost_is_guessed(done: Run) -> None:
-    """3 rounds of 4 answers of 6 tokens: each written, read by the reference and learned from in 4 epochs, as if prompts were as
-    long as answers. A pass over n tokens costs 2n FLOPs a parameter, twice that with its gradient."""
+    """3 rounds of 4 answers of 6 tokens: each written, read by the reference and learned from in 4 epochs, as if prompts
+    were as long as answers. A pass over n tokens costs 2n FLOPs a parameter, twice that with its gradient."""
     known = guess(done.plan)
     assert (known.labels, known.updates, known.tokens) == (0, 3, 3 * 4 * 12 * 5)
     assert known.flops == 2 * (known.linear * 12 + known.head * 6) * 12 * (2 + 2 * 4)
