@@ -66,3 +66,21 @@ def test_dpo_on_real_pairs_in_four_bits_begins_at_log_2_and_is_watched(tmp_path:
     assert seen[0] == pytest.approx(0.6931, abs=1e-3)
     assert len(seen) == 6
     assert read_json(files.summary)["final"]["kl"] == pytest.approx(0.0, abs=20.0)
+
+
+def test_the_best_of_eight_stories_is_friendlier() -> None:
+    """By the sentiment of its words, which is what chose it."""
+    from alignzoo_best_of_n.best_of_n import BestOfN
+    from alignzoo_lexical.lexical import Sentiment
+
+    base = Base.load(str(STORIES), Loading(quantize="none", template="plain"))
+    start, friendly = bare_on(base, "start"), Sentiment()
+    prompts = [
+        Prompt.ask(f"One day, {name} went to the {place}.") for name in ("Lily", "Tom", "Mia") for place in ("park", "shop")
+    ]
+    means = []
+    for policy in (start, BestOfN(n=8).deploy(start, Lesson(reward=friendly))):
+        groups = policy.sample(prompts, 4, Manner(max_tokens=48, seed=1))
+        scores = [friendly([prompt] * 4, group) for prompt, group in zip(prompts, groups, strict=True)]
+        means.append(sum(map(sum, scores)) / 24)
+    assert means[1] > means[0] + 0.25
