@@ -42,7 +42,7 @@ def test_sums_by_reply() -> None:
 def test_who_sees_whom() -> None:
     """The mask of a reply of two over a prompt of three, alone and with a window of two."""
     forest = plant(TWO)
-    packing, segment, like = Packing.of(forest), forest.segments[0], torch.zeros(1)
+    packing, segment, like = Packing.of(forest, forest.needed), forest.segments[0], torch.zeros(1)
     seen = [[True, True, True, True, False], [True, True, True, True, True]]
     assert (packing.mask(segment, 0, 0, like) == 0).tolist() == seen
     assert (packing.mask(segment, 0, 2, like) == 0).tolist() == [[False, False, True, True, False], [False] * 3 + [True] * 2]

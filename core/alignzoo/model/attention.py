@@ -42,11 +42,11 @@ class Packing:
     _masks: dict[tuple[Segment, int, int, torch.dtype], Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, forest: Forest, tail: Tail | None = None, layers: int = 0) -> Packing:
+    def of(cls, forest: Forest, needed: Tensor, tail: Tail | None = None, layers: int = 0) -> Packing:
         # An only reply continues its prompt: together they are one causal stretch.
         lone = [Segment(tree.start, tree.stop, ()) if len(tree.replies) == 1 else tree for tree in forest.segments]
         lengths = [stop - start for tree in lone for start, stop in ((tree.start, tree.split), *tree.replies)]
-        return cls(tuple(lone), lengths, forest.needed, tail or Tail(), layers)
+        return cls(tuple(lone), lengths, needed, tail or Tail(), layers)
 
     def mask(self, segment: Segment, reply: int, window: int, like: Tensor) -> Tensor:
         """Additive mask of one reply (-1: the prompt) over its prompt and itself. A `window` of 0 sees everything."""

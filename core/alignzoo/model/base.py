@@ -162,12 +162,24 @@ class Base:
 
     # Forward passes ---------------------------------------------------------------------------------------------------
 
-    def read(self, forest: Forest, worn: str | None, *, learning: bool, ends: bool = False) -> Reading:
-        """One forward pass over the forest without the head, wearing the adapter `worn`. With `ends`, only the last state of
-        each reply is finished, and nothing else can be read."""
+    def read(self, forest: Forest, worn: str | None, *, learning: bool) -> Reading:
+        """One forward pass over the forest without the head, wearing the adapter `worn`."""
+        with self._passing(forest, worn, learning):
+            return self.packed(forest) if self.packs else self.rowed(forest)
+
+    def ends(self, forest: Forest, worn: str | None, *, learning: bool) -> Tensor:
+        """(replies, width) The states that have read each whole reply: a pass that finishes no other row."""
+        with self._passing(forest, worn, learning):
+            if self.packs:
+                return self.finished(forest, forest.end)
+            rows = self.rowed(forest)
+            return rows.hidden[rows.end]
+
+    @contextmanager
+    def _passing(self, forest: Forest, worn: str | None, learning: bool) -> Iterator[None]:
         self.meter.charge_reading(forest, self.sizes(worn), learning=learning, recomputing=self.checkpointing)
         with self.acting_as(worn), torch.set_grad_enabled(learning), self._recomputing(learning):
-            return self.packed(forest, ends) if self.packs else self.rowed(forest)
+            yield
 
     def whole_spread(self, forest: Forest, worn: str | None, temperature: float, *, learning: bool) -> Tensor:
         """(tokens, vocabulary) Log-probabilities through the model's own head, for heads that are more than a matrix."""
@@ -183,16 +195,18 @@ class Base:
             self.listener(forest, logps)
         return logps
 
-    def packed(self, forest: Forest, ends: bool = False) -> Reading:
-        packing = Packing.of(forest, self.tail, self.tail_layers)
-        if ends:
-            packing = replace(packing, needed=forest.end)
+    def packed(self, forest: Forest) -> Reading:
+        needed = forest.needed
+        place = torch.empty_like(forest.ids)
+        place[needed] = torch.arange(len(needed), device=place.device)
+        return Reading(self.finished(forest, needed), place[forest.before], place[forest.end])
+
+    def finished(self, forest: Forest, needed: Tensor) -> Tensor:
+        """(needed, width) The states of these rows of the packed forest."""
+        packing = Packing.of(forest, needed, self.tail, self.tail_layers)
         with self.tail.ending():
             states = self.packed_states(forest, packing)
-        place = torch.empty_like(forest.ids)
-        place[packing.needed] = torch.arange(len(packing.needed), device=place.device)
-        before = forest.before[:0] if ends else forest.before
-        return Reading(pick(states, packing.needed)[0], place[before], place[forest.end])
+        return pick(states, needed)[0]
 
     def packed_states(self, forest: Forest, packing: Packing) -> Tensor:
         states: Tensor = self.trunk(

@@ -86,7 +86,7 @@ def _probe(base: Base) -> Forest:
 
 
 def _packing_differs(base: Base, forest: Forest, expected: Reading) -> str:
-    packing = Packing.of(forest)
+    packing = Packing.of(forest, forest.needed)
     kinds = set(getattr(base.model.config, "layer_types", None) or ())
     if strange := kinds - {"full_attention", "sliding_attention"}:
         return f"it has layers of kind {', '.join(sorted(strange))}"

@@ -127,8 +127,7 @@ class Role:
     def ends(self, forest: Forest) -> Tensor:
         """(replies, width) The state that has read each whole reply: a pass that finishes no other row."""
         learning = self.trained and torch.is_grad_enabled()
-        reading = self.base.read(forest, self.worn, learning=learning, ends=True)
-        return reading.hidden[reading.end]
+        return self.base.ends(forest, self.worn, learning=learning)
 
     def scores(self, forest: Forest, name: str = "score") -> Tensor:
         """(replies) What a head one wide says of each whole reply, read at its last token."""
