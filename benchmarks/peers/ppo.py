@@ -24,7 +24,7 @@ MEMORY_GOAL = 1 / 3
 PARITY_TOLERANCE = 1e-4
 PARITY_RATE = 1e-3
 """A learning rate at which the later epochs are far enough away for the clip to hold some tokens still."""
-UPDATES_PER_ROUND = 2
+UPDATES_PER_ROUND = 1
 
 
 def main() -> int:
