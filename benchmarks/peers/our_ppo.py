@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from contextvars import copy_context
 from pathlib import Path
 
 import torch
@@ -29,7 +30,8 @@ from alignzoo_reward_model.model import LearnedReward, grow_heads
 
 
 class Ours:
-    """One training by `PPO.improve`, to be pulled update by update."""
+    """One training by `PPO.improve`, to be pulled update by update. Several take turns in one process, each in a context of its
+    own, so that its memory and its canaries are not another's."""
 
     def __init__(self, size: Size, setting: Proximal, prompts: Sequence[Prompt], critic: Critic) -> None:
         how = Loading(quantize="none", dtype="float32", device="cpu", template="plain")
@@ -39,9 +41,9 @@ class Ours:
         self.reward = LearnedReward(self.judge)
         self.setting = setting
         self.optimizer = _optimizer(setting, len(prompts) // setting.prompts, critic)
-        self._run = ExitStack()
-        self._run.enter_context(remembering(self.base))
-        self._run.enter_context(watching(Canaries(self.base)))
+        self._run, self._context = ExitStack(), copy_context()
+        self._context.run(self._run.enter_context, remembering(self.base))
+        self._context.run(self._run.enter_context, watching(Canaries(self.base)))
         lesson = Lesson(prompts=prompts, reward=self.reward)
         self._updates: Iterator[Metrics] = self.optimizer.improve(self.policy, lesson)
 
@@ -54,10 +56,10 @@ class Ours:
         return self.base.text.prompt_ids(prompt)
 
     def pull(self, updates: int) -> list[Metrics]:
-        return [next(self._updates) for _ in range(updates)]
+        return [self._context.run(next, self._updates) for _ in range(updates)]
 
     def close(self) -> None:
-        self._run.close()
+        self._context.run(self._run.close)
 
 
 class Retraced:

@@ -235,7 +235,7 @@ def _missed(result: dict[str, Any]) -> list[str]:
             missed.append(f"critic {critic}: ratio {result['ratio'][critic]:.2f}, goal {goal}")
         share = result["memory"][critic]["growth"] / result["memory"]["theirs"]["growth"]
         if share > MEMORY_GOAL:
-            missed.append(f"critic {critic}: 1/{1 / share:.1f} of the peer's memory, goal 1/{1 / MEMORY_GOAL:.0f}")
+            missed.append(f"critic {critic}: 1/{1 / share:.2f} of the peer's memory, goal 1/{1 / MEMORY_GOAL:.0f}")
     return missed
 
 
