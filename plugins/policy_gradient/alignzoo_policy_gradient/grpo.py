@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Gt, Interval
@@ -24,13 +23,14 @@ from torch import Tensor
 
 from alignzoo.interfaces import Count, Lesson, Metrics
 from alignzoo.learning.credit import clipped, mean_per_reply
+from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.divergence import Leash, k3
 from alignzoo.learning.memory import Dice
 from alignzoo.learning.rollouts import Explorer, Exploring
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
-from alignzoo_policy_gradient.rounds import learn, prompts_for, shift
+from alignzoo_policy_gradient.rounds import learn, shift
 
 
 def group_spread(scores: Tensor, group: int) -> Tensor:
@@ -109,10 +109,10 @@ class GRPO:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         explore = Explorer(self.exploring, policy, policy.frozen(), lesson, self.seed)
-        deck = prompts_for(self.updates, lesson.prompts, self.prompts_per_update, self.seed)
+        deck = Deck.rounds(lesson.prompts, self.prompts_per_update, self.updates, self.seed)
         descend = self.descent.on(policy, updates=self.updates * self.epochs * self.minibatches)
         beta, dice = self.leash.on(), Dice(self.seed)
-        for prompts in islice(deck, self.updates - deck.dealt):
+        for prompts in deck:
             experience = explore(prompts, self.replies)
             scores = experience.forest.replies["score"]
             forest = experience.forest.attach(replies={"advantage": relative(scores, self.replies, self.scale)})

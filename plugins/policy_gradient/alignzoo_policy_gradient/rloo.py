@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from typing import Annotated, ClassVar
 
 from annotated_types import Ge, Interval
@@ -22,13 +21,14 @@ from torch import Tensor
 
 from alignzoo.interfaces import Count, Lesson, Metrics
 from alignzoo.learning.credit import clipped
+from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.divergence import Leash
 from alignzoo.learning.memory import Dice
 from alignzoo.learning.rollouts import Explorer, Exploring
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
-from alignzoo_policy_gradient.rounds import learn, prompts_for, shift
+from alignzoo_policy_gradient.rounds import learn, shift
 
 
 def leave_one_out(rewards: Tensor, group: int) -> Tensor:
@@ -71,10 +71,10 @@ class RLOO:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         explore = Explorer(self.exploring, policy, policy.frozen(), lesson, self.seed)
-        deck = prompts_for(self.updates, lesson.prompts, self.prompts_per_update, self.seed)
+        deck = Deck.rounds(lesson.prompts, self.prompts_per_update, self.updates, self.seed)
         descend = self.descent.on(policy, updates=self.updates * self.epochs * self.minibatches)
         beta, dice = self.leash.on(), Dice(self.seed)
-        for prompts in islice(deck, self.updates - deck.dealt):
+        for prompts in deck:
             experience = explore(prompts, self.replies)
             forest = experience.forest
             rewards = forest.replies["score"] - beta.value * per_reply(experience.divergence, forest)

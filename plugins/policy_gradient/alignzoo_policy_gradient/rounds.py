@@ -1,27 +1,19 @@
-"""What the critic-free algorithms do alike: deal prompts for so many rounds, pass over a round's experience in minibatches, and
-measure how far the policy has moved from the one that answered."""
+"""What the critic-free algorithms do alike: pass over a round's experience in minibatches, and measure how far the policy has
+moved from the one that answered."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from statistics import fmean
 
 import torch
 from torch import Tensor
 
 from alignzoo.interfaces import Metrics
-from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Loss, Step
 from alignzoo.learning.divergence import k3
 from alignzoo.learning.memory import Dice
 from alignzoo.model.forest import Forest
-from alignzoo.records import Prompt
-
-
-def prompts_for(rounds: int, prompts: Sequence[Prompt], size: int, seed: int) -> Deck[Prompt]:
-    """A deck that lasts for so many rounds, and perhaps for some more: an epoch of it is dealt whole."""
-    per_epoch = -(-len(prompts) // size)
-    return Deck(prompts, size, -(-rounds // per_epoch), seed)
 
 
 def minibatches(experience: Forest, count: int, dice: Dice) -> Iterator[Forest]:

@@ -12,11 +12,10 @@ from alignzoo.learning.credit import clipped
 from alignzoo.learning.divergence import k3
 from alignzoo.learning.memory import Dice
 from alignzoo.model.forest import Forest, Tree, plant
-from alignzoo.records import Prompt
 from alignzoo_policy_gradient.grpo import AVERAGES, GRPO, group_spread, relative
 from alignzoo_policy_gradient.reinforce import ReinforcePlusPlus, returns
 from alignzoo_policy_gradient.rloo import RLOO, leave_one_out
-from alignzoo_policy_gradient.rounds import minibatches, prompts_for, shift
+from alignzoo_policy_gradient.rounds import minibatches, shift
 
 SCORES = st.lists(st.floats(-5, 5), min_size=6, max_size=6)
 
@@ -122,14 +121,6 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
     forest, dice = plant([Tree((7,) * (i + 1), ((9,),)) for i in range(8)]), Dice(0)
     orders = [[tree for part in minibatches(forest, 4, dice) for tree in part.trees] for _ in range(3)]
     assert orders[0] != orders[1] != orders[2]
-
-
-@pytest.mark.parametrize(("rounds", "size"), [(1, 4), (3, 4), (7, 2), (4, 99)])
-def test_there_are_prompts_for_every_round(rounds: int, size: int) -> None:
-    prompts = [Prompt.ask(f"question {i}") for i in range(5)]
-    deck = prompts_for(rounds, prompts, size, seed=0)
-    assert len(deck) >= rounds
-    assert {prompt for batch in deck for prompt in batch} == set(prompts)
 
 
 @pytest.mark.parametrize("optimizer", [RLOO, GRPO, ReinforcePlusPlus])
