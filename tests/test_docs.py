@@ -173,7 +173,8 @@ def test_commands_parse(page: Path, zoo: Zoo) -> None:
             continue
         args = parsers[verb].parse_args(words[2:])
         if hasattr(args, "changes"):
-            table = DEMO
+            named = ROOT / args.target
+            table = tomllib.loads(named.read_text(encoding="utf-8")) if named.suffix == ".toml" and named.is_file() else DEMO
             for change in args.changes:
                 table = override(table, change)
             plan_of(table, zoo, command)

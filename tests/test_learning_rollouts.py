@@ -174,7 +174,7 @@ def test_prompts_longer_than_the_context_lose_the_same_beginning_twice(base: Bas
     words = [WORDS[int(torch.randint(len(WORDS), (1,), generator=dice))] for _ in range(300)]
     long = [Prompt.ask(" ".join(words[start:])) for start in range(8)]
     policy = stirred(policy_on(base))
-    seen = explorer(policy, Exploring(max_tokens=60))(long, 1)
+    seen = explorer(policy, Exploring(max_tokens=60))(long, 8)
     assert [len(tree.prompt) for tree in seen.forest.trees] == [68] * 8
     assert int(seen.forest.lengths.min()) < 60
     with torch.no_grad():

@@ -53,7 +53,7 @@ def test_it_criticises_and_revises(policy):
     numbers = mending(policy, replies=16)
     for principle in ("helpful", "correct", "harmless", "polite", "brief"):
         assert numbers[f"critique/{principle}"] >= 0.6
-        assert numbers[f"revise/{principle}, gold after"] > numbers[f"revise/{principle}, gold before"] + 0.05
+        assert numbers[f"revise/{principle}, gold after"] > numbers[f"revise/{principle}, gold before"] + 0.02
 
 
 @pytest.mark.parametrize("load", ["nf4", "int8"])
