@@ -58,9 +58,9 @@ def of_choosing(run: Run, proxy: int, samples: int, prompts: int) -> Points:
     return [{"kl": p.kl, "proxy": p.proxy.mean, "gold": p.gold.mean} for p in curve(by_proxy, gold)]
 
 
-def law(name: str, runs: Sequence[Points], least_d: float) -> dict[str, Any]:
+def law(name: str, runs: Sequence[Points], least_d: float, most_kl: float = math.inf) -> dict[str, Any]:
     """α and β of one law over the points of all seeds, each run's gold above its own start; intervals resample the points."""
-    points = [(p["kl"], p["gold"] - own[0]["gold"]) for own in runs for p in own if p["kl"] > 0]
+    points = [(p["kl"], p["gold"] - own[0]["gold"]) for own in runs for p in own if 0 < p["kl"] <= most_kl]
     found = fit(name, [kl for kl, _ in points], [gold for _, gold in points], start=0.0, least_d=least_d)
     told = found.row()
     dice = np.random.default_rng(0)
@@ -112,6 +112,9 @@ def main() -> None:
     parser.add_argument(
         "--least-d", type=float, default=0.5, help="RL's law is fitted above this √KL: its slope at 0 is infinite"
     )
+    parser.add_argument(
+        "--most-kl", type=float, default=20.0, help="and below this KL: gold cannot fall below 0, and lies there"
+    )
     parser.add_argument("--out", type=Path, default=Path("runs/overoptimisation"))
     parser.add_argument("--results", type=Path)
     args = parser.parse_args()
@@ -120,10 +123,11 @@ def main() -> None:
     proxy = next(place for place, name in enumerate(names) if name != "gold")
     training = [of_training(run, names[proxy]) for run in runs]
     choosing = [of_choosing(run, proxy, args.samples, args.prompts) for run in runs]
-    laws = {"rl": law("rl", training, args.least_d), "best-of-n": law("best-of-n", choosing, 0.0)}
+    laws = {"rl": law("rl", training, args.least_d, args.most_kl), "best-of-n": law("best-of-n", choosing, 0.0)}
     command = "python " + shlex.join(sys.argv)
     lines = [f"`{command}`", "", f"{args.seeds} seeds; KL in nats per answer, from the start. Means over seeds.", ""]
-    lines += said("PPO: R(d) = d (α − β log d), d = √KL", training, laws["rl"])
+    fitted = f"PPO: R(d) = d (α − β log d), d = √KL, fitted for KL up to {args.most_kl:g}"
+    lines += said(fitted, training, laws["rl"])
     lines += said("Best-of-n: R(d) = d (α − β d)", choosing, laws["best-of-n"])
     lines += [
         "Intervals of α and β: 95 %, by a bootstrap over points, whose neighbours are not independent: they are too narrow."
