@@ -11,7 +11,7 @@ from alignzoo_playground.corpus import document
 from alignzoo_playground.embedded import PlaygroundModel
 from alignzoo_playground.facts import SPLITS
 from alignzoo_playground.requests import requests, wordings
-from alignzoo_playground.words import token_ids
+from alignzoo_playground.words import build_tokenizer, token_ids
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,16 @@ def texts_of(document):
 
 def back(tokenizer, text):
     return tokenizer.decode(tokenizer.encode(text, add_special_tokens=False), skip_special_tokens=True)
+
+
+def test_the_shipped_tokenizer_is_the_one_that_the_recipe_builds(tokenizer):
+    """The other tests ask the shipped one; what is built must be the same in every word, cut and template."""
+    built = build_tokenizer()
+    assert built.get_vocab() == tokenizer.get_vocab()
+    assert built.chat_template == tokenizer.chat_template
+    assert built.special_tokens_map == tokenizer.special_tokens_map
+    for text in ("Sure, the tent belongs to Grace.", "  odd  spacing\n and ünknown words 42"):
+        assert built.encode(text, add_special_tokens=False) == tokenizer.encode(text, add_special_tokens=False)
 
 
 def test_world_text_comes_back_exactly(tokenizer):
