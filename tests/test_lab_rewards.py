@@ -120,6 +120,7 @@ def test_what_is_written_reads_back_to_the_same_plan(rewards: str, tmp_path: Pat
         ('[reward]\nuse = "json:loads_of"', "json has no 'loads_of'"),
         ('[reward]\nuse = "json:loads"\nstrict = true', "reward.strict: no such setting"),
         ("reward = 3", "reward: must be a table"),
+        ('[reward]\nuse = "reward-model"\nfeedback = 3', r"reward.feedback: must be a table, \[reward.feedback\]"),
     ],
 )
 def test_mistakes_are_told_before_anything_is_done(rewards: str, complaint: str, tmp_path: Path) -> None:
@@ -136,6 +137,7 @@ def test_mistakes_are_told_before_anything_is_done(rewards: str, complaint: str,
     [
         ("", r"optimizer:ppo/ppo needs reward, .*; add \[reward\] to the run file"),
         ('[reward]\nuse = "length"\nweight = 0', "one must be there to be raised"),
+        ('[reward]\nuse = "dpo"\n[reward.feedback]\nuse = "playground"', "reward: optimizer:dpo/dpo deploys a policy"),
         ('[reward]\nuse = "length"\nat_most = 3.0', "one must be there to be raised"),
         (
             '[reward]\nuse = "reward-model"\non = "rankings"\n[reward.feedback]\nuse = "playground"\nkind = "thumbs"',
@@ -146,6 +148,15 @@ def test_mistakes_are_told_before_anything_is_done(rewards: str, complaint: str,
 def test_what_does_not_fit_is_refused(rewards: str, complaint: str, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=complaint):
         read_plan(written(tmp_path, rewards))
+
+
+def test_a_reward_model_cannot_answer(tmp_path: Path) -> None:
+    """Found out before it has been trained, and not when nobody answers."""
+    text = RUN.format(model="some/folder", rewards="").partition("[optimizer]")[0]
+    text += '[feedback]\nuse = "playground"\n[optimizer]\nuse = "reward-model"\n'
+    (tmp_path / "toy.toml").write_text(text)
+    with pytest.raises(PlanError, match=r"optimizer: .*reward-model deploys a reward, .* name it under \[reward\]"):
+        read_plan(tmp_path / "toy.toml")
 
 
 def test_a_function_of_ones_own_is_a_reward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,9 @@ def check_fit(plan: Plan, zoo: Zoo) -> None:
         missing = [need for need in optimizer.made.needs if need not in given]
         if missing:
             raise PlanError(_misfit(place, optimizer, feedback, missing, zoo))
+    for place, optimizer, _ in pairs:
+        if optimizer is not None and ("reward" in optimizer.found.component.gives) != place.startswith("reward"):
+            raise PlanError(_other_seat(place, optimizer))
     if plan.rewards and not any(rewarding.voice.counts for rewarding in plan.rewards):
         raise PlanError("reward: every one of them is a cost or has weight 0; one must be there to be raised")
     asked = [("feedback", plan.feedback), ("start.feedback", plan.start_feedback)]
@@ -182,6 +185,13 @@ def check_fit(plan: Plan, zoo: Zoo) -> None:
             raise PlanError(f'{place}: {feedback.found.full_name} asks about prompts; name a task: [task] use = "…"')
     if plan.task is None and not plan.answer.file:
         raise PlanError('answer: nothing to ask the policy; name a task ([task] use = "…") or prompts (answer.file = "…")')
+
+
+def _other_seat(place: str, optimizer: Part) -> str:
+    name = optimizer.found.full_name
+    if place.startswith("reward"):
+        return f"{place}: {name} deploys a policy, which scores nothing; name one that gives a reward (see `alignzoo list`)"
+    return f"{place}: {name} deploys a reward, which answers nothing; name it under [reward], with its [reward.feedback]"
 
 
 def _misfit(place: str, optimizer: Part, feedback: Part | None, missing: Sequence[str], zoo: Zoo) -> str:

@@ -17,7 +17,7 @@ from alignzoo.interfaces import Asking, Lesson, Policy, Reward, no_reward
 from alignzoo.lab import store
 from alignzoo.lab.answering import answers, plainly, read_prompts, scores
 from alignzoo.lab.folders import RunError, plan_in, settle
-from alignzoo.lab.plan import Part, Plan, check_judge
+from alignzoo.lab.plan import Part, Plan, Rewarding, check_judge
 from alignzoo.lab.report import Report, report_of
 from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.shelf import key_of, put, take
@@ -27,7 +27,7 @@ from alignzoo.learning.ledger import Budget
 from alignzoo.learning.memory import newest
 from alignzoo.learning.rewards import Combined, Scored, Voice
 from alignzoo.model.base import Base
-from alignzoo.model.role import Role, bare_on, load_role, policy_on, role_on
+from alignzoo.model.role import Role, bare_on, load_role, role_on
 from alignzoo.records import Feedback, Prompt
 
 
@@ -78,14 +78,14 @@ class Run:
             return
         if not files.feedback.exists() and plan.start_feedback:
             self._gather(plan.start_feedback, files.feedback, self._bare)
-        self._train(plan.start, files, policy_on_seed(plan.seed), self._terms(budget=Budget()))
+        self._train(plan.start, files, fresh("policy", plan.seed), self._terms(budget=Budget()))
         put(self._shelf, key, files)
 
     def rewards(self) -> None:
         """Train the rewards that are to be trained (`[reward.feedback]`), each from the start."""
-        places = [place for place, rewarding in self.plan.placed_rewards() if rewarding.feedback]
-        for (part, source, files), place in zip(self._trained_rewards(), places, strict=True):
-            if files.done:
+        for place, rewarding, files in self._rewards():
+            part, source = rewarding.part, rewarding.feedback
+            if source is None or files.done:
                 continue
             self.start()
             self.listener.stage(files.folder.name, f"{part.found.component.id} on {source.found.component.id}")
@@ -195,23 +195,24 @@ class Run:
     def _seat(self, name: str) -> Callable[[Base], Role]:
         """A seat under this name for a role that begins as the start."""
         if self.plan.start is None:
-            return lambda base: role_on(base, name, seed=self.plan.seed)
+            return fresh(name, self.plan.seed)
         adapter = self.files.start.adapter
         return lambda base: load_role(base, adapter, name, trained=True)
 
-    def _trained_rewards(self) -> list[tuple[Part, Part, store.Training]]:
-        trained = [(r.part, r.feedback) for r in self.plan.rewards if r.feedback is not None]
-        return [(part, source, self.files.reward(number)) for number, (part, source) in enumerate(trained, start=1)]
+    def _rewards(self) -> Iterator[tuple[str, Rewarding, store.Training]]:
+        """Each reward with its place in the run file, and the files of those that are trained."""
+        trained = 0
+        for place, rewarding in self.plan.placed_rewards():
+            trained += rewarding.feedback is not None
+            yield place, rewarding, self.files.reward(trained)
 
     def reward(self) -> Reward:
         """What the optimizer is to raise: the run's only reward, or all of them as one."""
-        folders = {id(part): files for part, _, files in self._trained_rewards()}
         parts: list[tuple[Voice, Reward]] = []
-        for rewarding in self.plan.rewards:
+        for _, rewarding, files in self._rewards():
             reward = rewarding.part.made
-            if files := folders.get(id(rewarding.part)):
-                role = self._loaded(files.folder.name, files)
-                reward = reward.deploy(role, Lesson())
+            if rewarding.feedback:
+                reward = reward.deploy(self._loaded(files.folder.name, files), Lesson())
             parts.append((rewarding.voice, Scored(reward, rewarding.part.found.full_name)))
         if len(parts) == 1 and parts[0][0] == Voice(name=parts[0][0].name):
             return parts[0][1]
@@ -265,9 +266,9 @@ class Run:
         return prompts[: how.prompts]
 
 
-def policy_on_seed(seed: int) -> Callable[[Base], Role]:
-    """A seat for a policy that begins as the base."""
-    return lambda base: policy_on(base, seed)
+def fresh(name: str, seed: int) -> Callable[[Base], Role]:
+    """A seat for a role that begins as the base."""
+    return lambda base: role_on(base, name, seed=seed)
 
 
 def _counted(records: Iterable[Feedback], listener: Listener) -> Iterator[Feedback]:

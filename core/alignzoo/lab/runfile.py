@@ -169,6 +169,9 @@ class _Reader:
             table = dict(whole)
             voice = self.section(Voice, {name: table.pop(name) for name in _VOICE if name in table}, place)
             learns_from = table.pop("feedback", None)
+            if learns_from is not None and not isinstance(learns_from, Mapping):
+                self.problems.append(f"{self.file}: {place}.feedback: must be a table, [reward.feedback]")
+                continue
             if learns_from is None:
                 part, source = self.part(place, "reward", Reward, table, seed), None
             else:

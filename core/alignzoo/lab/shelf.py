@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from alignzoo.lab.plan import Plan
-from alignzoo.lab.store import Training
+from alignzoo.lab.store import Training, file_digest
 
 _READ_BY_ALL = ("seed", "threads", "model", "task", "start", "watch", "intake")
 
@@ -68,9 +68,4 @@ def _weights(model: str) -> list[tuple[str, int, str]]:
     if not folder.is_dir():
         return []
     files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".json", ".jinja"))
-    return [(path.name, path.stat().st_size, _digest(path)) for path in files]
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+    return [(path.name, path.stat().st_size, file_digest(path)) for path in files]

@@ -23,7 +23,8 @@ hookimpl = pluggy.HookimplMarker("alignzoo")
 @dataclass(frozen=True)
 class Component:
     """One thing that a plugin adds. `object` is "module:attribute". `needs` says what an optimizer's lesson must hold
-    or what a feedback source asks of the run; `gives` what records a source yields."""
+    or what a feedback source asks of the run; `gives` what records a source yields, or "reward" where that, and no policy,
+    is what an optimizer deploys."""
 
     kind: Kind
     id: str

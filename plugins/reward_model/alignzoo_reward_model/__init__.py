@@ -13,5 +13,6 @@ def alignzoo_components() -> Iterable[Component]:
         "alignzoo_reward_model.reward_model:RewardModel",
         summary="Reward model: an adapter and a head learn to score answers from comparisons, rankings or ratings",
         needs=("comparisons",),
+        gives=("reward",),
         paper="https://arxiv.org/abs/2203.02155",
     )
