@@ -15,7 +15,7 @@ from alignzoo.interfaces import Manner
 from alignzoo.model import sampling
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, bare_on, policy_on
-from alignzoo.model.sampling import draw, narrowed
+from alignzoo.model.sampling import Sight, draw, narrowed
 from alignzoo.model.text import TextError
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing import toy_base
@@ -33,11 +33,11 @@ def recorded(groups: list[list[Completion]]) -> Tensor:
     return torch.tensor([logp for group in groups for reply in group for logp in reply.logps])
 
 
-def stopping(role: Role, push: float = 2.0) -> Callable[[Tensor, Tensor], Tensor]:
+def stopping(role: Role, push: float = 2.0) -> Callable[[Sight], Tensor]:
     """Make the end token likelier, so that replies end at different times."""
 
-    def steer(states: Tensor, logits: Tensor) -> Tensor:
-        logits = logits.clone()
+    def steer(own: Sight) -> Tensor:
+        logits = own.logits.clone()
         logits[:, EOS] += push
         return logits
 
@@ -197,9 +197,9 @@ def test_steering_sees_the_state_that_a_token_is_written_from(name: str, family:
     role = stirred(policy_on(base))
     seen: list[Tensor] = []
 
-    def only_ten(states: Tensor, logits: Tensor) -> Tensor:
-        seen.append(states)
-        return torch.full_like(logits, -torch.inf).index_fill(1, torch.tensor([10]), 0.0)
+    def only_ten(own: Sight) -> Tensor:
+        seen.append(own.states)
+        return torch.full_like(own.logits, -torch.inf).index_fill(1, torch.tensor([10]), 0.0)
 
     [[reply]] = role.sample(PROMPTS[:1], 1, Manner(max_tokens=4), steer=only_ten)
     assert reply.tokens == (10,) * 4

@@ -19,7 +19,7 @@ from alignzoo.model.base import Base
 from alignzoo.model.head import Head
 from alignzoo.model.past import Cached
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.sampling import Steer, draw
+from alignzoo.model.sampling import Sight, Steer, draw
 from alignzoo.model.text import Text
 from alignzoo.records import Completion, Prompt
 from alignzoo.seam.settings import SettingsError, build, table_of
@@ -247,8 +247,8 @@ def test_another_sampler_can_write_for_every_role(base: Base) -> None:
         asked.append((worn, len(prompts)))
         return [sampling.write(base, worn, [prompt], n, manner, steer)[0] for prompt in prompts]
 
-    def forbidding(states: Tensor, logits: Tensor) -> Tensor:
-        return logits.index_fill(1, torch.tensor([EOS]), -torch.inf)
+    def forbidding(own: Sight) -> Tensor:
+        return own.logits.index_fill(1, torch.tensor([EOS]), -torch.inf)
 
     role: Role = stirred(policy_on(base))
     usual = role.sample(PROMPTS, 2, Manner(max_tokens=8), steer=forbidding)

@@ -146,10 +146,14 @@ class Base:
         return adapter
 
     def dismiss(self, name: str) -> None:
-        """Forget a role and its adapter, if there is one of this name."""
+        """Forget a role and its adapter, if there is one of this name, and its companions."""
         role = self.roles.pop(name, None)
-        if role is not None and not role.bare:
+        if role is None:
+            return
+        if not role.bare:
             self.wardrobe.remove(name)
+        for companion in role.companions.values():
+            self.dismiss(companion.name)
 
     def dismiss_all(self) -> None:
         """Forget every role: what the base answers then is itself."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from alignzoo.model.forest import Forest, pairs_seen
 
+Written = tuple[int, Sequence[int]]
+"""Of one prompt: its length, and the lengths of its replies."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -38,13 +41,24 @@ class Meter:
         self.read += forest.size
         self.flops += trunk * forest.size + attention + head
 
-    def charge_writing(self, groups: Sequence[tuple[int, Sequence[int]]], sizes: Sizes) -> None:
-        """What was sampled: for each prompt its length, and the lengths of its replies. A prompt is read once, and the last
-        token of a reply is not read any more."""
-        for prompt, replies in groups:
-            again = [length - 1 for length in replies]
-            trunk = 2 * (sizes.linear + sizes.adapter) * (prompt + sum(again))
-            attention = 4 * sizes.attention * pairs_seen(prompt, again)
-            self.read += prompt
-            self.written += sum(replies)
-            self.flops += trunk + attention + 2 * sizes.head * (1 + sum(again))
+    def charge_writing(self, groups: Sequence[Written], sizes: Sizes) -> None:
+        """What was sampled."""
+        self.read += sum(prompt for prompt, _ in groups)
+        self.written += sum(sum(replies) for _, replies in groups)
+        self.flops += _token_by_token(groups, sizes)
+
+    def charge_following(self, groups: Sequence[Written], sizes: Sizes) -> None:
+        """What was read, token by token, by a role beside the one that wrote it."""
+        self.read += sum(prompt + sum(length - 1 for length in replies) for prompt, replies in groups)
+        self.flops += _token_by_token(groups, sizes)
+
+
+def _token_by_token(groups: Sequence[Written], sizes: Sizes) -> float:
+    """FLOPs. A prompt is read once, and the last token of a reply is not read any more."""
+    flops = 0.0
+    for prompt, replies in groups:
+        again = [length - 1 for length in replies]
+        trunk = 2 * (sizes.linear + sizes.adapter) * (prompt + sum(again))
+        attention = 4 * sizes.attention * pairs_seen(prompt, again)
+        flops += trunk + attention + 2 * sizes.head * (1 + sum(again))
+    return flops

@@ -18,7 +18,9 @@ from alignzoo.interfaces import Manner
 from alignzoo.model import head
 from alignzoo.model.base import Base, Reading
 from alignzoo.model.forest import Forest
+from alignzoo.model.grown import chain, layers_of, widths_of
 from alignzoo.model.loading import ModelError
+from alignzoo.model.sampling import Steer
 from alignzoo.records import Completion, Prompt
 
 
@@ -65,7 +67,10 @@ class Role:
         self.bare = bare
         self.adapter = adapter
         self.heads = nn.ModuleDict()
+        self.still: set[str] = set()
         self.origin: Role | None = None
+        self.companions: dict[str, Role] = {}
+        """Roles that this one cannot answer without: they are saved and loaded with it, each under its name here."""
         base.roles[name] = self
         for parameter in adapter:
             parameter.requires_grad_(trained)
@@ -79,21 +84,36 @@ class Role:
         """What descent may move."""
         if not self.trained:
             return []
-        return [*self.adapter, *self.heads.parameters()]
+        moved = [self.heads[name] for name in self.heads if name not in self.still]
+        return [*self.adapter, *(parameter for head in moved for parameter in head.parameters())]
 
-    def grow(self, name: str, width: int = 1, *, scale: float | None = None, seed: int = 0) -> None:
-        """Add a head: a float32 map from a state to `width` numbers. Weights are normal with deviation `scale`, by default
-        1/√(d+1) as in lm-human-preferences; 0 is the usual start of a value head."""
-        deviation = 1 / math.sqrt(self.base.width + 1) if scale is None else scale
+    def grow(
+        self,
+        name: str,
+        width: int = 1,
+        *,
+        hidden: Sequence[int] = (),
+        scale: float | None = None,
+        seed: int = 0,
+        trained: bool = True,
+    ) -> None:
+        """Add a head: a float32 map from a state to `width` numbers, with layers of the `hidden` widths and a ReLU after each
+        of these between. Weights are normal with deviation 1/√(inputs+1) as in lm-human-preferences, and `scale` sets the
+        last layer's: 0 is the usual start of a value head. A head that is not `trained` stays as it is for descent."""
         dice = torch.Generator().manual_seed(seed)
-        grown = nn.utils.skip_init(nn.Linear, self.base.width, width, device=self.base.device)  # type: ignore[no-untyped-call]
+        grown = self.heads[name] = chain((self.base.width, *hidden, width), self.base.device)
         with torch.no_grad():
-            grown.weight.copy_(torch.randn(width, self.base.width, generator=dice) * deviation)
-            grown.bias.zero_()
-        self.heads[name] = grown.requires_grad_(self.trained)
+            *_, last = layers = layers_of(grown)
+            for layer in layers:
+                deviation = 1 / math.sqrt(layer.in_features + 1) if scale is None or layer is not last else scale
+                layer.weight.copy_(torch.randn(layer.weight.shape, generator=dice) * deviation)
+                layer.bias.zero_()
+        grown.requires_grad_(self.trained and trained)
+        if not trained:
+            self.still.add(name)
         recalled = self.base.recalled.get(self.name, {})
-        if f"head.{name}.weight" in recalled:  # a resumed run: the head goes on as it was
-            grown.load_state_dict({key: recalled[f"head.{name}.{key}"] for key in ("weight", "bias")})
+        if state := {key.removeprefix(f"head.{name}."): t for key, t in recalled.items() if key.startswith(f"head.{name}.")}:
+            grown.load_state_dict(state)  # a resumed run: the head goes on as it was
 
     def head(self, name: str) -> nn.Module:
         if name not in self.heads:
@@ -140,10 +160,13 @@ class Role:
         n: int = 1,
         manner: Manner = Manner(),
         *,
-        steer: Callable[[Tensor, Tensor], Tensor] | None = None,
+        steer: Callable[..., Tensor] | None = None,
+        beside: Sequence[Role] = (),
     ) -> list[list[Completion]]:
-        """Write `n` completions of each prompt. `steer(states, logits)` may change the logits of the next token."""
-        return self.base.sampler(self.base, self.worn, prompts, n, manner, steer)
+        """Write `n` completions of each prompt. `steer(own, *others)` gives the logits that the next token is drawn from, out
+        of what this role and each of those `beside` it sees of the text so far (`Sight`)."""
+        steering = Steer(steer, tuple(role.worn for role in beside)) if steer else None
+        return self.base.sampler(self.base, self.worn, prompts, n, manner, steering)
 
     def frozen(self, name: str = "reference") -> Role:
         """This role as it is now, never to move: the bare base if its adapter still changes nothing, else a copy of it."""
@@ -157,7 +180,8 @@ class Role:
             if recalled is None:
                 self.base.wardrobe.load(fresh, self.base.wardrobe.tensors(self.name))
         for head_name, mine in self.heads.items():
-            copy.grow(head_name, len(mine.get_parameter("bias")))
+            *hidden, width = (layer.out_features for layer in layers_of(mine))
+            copy.grow(head_name, width, hidden=hidden)
             copy.heads[head_name].load_state_dict(mine.state_dict())
         copy.origin = self
         _recall(copy)
@@ -192,13 +216,15 @@ class Role:
         return whole.hexdigest()[:16]
 
     def save(self, folder: Path) -> None:
-        """The adapter in peft's own format, and heads beside it, all as safetensors."""
+        """The adapter in peft's own format, and heads beside it, all as safetensors; companions in folders of their own."""
         folder.mkdir(parents=True, exist_ok=True)
         if not self.bare:
             self.base.wardrobe.config(self.name).save_pretrained(folder)
             save_file(_contiguous(self._adapter_tensors()), folder / "adapter_model.safetensors")
         if self.heads:
             save_file(_contiguous(self.heads.state_dict()), folder / "heads.safetensors")
+        for name, companion in self.companions.items():
+            companion.save(folder / name)
 
     def _adapter_tensors(self) -> dict[str, Tensor]:
         return {} if self.bare else self.base.wardrobe.tensors(self.name)
@@ -234,10 +260,11 @@ def load_role(base: Base, folder: Path, name: str, *, trained: bool = False) -> 
         base.wardrobe.load(role.name, load_file(adapter))
     if heads.exists():
         state = load_file(heads)
-        for key, tensor in state.items():
-            if key.endswith(".weight"):
-                role.grow(key.removesuffix(".weight"), len(tensor))
+        for head_name, (*hidden, width) in widths_of(state).items():
+            role.grow(head_name, width, hidden=hidden)
         role.heads.load_state_dict(state)
+    for inner in sorted({path.parent for path in folder.glob("*/*.safetensors")}):
+        role.companions[inner.name] = load_role(base, inner, inner.name, trained=trained)
     _recall(role)
     return role
 

@@ -9,21 +9,39 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
 from alignzoo.interfaces import Manner
-from alignzoo.model.past import read
+from alignzoo.model.past import Past, read
 from alignzoo.model.text import TextError
 from alignzoo.records import Completion, Prompt
 
 if TYPE_CHECKING:
     from alignzoo.model.base import Base
 
-Steer = Callable[[Tensor, Tensor], Tensor]
+
+class Sight(NamedTuple):
+    """What one role sees of the token that is to be written next, row by row."""
+
+    states: Tensor
+    """(rows, width)"""
+    logits: Tensor
+    """(rows, vocabulary) In float32."""
+
+
+@dataclass(frozen=True)
+class Steer:
+    """Changes the logits of the next token before it is drawn: `change(own, *others)` gives (rows, vocabulary), from what the
+    writing role sees and what each of the adapters `beside` it sees of the same texts."""
+
+    change: Callable[..., Tensor]
+    beside: tuple[str | None, ...] = ()
+
 
 _CACHED = 16_384
 """Tokens whose keys and values are kept at once."""
@@ -64,17 +82,16 @@ def write(
     while order:
         rows = max(1, _CACHED // ((len(asked[order[0]]) + manner.max_tokens) * n))
         batch, order = order[:rows], order[rows:]
-        with base.acting_as(worn):
-            groups = _write_batch(base, [asked[i] for i in batch], n, manner, steer)
+        groups = _write_batch(base, worn, [asked[i] for i in batch], n, manner, steer)
         written |= dict(zip(batch, groups, strict=True))
     return [written[i] for i in range(len(prompts))]
 
 
 def _write_batch(
-    base: Base, prompts: list[tuple[int, ...]], n: int, manner: Manner, steer: Steer | None
+    base: Base, worn: str | None, prompts: list[tuple[int, ...]], n: int, manner: Manner, steer: Steer | None
 ) -> list[list[Completion]]:
     chances = torch.stack([_chances(prompt, k, manner) for prompt in prompts for k in range(n)]).to(base.device)
-    past = read(base, prompts, n, manner.max_tokens)
+    readers = _Readers(base, (worn, *(steer.beside if steer else ())), prompts, n, manner.max_tokens)
     tokens = torch.zeros(chances.shape, dtype=torch.long, device=base.device)
     logps = torch.zeros(chances.shape, device=base.device)
     lengths = torch.full((len(chances),), manner.max_tokens, device=base.device)
@@ -82,7 +99,8 @@ def _write_batch(
     rows = torch.arange(len(chances), device=base.device)  # which reply each row of the batch is
     going = torch.ones_like(rows, dtype=torch.bool)
     for place in range(manner.max_tokens):
-        drawn, logp = draw(steer(past.states, past.logits) if steer else past.logits, chances[rows, place], manner)
+        own, *others = readers.see()
+        drawn, logp = draw(steer.change(own, *others) if steer else own.logits, chances[rows, place], manner)
         tokens[rows, place], logps[rows, place] = drawn, logp
         over = going & torch.isin(drawn, ends)
         if manner.stop:
@@ -94,16 +112,43 @@ def _write_batch(
             break
         if left <= _THINNED * len(going):
             kept = going.nonzero()[:, 0]
-            past.keep(kept)
+            readers.keep(kept)
             rows, drawn, going = rows[kept], drawn[kept], going[kept]
-        past.append(drawn)
+        readers.append(drawn)
     counts = lengths.tolist()
-    base.meter.charge_writing(
-        [(len(p), counts[i * n : (i + 1) * n]) for i, p in enumerate(prompts)], base.sizes(base.worn.name)
-    )
+    readers.charge([(len(p), counts[i * n : (i + 1) * n]) for i, p in enumerate(prompts)])
     written = zip(tokens.tolist(), logps.tolist(), counts, strict=True)
     replies = [base.text.completion(ids[:count], of[:count], manner.stop) for ids, of, count in written]
     return [replies[i : i + n] for i in range(0, len(replies), n)]
+
+
+class _Readers:
+    """The role that writes and those beside it: each reads the same texts, wearing its own adapter."""
+
+    def __init__(self, base: Base, worn: tuple[str | None, ...], prompts: list[tuple[int, ...]], n: int, room: int) -> None:
+        self.base, self.worn = base, worn
+        self.pasts: list[Past] = []
+        for name in worn:
+            with base.acting_as(name):
+                self.pasts.append(read(base, prompts, n, room))
+
+    def see(self) -> list[Sight]:
+        return [Sight(past.states, past.logits) for past in self.pasts]
+
+    def keep(self, rows: Tensor) -> None:
+        for past in self.pasts:
+            past.keep(rows)
+
+    def append(self, drawn: Tensor) -> None:
+        for name, past in zip(self.worn, self.pasts, strict=True):
+            with self.base.acting_as(name):
+                past.append(drawn)
+
+    def charge(self, written: list[tuple[int, list[int]]]) -> None:
+        writer, *others = map(self.base.sizes, self.worn)
+        self.base.meter.charge_writing(written, writer)
+        for sizes in others:
+            self.base.meter.charge_following(written, sizes)
 
 
 def _stopped(base: Base, written: Tensor, stop: tuple[str, ...]) -> Tensor:
