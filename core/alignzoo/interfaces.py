@@ -7,7 +7,7 @@ Four small protocols. A plugin implements one of them and inherits from nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 from annotated_types import Ge, Gt, Interval
@@ -24,6 +24,7 @@ from alignzoo.records import (
     demonstrations_in,
     ratings_in,
 )
+from alignzoo.tally import Tally
 
 if TYPE_CHECKING:
     from alignzoo.model.role import Role
@@ -97,6 +98,8 @@ class Asking:
     policy: Policy | None = None
     manner: Manner = Manner()
     seed: int = 0
+    tally: Tally = field(default_factory=Tally)
+    """Where a source that reads tells what it left out, and why."""
 
 
 @runtime_checkable

@@ -13,6 +13,14 @@ HELP = "gather the feedback that a run learns from"
 def add(verbs: Any) -> None:
     page = verbs.add_parser("collect", help=HELP, description=HELP, allow_abbrev=False)
     add_run(page)
+    page.add_argument(
+        "--preview",
+        type=int,
+        nargs="?",
+        const=3,
+        metavar="N",
+        help="show the first N records (3) and what was left out and why; keep nothing, train nothing",
+    )
     page.set_defaults(run=run)
 
 
@@ -20,5 +28,12 @@ def run(args: argparse.Namespace) -> int:
     if dry(args):
         return 0
     with working(args) as run:
-        print(run.collect())
+        if args.preview is None:
+            print(run.collect())
+            return 0
+        from alignzoo.records import to_json
+
+        records, tally = run.preview(args.preview)
+        print(*map(to_json, records), sep="\n")
+        print(*(tally.lines() or ["the source makes up its records: there are no rows to account for"]), sep="\n")
     return 0

@@ -29,6 +29,7 @@ from alignzoo.learning.rewards import Combined, Scored, Voice
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, bare_on, load_role, role_on
 from alignzoo.records import Feedback, Prompt
+from alignzoo.tally import Tally
 
 
 @dataclass
@@ -105,6 +106,20 @@ class Run:
             self.listener.stage("collect", self.plan.feedback.found.full_name)
             self._gather(self.plan.feedback, self.files.feedback, self.start_role)
         return self.files.feedback
+
+    def preview(self, shown: int) -> tuple[list[Feedback], Tally]:
+        """The first records that collecting would give, and what the source came across in all it read; nothing is kept."""
+        source = self.plan.feedback
+        if source is None:
+            raise RunError(f"{self.plan.name} collects no feedback; name a source in the run file: [feedback] use = …")
+        if "policy" in source.made.asks:
+            self.start()
+        asking = self._asking(source, self.start_role)
+        first: list[Feedback] = []
+        for number, record in enumerate(_counted(source.made.collect(asking), self.listener)):
+            if number < shown:
+                first.append(record)
+        return first, asking.tally
 
     def train(self) -> None:
         """Improve the policy on the feedback, from the start."""
@@ -247,15 +262,25 @@ class Run:
         return trained
 
     def _gather(self, source: Part, path: Path, candidates: Callable[[], Role]) -> None:
-        asks = source.made.asks
-        asking = Asking(
-            prompts=self.plan.task.made.prompts("train") if self.plan.task and "prompts" in asks else (),
-            policy=candidates() if "policy" in asks else None,
+        asking = self._asking(source, candidates)
+        count = store.write_feedback(path, self._heard(source, asking))
+        store.write_json(path.with_suffix(".tally.json"), asking.tally.row())
+        for line in asking.tally.lines():
+            self.listener.line(line)
+        self.listener.line(f"{count} records → {path}")
+
+    def _asking(self, source: Part, candidates: Callable[[], Role]) -> Asking:
+        return Asking(
+            prompts=self.plan.task.made.prompts("train") if self.plan.task and "prompts" in source.made.asks else (),
+            policy=candidates() if "policy" in source.made.asks else None,
             manner=plainly(self.plan.answer.manner),
             seed=self.plan.seed,
         )
-        count = store.write_feedback(path, _counted(source.made.collect(asking), self.listener))
-        self.listener.line(f"{count} records → {path}")
+
+    def _heard(self, source: Part, asking: Asking) -> Iterator[Feedback]:
+        """The records of a source; an error at their end if it had to leave out too much."""
+        yield from _counted(source.made.collect(asking), self.listener)
+        asking.tally.check(self.plan.intake.dropped)
 
     def _test_prompts(self) -> Sequence[Prompt]:
         how = self.plan.answer

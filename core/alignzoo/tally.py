@@ -1,0 +1,86 @@
+"""What a feedback source came across: rows read and kept, and each row left out or odd, by reason, with the first places."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+_PLACES = 3
+"""Places that are named for each reason."""
+
+
+class TallyError(ValueError):
+    """Too much of what a source read cannot be used."""
+
+
+@dataclass
+class Cases:
+    """How often, and where first: "votes.jsonl:17"."""
+
+    count: int = 0
+    places: list[str] = field(default_factory=list)
+
+    def add(self, place: str, count: int) -> None:
+        self.count += count
+        if place and len(self.places) < _PLACES:
+            self.places.append(place)
+
+    def __str__(self) -> str:
+        return f"{self.count}" + (
+            f" ({', '.join(self.places)}{', …' if self.count > len(self.places) else ''})" * bool(self.places)
+        )
+
+
+@dataclass
+class Tally:
+    """Kept by a source while it collects; a row is whatever the source reads one at a time. A source that makes up its
+    records, and reads none, leaves it empty."""
+
+    read: int = 0
+    kept: int = 0
+    dropped: dict[str, Cases] = field(default_factory=dict)
+    noticed: dict[str, Cases] = field(default_factory=dict)
+    """Rows that were kept although there is something odd about them."""
+
+    def drop(self, reason: str, place: str = "", count: int = 1) -> None:
+        """A row that was read is left out."""
+        self.dropped.setdefault(reason, Cases()).add(place, count)
+
+    def notice(self, what: str, place: str = "", count: int = 1) -> None:
+        """A row is kept, but should be known of."""
+        self.noticed.setdefault(what, Cases()).add(place, count)
+
+    @property
+    def left_out(self) -> int:
+        return sum(cases.count for cases in self.dropped.values())
+
+    @property
+    def unexplained(self) -> int:
+        """Rows that were read and neither kept nor dropped for a reason: always 0, or the source has a bug."""
+        return self.read - self.kept - self.left_out
+
+    def lines(self) -> list[str]:
+        """For a reader, the commonest reason first."""
+        told = [f"{self.read:,} rows read, {self.kept:,} kept"] if self.read else []
+        for verb, reasons in (("dropped", self.dropped), ("noticed", self.noticed)):
+            common = sorted(reasons.items(), key=lambda item: -item[1].count)
+            told += [f"  {verb} {reason}: {cases}" for reason, cases in common]
+        return told
+
+    def row(self) -> dict[str, Any]:
+        """As plain data."""
+        kinds = {"dropped": self.dropped, "noticed": self.noticed}
+        told = {kind: {reason: vars(cases) for reason, cases in reasons.items()} for kind, reasons in kinds.items()}
+        return {"read": self.read, "kept": self.kept, **told}
+
+    def check(self, share: float) -> None:
+        """Raise if rows are unaccounted for, or if more than this share was left out."""
+        if self.unexplained:
+            raise TallyError(
+                f"{self.unexplained} of {self.read} rows were neither kept nor dropped for a reason: a bug in the source"
+            )
+        if self.left_out > share * self.read:
+            raise TallyError(
+                f"{self.left_out} of {self.read} rows cannot be used, more than intake.dropped = {share:g} allows:\n"
+                + "\n".join(self.lines())
+            )
