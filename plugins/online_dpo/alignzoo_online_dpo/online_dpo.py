@@ -165,7 +165,7 @@ class OnlineDPO:
 
     def nothing(self, prompts: int) -> str:
         return (
-            f"nothing to compare: the answers to each of {prompts} prompts all score the same. Have more of them drawn "
-            "(replies, prompts_per_update) or hotter ones (exploring.temperature), give them room to end (exploring.max_tokens), or name "
-            "a reward that tells them apart"
+            f"nothing to compare: the answers to each of {prompts} prompts all score the same. Draw more (replies, "
+            "prompts_per_update) or hotter ones (exploring.temperature), give them room to end (exploring.max_tokens), or "
+            "name a reward that tells them apart"
         )
