@@ -101,6 +101,7 @@ class BCO:
         thumbs = thumbs_in(lesson.ratings, self.threshold)
         weights = thumbs.weights(self.desirable, self.undesirable)
         thumbs.announce(weights)
+        facts = thumbs.facts(weights)
         reference = Remembered(policy.frozen(), self.descent.micro_tokens)
         deck = Deck(range(len(thumbs.records)), self.batch_size, self.epochs, self.seed)
         descend, shift = self.descent.on(policy, updates=len(deck)), Shift(self.kept, self.middle)
@@ -112,7 +113,7 @@ class BCO:
             told["shift"] = shift()
             ups = int((forest.notes["up"] > 0.5).sum())
             shift.hear(told, ups, len(forest) - ups)
-            yield {**told, **thumbs.facts(weights)}
+            yield {**told, **facts}
 
     def deploy(self, policy: Role, lesson: Lesson) -> Role:
         return policy

@@ -98,6 +98,7 @@ class KTO:
         self.check(thumbs)
         weights = thumbs.weights(self.desirable, self.undesirable)
         thumbs.announce(weights)
+        facts = thumbs.facts(weights)
         reference = Remembered(policy.frozen(), self.descent.micro_tokens)
         deck = Deck(range(len(thumbs.records)), self.batch_size, self.epochs, self.seed)
         descend = self.descent.on(policy, updates=len(deck))
@@ -106,7 +107,7 @@ class KTO:
             forest = thumbs.forest(places, policy.base)
             forest = forest.attach(replies={"reference": reference(forest)}, trees={"z0": z0.expand(len(forest))})
             told = descend(partial(self.loss, policy, weights), forest)
-            yield {**told, "z0": float(z0), **thumbs.facts(weights)}
+            yield {**told, "z0": float(z0), **facts}
 
     def deploy(self, policy: Role, lesson: Lesson) -> Role:
         return policy
@@ -116,8 +117,7 @@ class KTO:
         base = policy.base
         if self.baseline == "none":
             return torch.zeros((), device=base.device)
-        prompts = [thumb.prompt.id for thumb in thumbs.records]
-        others = [thumbs.records[other] for other in MISMATCHES[self.baseline](places, prompts)]
+        others = [thumbs.records[other] for other in MISMATCHES[self.baseline](places, thumbs.prompts)]
         asked = [thumbs.records[place].prompt for place in places]
         mismatched = base.text.replies(asked, [[other.completion] for other in others], base.device)
         with torch.no_grad():
@@ -144,7 +144,7 @@ class KTO:
 
     def check(self, thumbs: Thumbs) -> None:
         """Refuse data that z₀ cannot be measured on."""
-        if self.baseline == "strangers" and len({thumb.prompt.id for thumb in thumbs.records}) == 1:
+        if self.baseline == "strangers" and len(set(thumbs.prompts)) == 1:
             raise LessonError('all ratings are of one prompt, so no answer is mismatched; use baseline = "none"')
         if self.baseline == "neighbours" and (self.batch_size == 1 or len(thumbs.records) % self.batch_size == 1):
             raise LessonError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -48,6 +49,11 @@ class Thumbs:
     neutral: int
     """Ratings that say neither, left out."""
 
+    @cached_property
+    def prompts(self) -> list[str]:
+        """The name of each record's prompt."""
+        return [thumb.prompt.id for thumb in self.records]
+
     @property
     def ups(self) -> float:
         """n_D. An uncertain thumb counts on both sides, by its probability."""
@@ -70,7 +76,7 @@ class Thumbs:
         """One tree for each of these records, with `up` as a note on it."""
         some = [self.records[place] for place in places]
         forest = base.text.replies([thumb.prompt for thumb in some], [[thumb.completion] for thumb in some], base.device)
-        return forest.attach(trees={"up": torch.tensor([thumb.up for thumb in some], device=base.device)})
+        return forest.attach(trees={"up": torch.tensor([float(thumb.up) for thumb in some], device=base.device)})
 
     def weights(self, desirable: float | None, undesirable: float | None) -> Weights:
         """Those that were set (one that was not is 1), or, where none was, the smaller side raised as far as it takes."""
