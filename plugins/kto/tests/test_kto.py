@@ -16,7 +16,7 @@ from alignzoo.interfaces import Lesson, LessonError, Metrics, Optimizer
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
 from alignzoo.learning.canaries import Canaries, Watch, watching
-from alignzoo.learning.descent import Descent
+from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.ledger import Budget, Ledger, counting
 from alignzoo.learning.reference import Remembered
 from alignzoo.model.base import Base
@@ -164,20 +164,6 @@ def test_the_same_seed_gives_the_same_adapter_and_another_seed_another(optimizer
 # The loss, against log-probabilities that are asked for one by one ----------------------------------------------------
 
 
-def noted(optimizer: Any, policy: Role, monkeypatch: pytest.MonkeyPatch, ratings: Sequence[Rating] = LOG) -> list[Forest]:
-    """The batches that an optimizer trains on."""
-    seen: list[Forest] = []
-    own = type(optimizer).loss
-
-    def listening(self: Any, *given: Any) -> Any:
-        seen.append(given[-1])
-        return own(self, *given)
-
-    monkeypatch.setattr(type(optimizer), "loss", listening)
-    list(optimizer.improve(policy, Lesson(ratings=ratings)))
-    return seen
-
-
 def test_z0_and_the_loss_of_kto_by_hand() -> None:
     """Four thumbs, two of them on one prompt, and a policy that has moved: z₀ from the pairs that the rotation would give, but
     that no answer meets its own prompt."""
@@ -241,11 +227,20 @@ def test_z0_is_positive_where_the_policy_has_moved_that_way_and_never_negative()
 
 
 def test_all_of_a_batch_has_the_z0_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Tensor] = []
+    own = KTO.loss
+
+    def listening(self: KTO, policy: Role, weights: Weights, forest: Forest) -> Loss:
+        seen.append(forest.notes["z0"])
+        return own(self, policy, weights, forest)
+
+    monkeypatch.setattr(KTO, "loss", listening)
     optimizer = replace(KTO_QUICK, batch_size=8, epochs=3, descent=Descent(lr=2e-2, micro_tokens=20))
-    seen = noted(optimizer, policy_on(toy_base()), monkeypatch)
-    assert all(len(set(forest.notes["z0"].tolist())) == 1 for forest in seen)
-    assert len({float(forest.notes["z0"][0]) for forest in seen}) > 1  # it does move
-    assert all(not forest.notes["z0"].requires_grad for forest in seen)
+    told = list(optimizer.improve(policy_on(toy_base()), Lesson(ratings=LOG)))
+    assert len(seen) > len(told)  # micro-batches
+    assert all(len(set(z0.tolist())) == 1 and not z0.requires_grad for z0 in seen)
+    assert {float(z0[0]) for z0 in seen} == {row["z0"] for row in told}
+    assert max(row["z0"] for row in told) > 0  # it does move
 
 
 def test_the_loss_of_bco_by_hand() -> None:
