@@ -273,6 +273,21 @@ def test_the_shift_of_bco_is_what_earlier_batches_earned() -> None:
     assert abs(told[2]["shift"]) > 1e-3
 
 
+def test_the_shift_that_is_told_is_the_one_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    own = BCO.loss
+
+    def listening(self: BCO, policy: Role, weights: Weights, forest: Forest) -> Loss:
+        seen.append(float(forest.notes["shift"].unique()))
+        return own(self, policy, weights, forest)
+
+    monkeypatch.setattr(BCO, "loss", listening)
+    optimizer = replace(BCO_QUICK, batch_size=8, epochs=2)
+    told = list(optimizer.improve(policy_on(toy_base()), Lesson(ratings=LOG)))
+    assert seen == pytest.approx([row["shift"] for row in told])
+    assert seen[0] == 0 != seen[-1]
+
+
 # Data that it must refuse or bear ---------------------------------------------------------------------------------------
 
 
