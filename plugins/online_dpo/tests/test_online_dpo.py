@@ -118,6 +118,7 @@ def test_what_a_pair_loss_tells(loss: str) -> None:
     exploring = replace(EXPLORING, temperature=0.7)
     forest = Explorer(exploring, policy, policy.frozen(), Lesson(prompts=PROMPTS, reward=things), 0)(PROMPTS, 4).forest
     pairs = planted(forest, 4, best_and_worst(forest, 4))
+    pairs = pairs.attach(replies={"score": pairs.replies["score"] + 1})  # the worst answers would all score 0
     held = torch.linspace(-20, -5, len(pairs.last))
     optimizer = OnlineDPO(loss=loss, beta=0.3, exploring=exploring)  # type: ignore[arg-type]
     found = optimizer.pair_loss(policy, pairs.attach(replies={"held": held}))
