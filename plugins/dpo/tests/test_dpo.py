@@ -145,6 +145,7 @@ def test_what_a_pair_loss_tells(tmp_path: Path) -> None:
     told = {name: float(total) / count for name, (total, count) in loss.told.items()}
     wanted = {
         "accuracy": float((h > 0).float().mean()),
+        "accuracy_strict": float((h > 0).float().mean()),
         "margin": 0.3 * float(h.mean()),
         "reward_chosen": 0.3 * float(ratios[:, 0].mean()),
         "reward_rejected": 0.3 * float(ratios[:, 1].mean()),
