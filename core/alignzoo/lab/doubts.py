@@ -27,7 +27,7 @@ def displaced(final: Mapping[str, float], updates: Sequence[Mapping[str, Any]]) 
     beside = f" (rejected ones by {-final['rejected']:.1f})" if final.get("rejected", 0.0) < 0 else ""
     return (
         f"chosen replies became less likely by {-gained:.1f} nats{beside}: probability has gone to replies that nobody "
-        "compared, and accuracy does not show it. Look at the answers; train less (budget.updates, fewer epochs, a smaller lr), "
+        "compared, and accuracy does not show it. Look at the answers; train less (budget.updates, epochs, a smaller lr), "
         "hold the policy closer to its start, or give the likelihood of chosen replies more weight"
     )
 
