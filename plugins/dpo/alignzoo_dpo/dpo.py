@@ -78,8 +78,9 @@ class DPO:
     """What log-ratios are taken to: the policy as it was, or nothing (reference-free: it is never asked, nor made)."""
     per: Literal["reply", "token"] = "reply"
     """Log-ratios summed over each reply, or averaged over its tokens (length-normalised)."""
-    likelihood: Annotated[float, Ge(0)] = 0.0
-    """Weight of −log π(chosen) per token, which keeps chosen replies likely; under soft labels, of either by its strength."""
+    likelihood: Annotated[float, Ge(0)] = 0.2
+    """Weight of −log π(chosen) per token, which keeps chosen replies likely; 0 is the paper's. Under soft labels, of either
+    side by its strength."""
     batch_size: Count = 32
     """Comparisons per update."""
     epochs: Count = 1
@@ -113,7 +114,7 @@ class DPO:
         ratios = per_token(moved, pairs) if self.per == "token" else moved
         chosen, rejected = sides(ratios)
         loss = partial(LOSSES[self.loss], beta=self.beta, noise=self.label_noise)
-        losses = expected(loss, chosen - rejected, strength)
-        losses = losses - self.likelihood * by_strength(per_token(logps, pairs), strength)
+        preference = expected(loss, chosen - rejected, strength)
+        losses = preference - self.likelihood * by_strength(per_token(logps, pairs), strength)
         known = {"displacement": sides(moved)[0]} if self.reference == "start" else {}
-        return Loss.over(losses, **told(self.beta * ratios, logps), **known)
+        return Loss.over(losses, preference=preference, **told(self.beta * ratios, logps), **known)
