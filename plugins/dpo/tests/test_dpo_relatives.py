@@ -33,6 +33,7 @@ PAIRS = [
     for how, good, bad in (("small", "yes please", "no"), ("old", "true thanks", "false and bad because"))
 ]
 TURNED = [replace(pair, chosen=pair.rejected, rejected=pair.chosen) for pair in PAIRS]
+UNEVEN = [*PAIRS[:3], *TURNED[3:]]  # what is chosen differs in length
 QUICK = Descent(lr=3e-3)
 RELATIVES: dict[str, Pairwise] = {
     "ipo": IPO(batch_size=4, epochs=3, descent=QUICK),
@@ -87,10 +88,10 @@ def test_ipo_is_dpo_with_that_loss() -> None:
 # What each of them tells, against log-probabilities from the bare model ------------------------------------------------
 
 
-def table(base: Base, over_prompt: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
+def table(base: Base, pairs: list[Comparison] = PAIRS, over_prompt: bool = False) -> tuple[torch.Tensor, torch.Tensor]:
     """(replies) Summed log-probabilities and counts, text by text, by the model's own forward pass."""
     sums, counts = [], []
-    for tree in base.text.pairs(PAIRS).trees:
+    for tree in base.text.pairs(pairs).trees:
         for reply in tree.replies:
             ids = torch.tensor([tree.prompt + reply])
             with torch.no_grad():
@@ -131,19 +132,27 @@ def test_reference_free_dpo_before_the_first_update() -> None:
 def test_orpo_before_the_first_update(over: str, micro_tokens: int) -> None:
     """Its likelihood is the mean that its name says, of the whole batch, however it is split."""
     base = toy_base()
-    sums, counts = table(base)
+    sums, counts = table(base, UNEVEN)
     chosen = (sums / counts).view(-1, 2)[:, 0]
     if over != "reply":
-        whole_sums, whole_counts = table(base, over_prompt=over == "text")
+        whole_sums, whole_counts = table(base, UNEVEN, over_prompt=over == "text")
         chosen = whole_sums.view(-1, 2)[:, 0].sum() / whole_counts.view(-1, 2)[:, 0].sum()
     p = (sums / counts).double().exp()
     odds = (p / (1 - p)).log().view(-1, 2)
     ratio = torch.nn.functional.softplus(odds[:, 1] - odds[:, 0]).mean()
     descent = Descent(lr=1e-3, micro_tokens=micro_tokens)
-    told = first(ORPO(lam=0.25, over=over, batch_size=8, descent=descent))  # type: ignore[arg-type]
+    told = first(ORPO(lam=0.25, over=over, batch_size=8, descent=descent), UNEVEN)  # type: ignore[arg-type]
     assert told["nll"] == pytest.approx(-float(chosen.mean()), rel=1e-4)
     assert told["odds_ratio"] == pytest.approx(float(ratio), rel=1e-4)
     assert told["loss"] == pytest.approx(-float(chosen.mean()) + 0.25 * float(ratio), rel=1e-4)
+
+
+@pytest.mark.parametrize("over", ["reply", "token", "text"])
+def test_orpo_without_the_odds_is_fine_tuning_on_what_was_chosen(over: str) -> None:
+    optimizer = ORPO(lam=0.0, over=over, batch_size=8, epochs=4, descent=QUICK)  # type: ignore[arg-type]
+    _, told = run(optimizer, toy_base(), PAIRS)
+    assert told[-1]["nll"] < told[0]["nll"] - 0.1
+    assert told[-1]["logp_chosen"] > told[0]["logp_chosen"] + 0.5
 
 
 @pytest.mark.parametrize("optimizer", [SimPO(likelihood=0.3), ORPO(), ORPO(over="text"), DPO(reference="none")])
