@@ -11,6 +11,7 @@ def test_what_lost_more_than_a_nat_is_said_with_what_the_other_side_lost() -> No
     said = displaced({"chosen": -2.34, "rejected": -9.87}, ())
     assert said.startswith("chosen replies became less likely by 2.3 nats (rejected ones by 9.9): ")
     assert "budget.updates" in said
+    assert displaced({"chosen": -1.01}, ()).startswith("chosen replies became less likely by 1.0 nats: ")
     assert doubts({"chosen": -2.34}, ()) == (displaced({"chosen": -2.34}, ()),)
 
 
