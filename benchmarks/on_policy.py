@@ -27,11 +27,12 @@ from alignzoo.lab.run import Run
 ALGORITHMS = ("ppo", "rloo", "grpo", "reinforce-plus-plus", "expert-iteration", "best-of-n")
 
 
-def carried_out(file: Path, algorithm: str, seed: int, out: Path) -> Path:
-    """One run, in a process of its own."""
-    root = out / f"{file.stem}-{algorithm}-{seed}"
+def carried_out(file: Path, entry: str, optimizer: Mapping[str, object], seed: int, out: Path) -> Path:
+    """One run of an entry, which is an optimizer and its settings, in a process of its own."""
+    root = out / f"{file.stem}-{entry}-{seed}"
     if not (root / "report.json").exists():
-        changes = ["--set", f"optimizer.use={algorithm}", "--set", f"seed={seed}", "--set", f"name={file.stem}-{algorithm}"]
+        settings = [f"optimizer.{key}={value}" for key, value in optimizer.items()]
+        changes = [word for change in (*settings, f"seed={seed}", f"name={file.stem}-{entry}") for word in ("--set", change)]
         command = [sys.executable, "-m", "alignzoo", "run", str(file), "--out", str(root), *changes]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
@@ -87,7 +88,7 @@ def main() -> None:
     args = parser.parse_args()
     with ThreadPoolExecutor(args.at_once) as pool:
         jobs = {
-            name: [pool.submit(carried_out, args.file, name, seed, args.out) for seed in range(args.seeds)]
+            name: [pool.submit(carried_out, args.file, name, {"use": name}, seed, args.out) for seed in range(args.seeds)]
             for name in args.only
         }
         roots = {name: [job.result() for job in own] for name, own in jobs.items()}

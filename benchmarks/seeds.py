@@ -58,7 +58,12 @@ def summed_up(roots: Sequence[Path]) -> dict[str, object]:
         figures[value or "reward"] = {name: over_seeds(x) for name, x in (("start", before), ("policy", after), ("gain", gain))}
     reports = [json.loads((root / "report.json").read_text()) for root in roots]
     figures["per seed"] = [
-        {"start": r["start"]["mean"], "policy": r["policy"]["mean"], "win_rate": r["win_rate"]["mean"], "kl": r["kl"]["mean"]}
+        {
+            "start": r["start"]["mean"],
+            "policy": r["policy"]["mean"],
+            "win_rate": r["win_rate"]["mean"],
+            "kl": r["kl"]["mean"] if r["kl"] else None,
+        }
         for r in reports
     ]
     return figures
@@ -75,9 +80,13 @@ def markdown(figures: Mapping[str, object], command: str, seeds: int) -> str:
     rows = figures["per seed"]
     assert isinstance(rows, list)
     lines += [
-        f"| {i} | {r['start']:.3f} | {r['policy']:.3f} | {r['win_rate']:.3f} | {r['kl']:.2f} |" for i, r in enumerate(rows)
+        f"| {i} | {r['start']:.3f} | {r['policy']:.3f} | {r['win_rate']:.3f} | {_kl(r['kl'])} |" for i, r in enumerate(rows)
     ]
     return "\n".join(lines) + "\n"
+
+
+def _kl(kl: float | None) -> str:
+    return "–" if kl is None else f"{kl:.2f}"
 
 
 def main() -> None:

@@ -116,6 +116,30 @@ def test_the_report_is_the_files(done: Run) -> None:
     assert set(row["values"]) >= {"helpful", "harmless", "honest", "polite", "brief"}
 
 
+def test_a_training_on_pairs_looks_at_what_became_of_them(done: Run) -> None:
+    final = store.read_json(done.files.train.summary)["final"]
+    assert set(final) == {"kl", "length", "chosen", "rejected"}
+    assert "watch_chosen" in store.read_rows(done.files.train.updates)[1]
+    assert store.read_json(done.files.start.summary)["final"].keys() == {"kl", "length"}  # it learned from no pairs
+
+
+def test_a_training_that_lowered_what_was_chosen_is_warned_of(run_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the log, the summary, the report, and what `show` prints."""
+    said: list[str] = []
+    out = run_file.parent / "displaced"
+    harsh = ["optimizer.descent.lr=0.03", "optimizer.descent.schedule=constant", "optimizer.likelihood=0"]
+    run = Run.open(run_file, out, [*harsh, "watch.kl_limit=1e6"], Listener(line=said.append))
+    row = run.report().row()
+    [warning] = store.read_json(run.files.train.summary)["warnings"]
+    lost = -store.read_json(run.files.train.summary)["final"]["chosen"]
+    assert warning.startswith(f"chosen replies became less likely by {lost:.1f} nats")
+    assert f"warning: {warning}" in said
+    assert {stage["name"]: list(stage["warnings"]) for stage in row["stages"]} == {"start": [], "train": [warning]}
+    assert f"| WARNING (train) | {warning} |" in run.files.report.read_text()
+    assert main(["show", str(out)]) == 0
+    assert "WARNING (train)" in capsys.readouterr().out
+
+
 def test_stages_that_are_done_are_not_done_again(done: Run) -> None:
     said: list[str] = []
     again = Run.open(done.files.root, listener=Listener(stage=lambda name, what: said.append(name)))

@@ -327,6 +327,30 @@ def test_a_look_measures_the_kl_that_it_says(base: Base) -> None:
     assert seen["length"] == pytest.approx(sum(len(group[0].tokens) for group in groups) / 2)
 
 
+PAIRS = [
+    Comparison(Prompt.ask(word), Completion("yes please"), Completion("no"), strength)
+    for word, strength in (("why", 1.0), ("how", 0.5), ("the cat", 0.8), ("the dog", 1.0), ("a house", 1.0))
+]
+
+
+def test_a_look_at_pairs_measures_both_sides_since_the_start(base: Base) -> None:
+    start, policy = bare_on(base, "start"), stirred(policy_on(base), size=0.03)
+    seen = Canaries(base, Watch(pairs=2)).compare(policy, start, PAIRS)
+    forest = base.text.pairs([PAIRS[0], PAIRS[3]])  # of the four that are decided, two that are spread over them
+    with torch.no_grad():
+        moved = (per_reply(policy.logps(forest), forest) - per_reply(start.logps(forest), forest)).view(-1, 2)
+    assert seen == pytest.approx({"chosen": float(moved[:, 0].mean()), "rejected": float(moved[:, 1].mean())}, abs=1e-4)
+    assert abs(seen["chosen"] - seen["rejected"]) > 1e-3
+    assert Canaries(base).compare(start, start, PAIRS) == {"chosen": 0.0, "rejected": 0.0}
+
+
+def test_without_decided_pairs_nothing_is_said_of_them(base: Base) -> None:
+    start, policy = bare_on(base, "start"), policy_on(base)
+    assert Canaries(base).compare(policy, start, ()) == {}
+    assert Canaries(base).compare(policy, start, PAIRS[1:2]) == {}
+    assert Canaries(base, Watch(pairs=0)).compare(policy, start, PAIRS) == {}
+
+
 def test_kl_by_hand() -> None:
     forest = plant([Tree((7,), ((8, 9), (8,))), Tree((7,), ((9,),))])
     drawn, start = torch.tensor([-1.0, -2.0, -3.0, -0.5]), torch.tensor([-1.5, -4.0, -2.0, -0.5])

@@ -74,6 +74,30 @@ def test_ties_doubles_and_contradictions_are_counted_and_kept() -> None:
     assert "  noticed 3: contradicted by another row" in intake.lines()
 
 
+def test_a_tie_contradicts_nobody() -> None:
+    """However it is written down."""
+    rows = (pair("yes", "no", strength=0.5), pair("no", "yes", strength=0.5), pair("no", "yes"))
+    assert dict(taken(*rows)[1].noticed) == {"ties": 2, "doubled": 1}
+
+
+@pytest.mark.parametrize(
+    ("odd", "reason"),
+    [
+        (Completion("", finished=False), "an empty reply"),
+        (Completion("yes please", (9, 8, 7, 2)), "token ids of another tokenizer"),
+        (Completion("yes please", (100_000, 2)), "token ids of another tokenizer"),
+    ],
+)
+@pytest.mark.parametrize("turned", [False, True])
+def test_pairs_with_one_side_that_cannot_be_read_are_refused(odd: Completion, reason: str, turned: bool) -> None:
+    """On either side, by the reason, before anything is asked of a model: `admit` has only the tokenizer."""
+    sides = (odd, Completion("no")) if turned else (Completion("no"), odd)
+    row = Comparison(ASK, *sides)
+    assert dict(taken(row)[1].dropped) == {reason: 1}
+    with pytest.raises(IntakeError, match=f"1 of 2 rows cannot be used, (.|\n)*dropped 1: {reason}"):
+        taken(row, pair("yes", "no"), limits=Limits())
+
+
 def test_too_many_left_out_are_refused() -> None:
     rows = [pair("yes", "no")] * 4 + [pair("no", "no")]
     assert taken(*rows, limits=Limits(dropped=0.2))[1].kept == 4

@@ -42,7 +42,7 @@ def test_dpo_begins_at_log_2_on_a_quantized_gpu_base(folder: Path, quantize: str
     base = Base.load(str(folder), Loading(quantize=quantize, device="cuda"), Lora(rank=4))  # type: ignore[arg-type]
     policy = policy_on(base)
     pairs = [Comparison(Prompt.ask("why"), Completion("yes please"), Completion(f"no {word}")) for word in ("cat", "dog")]
-    dpo = DPO(batch_size=2, epochs=5, descent=Descent(lr=1e-2))
+    dpo = DPO(likelihood=0.0, batch_size=2, epochs=5, descent=Descent(lr=1e-2))
     losses = [update["loss"] for update in dpo.improve(policy, Lesson(comparisons=pairs))]
     assert losses[0] == pytest.approx(0.6931, abs=1e-2)
     assert losses[-1] < losses[0]

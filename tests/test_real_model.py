@@ -58,7 +58,7 @@ def test_dpo_on_real_pairs_in_four_bits_begins_at_log_2_and_is_watched(tmp_path:
         pairs.append(Comparison(prompt, chosen, rejected))
     lesson, intake = admit(Lesson(comparisons=pairs), ("comparisons",), base.text)
     assert intake.kept >= 70
-    dpo = DPO(batch_size=8, descent=Descent(lr=1e-3))
+    dpo = DPO(likelihood=0.0, batch_size=8, descent=Descent(lr=1e-3))
     seen: list[float] = []
     terms = Terms(budget=Budget(updates=6))
     files = Training(tmp_path)

@@ -41,6 +41,7 @@ class Ours:
         self.trees = self.base.text.pairs(pairs).trees
         optimizer = DPO(
             beta=setting.beta,
+            likelihood=0.0,  # the paper's loss, as the peer has it
             batch_size=setting.batch,
             epochs=epochs,
             seed=setting.seed,

@@ -33,6 +33,7 @@ class Stage:
     optimizer: str
     spent: Mapping[str, float]
     told: Mapping[str, float]
+    warnings: tuple[str, ...] = ()
 
     def cells(self) -> list[str]:
         """For a reader."""
@@ -84,6 +85,9 @@ class Report:
         yield "FLOPs", f"{self.spent['flops']:.3g}"
         yield "seconds in updates", f"{self.spent['seconds']:,.1f}"
         yield "peak memory", f"{self.spent['peak_bytes'] / 2**20:,.0f} MiB"
+        for stage in self.stages:
+            for warning in stage.warnings:
+                yield f"WARNING ({stage.name})", warning
 
     def markdown(self) -> str:
         """The whole report as Markdown."""
@@ -183,7 +187,8 @@ def _stages(files: store.Folder) -> Iterator[Stage]:
         told: dict[str, float] = {}
         for row in store.read_rows(training.updates):
             told |= row
-        yield Stage(training.folder.name, summary["optimizer"]["use"], summary["ledger"], told)
+        warnings = tuple(summary.get("warnings", ()))  # older runs have none
+        yield Stage(training.folder.name, summary["optimizer"]["use"], summary["ledger"], told, warnings)
 
 
 def _ended(answers: Sequence[Mapping[str, Any]], who: str) -> float:

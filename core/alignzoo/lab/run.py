@@ -259,6 +259,8 @@ class Run:
         trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self.listener.update, notes)
         if trained.stopped:
             self.listener.line(f"stopped by the budget: {trained.stopped}")
+        for doubt in trained.doubts:
+            self.listener.line(f"warning: {doubt}")
         return trained
 
     def _gather(self, source: Part, path: Path, candidates: Callable[[], Role]) -> None:

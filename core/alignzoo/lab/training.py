@@ -6,21 +6,22 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alignzoo.interfaces import Lesson, Metrics, Optimizer
-from alignzoo.lab.store import Training, write_json
+from alignzoo.lab.doubts import doubts
+from alignzoo.lab.store import Training, read_rows, write_json
 from alignzoo.learning.canaries import Canaries, CanaryError, Watch, watching
 from alignzoo.learning.ledger import Budget, Ledger, counting
 from alignzoo.learning.memory import Memory, MemoryLost, newest, remembering, track
 from alignzoo.learning.rewards import Combined
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role
-from alignzoo.records import Prompt
+from alignzoo.records import Comparison, Prompt
 
 Tell = Callable[[int, Metrics, Ledger], None]
 
@@ -62,6 +63,8 @@ class Trained:
     ledger: Ledger
     stopped: str
     """Why it stopped before the optimizer was through; empty if it was through."""
+    doubts: tuple[str, ...]
+    """What in its numbers a reader should be warned of."""
 
 
 def train(
@@ -89,11 +92,12 @@ def train(
         if checkpoint:
             canaries.recognise(checkpoint.facts["canaries"])
             _same_feedback(checkpoint.facts["feedback"], told.get("feedback"))
-        course = _Course(policy, start, lesson, files, terms, memory, ledger, canaries, tell, told)
+        pairs = lesson.comparisons if "comparisons" in optimizer.needs else ()
+        course = _Course(policy, start, lesson, pairs, files, terms, memory, ledger, canaries, tell, told)
         with counting(ledger, base), watching(canaries):
             stopped = course.pull(optimizer)
-        course.close(stopped)
-    return Trained(policy, start, ledger, stopped)
+        doubtful = course.close(stopped)
+    return Trained(policy, start, ledger, stopped, doubtful)
 
 
 @dataclass
@@ -103,6 +107,8 @@ class _Course:
     policy: Role
     start: Role
     lesson: Lesson
+    pairs: Sequence[Comparison]
+    """The comparisons that are learned from."""
     files: Training
     terms: Terms
     memory: Memory
@@ -133,22 +139,25 @@ class _Course:
                     return reason
         return ""
 
-    def close(self, stopped: str) -> None:
-        """Leave what the next stage reads: the adapter, and a summary."""
+    def close(self, stopped: str) -> tuple[str, ...]:
+        """Leave what the next stage reads: the adapter, and a summary. Returns what is to be doubted."""
         self.canaries.untouched()
         if self.ledger.updates and self.saved != self.ledger.updates:
             self._save()
         answers = self.terms.answers and self.ledger.updates > 0
-        final = self.canaries.look(self.policy, self.start, self._prompts(), self.terms.seed) if answers else {}
+        final = self._seen() if answers else {}
+        doubtful = doubts(final, read_rows(self.files.updates))
         self.policy.save(self.files.adapter)
         summary = {
             "stopped": stopped,
             "ledger": self.ledger.row(),
             "final": final,
+            "warnings": doubtful,
             "adapter": self.policy.digest,
             **self.notes,
         }
         write_json(self.files.summary, summary)
+        return doubtful
 
     def _hear(self) -> Metrics:
         """What several rewards, or costs among them, have said in this update."""
@@ -159,9 +168,13 @@ class _Course:
         every = self.terms.watch.every
         if not self.terms.answers or not every or self.ledger.updates % every:
             return {}
-        seen = self.canaries.look(self.policy, self.start, self._prompts(), self.terms.seed)
+        seen = self._seen()
         self.ledger.begin(self.policy.base)
         return {f"watch_{name}": value for name, value in seen.items()}
+
+    def _seen(self) -> Metrics:
+        told = self.canaries.look(self.policy, self.start, self._prompts(), self.terms.seed)
+        return told | self.canaries.compare(self.policy, self.start, self.pairs)
 
     def _prompts(self) -> list[Prompt]:
         lesson = self.lesson

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import torch
 from annotated_types import Ge, Gt
@@ -19,7 +19,9 @@ from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.loading import checksum
 from alignzoo.model.role import Role
-from alignzoo.records import Prompt
+from alignzoo.records import Comparison, Prompt
+
+T = TypeVar("T")
 
 
 class CanaryError(ValueError):
@@ -40,6 +42,8 @@ class Watch:
     """How many prompts are answered for each look."""
     tokens: Annotated[int, Ge(1)] = 32
     """How long those answers may be."""
+    pairs: Annotated[int, Ge(0)] = 32
+    """Of how many of the comparisons learned from it is asked whether the chosen answer has become less likely."""
     kl_limit: Annotated[float, Gt(0)] = 60.0
     """Nats per reply from the start, by samples, above which a run is stopped as exploded."""
 
@@ -129,7 +133,7 @@ class Canaries:
         """Have the policy answer some prompts: the answers must come from the adapter in training, and not be too far from
         the start. Returns the KL from the start, by the one estimator that serves every optimizer."""
         manner = Manner(max_tokens=self.watch.tokens, seed=seed)
-        chosen = list(prompts)[:: max(1, len(prompts) // self.watch.prompts)][: self.watch.prompts]
+        chosen = _spread(prompts, self.watch.prompts)
         groups = policy.sample(chosen, 1, manner)
         forest = self.base.text.replies(chosen, groups, self.base.device, manner.max_tokens)
         drawn = torch.tensor([lp for [reply] in groups for lp in reply.logps], device=self.base.device)
@@ -149,6 +153,18 @@ class Canaries:
             )
         return {"kl": divergence, "length": len(drawn) / len(chosen)}
 
+    @torch.no_grad()
+    def compare(self, policy: Role, start: Role, comparisons: Sequence[Comparison]) -> Metrics:
+        """By how many nats chosen and rejected answers have become likelier since the start: the mean over some comparisons,
+        the same at each look. Ties have no chosen side."""
+        decided = _spread([pair for pair in comparisons if not pair.tie], self.watch.pairs)
+        if not decided:
+            return {}
+        pieces = self.base.text.pairs(decided, self.base.device).split(_AT_ONCE)
+        moved = [per_reply(policy.logps(piece) - start.logps(piece), piece).view(-1, 2) for piece in pieces]
+        chosen, rejected = torch.cat(moved).mean(0).tolist()
+        return {"chosen": chosen, "rejected": rejected}
+
     def _references_agree(self, batch: Forest) -> None:
         policies = [role for role in self.base.roles.values() if role.trained]
         for role in self.base.roles.values():
@@ -165,6 +181,11 @@ class Canaries:
 
     def _tolerance(self, exact: float, rough: float) -> float:
         return exact if self.base.head.weight.dtype == torch.float32 else rough
+
+
+def _spread(things: Sequence[T], count: int) -> list[T]:
+    """So many of them, spread over all."""
+    return list(things)[:: max(1, len(things) // max(1, count))][:count]
 
 
 def kl_from(drawn: Tensor, start: Tensor, forest: Forest) -> float:

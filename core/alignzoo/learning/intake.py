@@ -134,10 +134,13 @@ def _notice_cuts(asked: Iterable[tuple[Prompt, Sequence[Completion]]], text: Tex
 
 def _notice_pairs(pairs: Sequence[Comparison], intake: Intake) -> None:
     seen: Counter[tuple[str, str, str]] = Counter((p.prompt.id, p.chosen.text, p.rejected.text) for p in pairs)
+    decided = Counter((p.prompt.id, p.chosen.text, p.rejected.text) for p in pairs if not p.tie)
     intake.noticed["ties"] += sum(pair.tie for pair in pairs)
     intake.noticed["doubled"] += sum(count - 1 for count in seen.values())
     intake.noticed["contradicted by another row"] += sum(
-        count for (prompt, chosen, rejected), count in seen.items() if (prompt, rejected, chosen) in seen and chosen != rejected
+        count
+        for (prompt, chosen, rejected), count in decided.items()
+        if (prompt, rejected, chosen) in decided and chosen != rejected
     )
     intake.noticed += Counter()  # drops the zeros
 

@@ -4,16 +4,16 @@ The policy is its own reward model: r(x, y) = β log π(y|x)/π_ref(y|x) up to a
 likelihood of the preferences can be maximised directly (eq. 7). What differs between the relatives in `LOSSES` is only how
 a pair's margin becomes a loss; `strength`, the probability that chosen is the better one, weighs both directions in each.
 
-Left out: nothing of the paper. Added: the margin may be averaged over tokens, and a likelihood term keeps chosen replies
-likely (`likelihood`), because DPO may lower both sides.
+Left out: nothing of the paper. Added: the margin may be averaged over tokens, the reference may be left out, and a likelihood
+term keeps chosen replies likely (`likelihood`), because DPO may lower both sides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import torch
 from annotated_types import Ge, Gt, Interval
@@ -26,15 +26,18 @@ from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.reference import Remembered
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
-
-PairLoss = Callable[[Tensor, float, float], Tensor]
-"""(margin h, β, label noise ε) → loss of each pair. h = log-ratio of chosen − log-ratio of rejected."""
+from alignzoo_dpo.pairs import by_strength, expected, per_token, sides, told
 
 
-def log_ratios(policy: Tensor, reference: Tensor, lengths: Tensor, per: str) -> Tensor:
-    """(replies) log π(y|x)/π_ref(y|x), summed over the tokens or averaged over them."""
-    ratios = policy - reference
-    return ratios / lengths if per == "token" else ratios
+class PairLoss(Protocol):
+    """Of each pair, from its margin h = log-ratio of chosen − log-ratio of rejected."""
+
+    def __call__(self, margin: Tensor, beta: float, noise: float) -> Tensor: ...
+
+
+def level(pairs: Forest) -> Tensor:
+    """(replies) The reference of reference-free DPO: every reply is as likely as any other, and a log-ratio is log π."""
+    return torch.zeros(len(pairs.last), device=pairs.ids.device)
 
 
 def sigmoid(margin: Tensor, beta: float, noise: float) -> Tensor:
@@ -71,10 +74,13 @@ class DPO:
     """β: how strongly the policy is held to the reference (IPO's τ)."""
     label_noise: Annotated[float, Interval(ge=0, lt=0.5)] = 0.0
     """ε: the share of labels believed to be flipped. Conservative DPO with `sigmoid`; `robust` needs it above 0."""
+    reference: Literal["start", "none"] = "start"
+    """What log-ratios are taken to: the policy as it was, or nothing (reference-free: it is never asked, nor made)."""
     per: Literal["reply", "token"] = "reply"
     """Log-ratios summed over each reply, or averaged over its tokens (length-normalised)."""
-    likelihood: Annotated[float, Ge(0)] = 0.0
-    """Weight of −log π(chosen) per token, which keeps chosen replies likely; under soft labels, of either by its strength."""
+    likelihood: Annotated[float, Ge(0)] = 0.2
+    """Weight of −log π(chosen) per token, which keeps chosen replies likely; 0 is the paper's. Under soft labels, of either
+    side by its strength."""
     batch_size: Count = 32
     """Comparisons per update."""
     epochs: Count = 1
@@ -90,7 +96,7 @@ class DPO:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         base = policy.base
-        reference = Remembered(policy.frozen(), self.descent.micro_tokens)
+        reference = Remembered(policy.frozen(), self.descent.micro_tokens) if self.reference == "start" else level
         deck = Deck(lesson.comparisons, self.batch_size, self.epochs, self.seed)
         descend = self.descent.on(policy, updates=len(deck))
         for comparisons in deck:
@@ -102,31 +108,13 @@ class DPO:
         return policy
 
     def pair_loss(self, policy: Role, pairs: Forest) -> Loss:
-        """Of each pair. Chosen comes before rejected in every tree, so replies reshape to (pairs, 2)."""
-        logps = per_reply(policy.logps(pairs), pairs)
-        lengths = pairs.lengths
-        ratios = log_ratios(logps, pairs.replies["reference"], lengths, self.per).view(-1, 2)
-        margin = ratios[:, 0] - ratios[:, 1]
-        losses = expected(LOSSES[self.loss], margin, pairs.notes["strength"], self.beta, self.label_noise)
-        if self.likelihood:
-            strength = pairs.notes["strength"]
-            likely = (logps / lengths).view(-1, 2)
-            losses = losses - self.likelihood * (strength * likely[:, 0] + (1 - strength) * likely[:, 1])
-        chosen, rejected = logps.view(-1, 2).unbind(1)
-        return Loss.over(
-            losses,
-            accuracy=(margin > 0).float() + 0.5 * (margin == 0),
-            margin=self.beta * margin,
-            reward_chosen=self.beta * ratios[:, 0],
-            reward_rejected=self.beta * ratios[:, 1],
-            logp_chosen=chosen,
-            logp_rejected=rejected,
-            displacement=(logps - pairs.replies["reference"]).view(-1, 2)[:, 0],
-        )
-
-
-def expected(loss: PairLoss, margin: Tensor, strength: Tensor, beta: float, noise: float) -> Tensor:
-    """The loss under soft labels: p ℓ(h) + (1−p) ℓ(−h). A tie, p = ½, pulls the margin to zero."""
-    if bool(torch.all(strength == 1)):
-        return loss(margin, beta, noise)
-    return strength * loss(margin, beta, noise) + (1 - strength) * loss(-margin, beta, noise)
+        """Of each pair."""
+        logps, strength = per_reply(policy.logps(pairs), pairs), pairs.notes["strength"]
+        moved = logps - pairs.replies["reference"]
+        ratios = per_token(moved, pairs) if self.per == "token" else moved
+        chosen, rejected = sides(ratios)
+        loss = partial(LOSSES[self.loss], beta=self.beta, noise=self.label_noise)
+        preference = expected(loss, chosen - rejected, strength)
+        losses = preference - self.likelihood * by_strength(per_token(logps, pairs), strength)
+        known = {"displacement": sides(moved)[0]} if self.reference == "start" else {}
+        return Loss.over(losses, preference=preference, **told(self.beta * ratios, logps), **known)

@@ -30,7 +30,7 @@ PAIRS = [
     for thing in ("cat", "dog", "bird", "house")
     for how, good, bad in (("small", "yes please", "no"), ("old", "true thanks", "false and bad because"))
 ]
-QUICK = DPO(batch_size=4, epochs=3, descent=Descent(lr=3e-3))
+QUICK = DPO(likelihood=0.0, batch_size=4, epochs=3, descent=Descent(lr=3e-3))
 
 
 def turned(pairs: Iterable[Comparison]) -> list[Comparison]:
@@ -88,7 +88,7 @@ def test_before_the_first_update_policy_and_reference_agree(
     """Margin 0, and with it log 2, or (1/2τ)², or 1; also where the start is a trained adapter."""
     base = Base.load(str(toy_folder(tmp_path)), Loading(quantize=quantize, device="cpu"), Lora(rank=4, alpha=8.0))  # type: ignore[arg-type]
     policy = trained(policy_on(base)) if begun else policy_on(base)
-    optimizer = DPO(loss=loss, label_noise=noise, batch_size=8)  # type: ignore[arg-type]
+    optimizer = DPO(loss=loss, label_noise=noise, likelihood=0.0, batch_size=8)  # type: ignore[arg-type]
     first = next(iter(optimizer.improve(policy, Lesson(comparisons=PAIRS))))
     assert first["loss"] == pytest.approx(wanted, rel=1e-5)
     assert first["margin"] == pytest.approx(0.0, abs=1e-5)
@@ -135,7 +135,7 @@ def test_what_a_pair_loss_tells(tmp_path: Path) -> None:
     policy = trained(policy_on(base))
     pairs = base.text.pairs(PAIRS)
     reference = torch.linspace(-20, -5, 16)
-    loss = DPO(beta=0.3).pair_loss(policy, pairs.attach(replies={"reference": reference}))
+    loss = DPO(beta=0.3, likelihood=0.0).pair_loss(policy, pairs.attach(replies={"reference": reference}))
     with torch.no_grad():
         logps = per_reply(policy.logps(pairs), pairs).view(-1, 2)
     ratios = logps - reference.view(-1, 2)
@@ -144,7 +144,9 @@ def test_what_a_pair_loss_tells(tmp_path: Path) -> None:
     assert float(loss.total) == pytest.approx(float(torch.nn.functional.softplus(-0.3 * h).sum()), rel=1e-5)
     told = {name: float(total) / count for name, (total, count) in loss.told.items()}
     wanted = {
+        "preference": float(torch.nn.functional.softplus(-0.3 * h).mean()),
         "accuracy": float((h > 0).float().mean()),
+        "accuracy_strict": float((h > 0).float().mean()),
         "margin": 0.3 * float(h.mean()),
         "reward_chosen": 0.3 * float(ratios[:, 0].mean()),
         "reward_rejected": 0.3 * float(ratios[:, 1].mean()),
@@ -179,6 +181,8 @@ def test_per_token_margins_and_the_likelihood_term(per: str) -> None:
     wanted = torch.nn.functional.softplus(-0.1 * (ratios[:, 0] - ratios[:, 1])) - 0.25 * (logps / lengths).view(-1, 2)[:, 0]
     loss = DPO(per=per, likelihood=0.25).pair_loss(policy, pairs)  # type: ignore[arg-type]
     assert float(loss.total) == pytest.approx(float(wanted.sum()), rel=1e-5)
+    alone = torch.nn.functional.softplus(-0.1 * (ratios[:, 0] - ratios[:, 1]))
+    assert float(loss.told["preference"][0]) == pytest.approx(float(alone.sum()), rel=1e-5)
 
 
 def test_under_soft_labels_the_likelihood_term_holds_either_side_by_its_strength() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from itertools import combinations
 
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from alignzoo_dpo.dpo import DPO, LOSSES, PairLoss, expected, hinge, ipo, log_ratios, robust, sigmoid
+from alignzoo_dpo.dpo import DPO, LOSSES, PairLoss, hinge, ipo, robust, sigmoid
+from alignzoo_dpo.pairs import expected
 
 MARGINS = torch.tensor([0.0, 2.0, -1.0], dtype=torch.float64)
 """At β = 0.5 these are 0, 1 and −½."""
@@ -46,18 +48,14 @@ def test_every_loss_is_tested_and_can_be_asked_for() -> None:
 def test_soft_labels_by_hand() -> None:
     """p ℓ(h) + (1−p) ℓ(−h); at p = 1 exactly ℓ(h)."""
     strength = torch.tensor([1.0, 0.75, 0.5])
-    got = expected(sigmoid, torch.full((3,), 2.0), strength, 0.5, 0.0)
+    got = expected(partial(sigmoid, beta=0.5, noise=0.0), torch.full((3,), 2.0), strength)
     assert got.tolist() == pytest.approx(
         [softplus(-1), 0.75 * softplus(-1) + 0.25 * softplus(1), (softplus(-1) + softplus(1)) / 2]
     )
-    assert torch.equal(expected(sigmoid, MARGINS, torch.ones(3), 0.5, 0.0), sigmoid(MARGINS, 0.5, 0.0))
-    assert expected(ipo, torch.tensor([3.0]), torch.tensor([0.75]), 0.5, 0.0).tolist() == [0.75 * 4 + 0.25 * 16]
-
-
-def test_log_ratios_by_reply_or_by_token() -> None:
-    policy, reference, lengths = torch.tensor([-4.0, -9.0]), torch.tensor([-6.0, -6.0]), torch.tensor([4, 3])
-    assert log_ratios(policy, reference, lengths, "reply").tolist() == [2.0, -3.0]
-    assert log_ratios(policy, reference, lengths, "token").tolist() == [0.5, -1.0]
+    assert torch.equal(expected(partial(sigmoid, beta=0.5, noise=0.0), MARGINS, torch.ones(3)), sigmoid(MARGINS, 0.5, 0.0))
+    assert expected(partial(ipo, beta=0.5, noise=0.0), torch.tensor([3.0]), torch.tensor([0.75])).tolist() == [
+        0.75 * 4 + 0.25 * 16
+    ]
 
 
 @given(margin=st.floats(-30, 30), beta=st.floats(0.01, 3), noise=st.floats(0.01, 0.45))
@@ -83,7 +81,7 @@ def test_robust_is_unbiased_under_flips(margin: float, beta: float, noise: float
 )
 def test_where_each_loss_is_lowest(loss: PairLoss, noise: float, strength: float, best: float) -> None:
     h = torch.linspace(-6, 6, 12001, dtype=torch.float64)
-    values = expected(loss, h, torch.full_like(h, strength), 0.5, noise)
+    values = expected(partial(loss, beta=0.5, noise=noise), h, torch.full_like(h, strength))
     assert float(h[values.argmin()]) == pytest.approx(best, abs=2e-3)
 
 
@@ -122,7 +120,8 @@ def learned(loss: PairLoss, strength: Tensor, noise: float = 0.0, steps: int = 4
     def closure() -> Tensor:
         descent.zero_grad()
         ratios = table.log_softmax(0) - REFERENCE
-        total = expected(loss, ratios[PAIRS[:, 0]] - ratios[PAIRS[:, 1]], strength, BETA, noise).mean()
+        margin = ratios[PAIRS[:, 0]] - ratios[PAIRS[:, 1]]
+        total = expected(partial(loss, beta=BETA, noise=noise), margin, strength).mean()
         total.backward()
         return total
 
