@@ -1,4 +1,8 @@
-"""DPO beside TRL's DPOTrainer: the same losses first, then the clock. `python benchmarks/peers/dpo.py --case 1`."""
+"""DPO and its relatives beside TRL's trainers: the same losses first, then the clock.
+
+python benchmarks/peers/dpo.py --case 1                  # DPO
+python benchmarks/peers/dpo.py --case 3 --method kto     # or ipo, orpo, simpo
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import clock
-from setting import CASES, Case, Setting
+from setting import CASES, METHODS, Case, Setting
 
 PARITY_UPDATES, PARITY_EPOCHS, PARITY_TOLERANCE = 20, 4, 1e-4
 UPDATES_PER_ROUND = 4
@@ -20,47 +23,50 @@ UPDATES_PER_ROUND = 4
 def main() -> int:
     words = argparse.ArgumentParser(description=__doc__)
     words.add_argument("--case", default="all", choices=[*map(str, CASES), "all"])
+    words.add_argument("--method", default="dpo", choices=METHODS)
     words.add_argument("--rounds", type=int, default=5, help="alternating rounds; the median counts")
     words.add_argument("--memory-of", choices=["ours", "theirs"], help=argparse.SUPPRESS)
     asked = words.parse_args()
     if asked.memory_of:
-        return _print_memory(CASES[int(asked.case)], asked.memory_of)
+        return _print_memory(CASES[int(asked.case)], asked.method, asked.memory_of)
     strict = clock.strict_environment(tunables=True)
     if asked.case == "all":  # each case in a fresh process: none inherits the heap of another
-        runs = [[sys.executable, __file__, "--case", str(n), "--rounds", str(asked.rounds)] for n in CASES]
+        words_of = ["--method", asked.method, "--rounds", str(asked.rounds)]
+        runs = [[sys.executable, __file__, "--case", str(n), *words_of] for n in CASES]
         return max(subprocess.run(run, env=strict).returncode for run in runs)
     if os.environ.get("GLIBC_TUNABLES") != clock.TUNABLES or os.environ.get("OMP_NUM_THREADS") != "1":
         os.execve(sys.executable, [sys.executable, *sys.argv], strict)
-    return _run(CASES[int(asked.case)], asked.rounds)
+    return _run(CASES[int(asked.case)], asked.method, asked.rounds)
 
 
-def _run(case: Case, rounds: int) -> int:
+def _run(case: Case, method: str, rounds: int) -> int:
     import report
     import torch
 
     torch.set_num_threads(1)
-    result: dict[str, Any] = {"parity": parity(case)}
+    result: dict[str, Any] = {"parity": parity(case, method)}
     print(f"parity: {result['parity']}", flush=True)
     if result["parity"]["largest_difference"] > PARITY_TOLERANCE:
         print(f"the losses differ by more than {PARITY_TOLERANCE:g}: not the same training, so there is nothing to time")
         return 1
-    result["remembered"] = race(case, rounds, first_epoch=False)
+    result["remembered"] = race(case, method, rounds, first_epoch=False)
     print(f"reference remembered: {result['remembered']}", flush=True)
-    if case.first_epoch:
-        result["first_epoch"] = race(case, rounds, first_epoch=True)
+    if case.first_epoch and method == "dpo":
+        result["first_epoch"] = race(case, method, rounds, first_epoch=True)
         print(f"reference asked in the step: {result['first_epoch']}", flush=True)
-    result["memory"] = memory(case)
-    missed = report.write(case, result, f"python benchmarks/peers/dpo.py --case {case.number} --rounds {rounds}")
+    result["memory"] = memory(case, method)
+    command = f"python benchmarks/peers/dpo.py --case {case.number} --method {method} --rounds {rounds}"
+    missed = report.write(case, method, result, command)
     print("\n".join(missed) or "every goal is reached")
     return 0
 
 
-def parity(case: Case) -> dict[str, Any]:
+def parity(case: Case, method: str) -> dict[str, Any]:
     """Twenty updates of each side from one adapter over one order of pairs: the largest difference between their losses. Over
     several epochs, because only then do the losses of random pairs fall and have room to part."""
-    ours, theirs, batches = _contenders(case, PARITY_UPDATES // PARITY_EPOCHS, PARITY_EPOCHS)
+    ours, theirs, batches = _contenders(case, method, PARITY_UPDATES // PARITY_EPOCHS, PARITY_EPOCHS)
     told = ours.pull(PARITY_UPDATES)
-    theirs.train(batches)
+    theirs.train(sum(map(len, batches)))
     losses = [(mine["loss"], float(loss)) for mine, loss in zip(told, theirs.losses, strict=True)]
     ours.close()
     return {
@@ -71,19 +77,19 @@ def parity(case: Case) -> dict[str, Any]:
     }
 
 
-def race(case: Case, rounds: int, *, first_epoch: bool) -> dict[str, Any]:
+def race(case: Case, method: str, rounds: int, *, first_epoch: bool) -> dict[str, Any]:
     """CPU time per update, in alternating rounds over the same batches, after one round to warm up. In the first epoch our
     side still asks the reference about each pair; the peer has always precomputed it, outside of the clock."""
     from models import SIZES
 
     updates, laps = UPDATES_PER_ROUND, rounds + 1
     if first_epoch:
-        ours, theirs, batches = _contenders(case, updates * laps, 1)
+        ours, theirs, batches = _contenders(case, method, updates * laps, 1)
     else:
-        ours, theirs, batches = _contenders(case, updates, laps)
+        ours, theirs, batches = _contenders(case, method, updates, laps)
 
-    def lap(number: int) -> Sequence[Sequence[int]]:
-        return batches[number * updates : (number + 1) * updates]
+    def lap(number: int) -> int:
+        return sum(map(len, batches[number * updates : (number + 1) * updates]))
 
     ours.pull(updates)
     theirs.train(lap(0))
@@ -93,24 +99,26 @@ def race(case: Case, rounds: int, *, first_epoch: bool) -> dict[str, Any]:
     )
     ceiling = max(ceiling, clock.matmul_ceiling())
     ours.close()
-    pairs = [ours.lengths[place] for batch in batches[updates:] for place in batch]
-    flops = clock.step_flops(SIZES[case.size], pairs, Setting(case.batch).rank) / (rounds * updates)
     seconds = {name: clock.median(of) / updates for name, of in times.items()}
-    return {
+    raced: dict[str, Any] = {
         "ms_per_update": {name: round(1e3 * of, 1) for name, of in seconds.items()},
         "ratio": seconds["theirs"] / seconds["ours"],
         "ratio_by_round": [round(a / b, 2) for a, b in zip(times["theirs"], times["ours"], strict=True)],
-        "gflop_per_update": round(flops / 1e9, 2),
         "ceiling_gflops": round(ceiling / 1e9, 1),
-        "share_of_ceiling": {name: flops / of / ceiling for name, of in seconds.items()},
     }
+    if method in ("kto", "orpo"):  # they read more than the pairs once
+        return raced
+    pairs = [ours.lengths[place] for batch in batches[updates:] for place in batch]
+    flops = clock.step_flops(SIZES[case.size], pairs, Setting(case.batch).rank) / (rounds * updates)
+    share = {name: flops / of / ceiling for name, of in seconds.items()}
+    return raced | {"gflop_per_update": round(flops / 1e9, 2), "share_of_ceiling": share}
 
 
-def memory(case: Case) -> dict[str, float]:
+def memory(case: Case, method: str) -> dict[str, float]:
     """MiB that each side grows by while it trains, each in a fresh process with the allocator as it comes."""
     grown = {}
     for side in ("theirs", "ours"):
-        run = [sys.executable, __file__, "--case", str(case.number), "--memory-of", side]
+        run = [sys.executable, __file__, "--case", str(case.number), "--method", method, "--memory-of", side]
         done = subprocess.run(run, env=clock.strict_environment(tunables=False), capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"the process that measures the memory of '{side}' failed:\n{done.stderr[-2000:]}")
@@ -118,23 +126,23 @@ def memory(case: Case) -> dict[str, float]:
     return grown
 
 
-def _print_memory(case: Case, side: str) -> int:
+def _print_memory(case: Case, method: str, side: str) -> int:
     import torch
 
     torch.set_num_threads(1)
     updates = UPDATES_PER_ROUND
-    ours, theirs, batches = _contenders(case, updates, 1, only=side)
+    ours, theirs, batches = _contenders(case, method, updates, 1, only=side)
     with clock.watching_memory() as peak:
         if side == "ours":
             ours.pull(updates)
             ours.close()
         else:
-            theirs.train(batches)
+            theirs.train(sum(map(len, batches)))
     print(json.dumps(round(peak.growth, 1)))
     return 0
 
 
-def _contenders(case: Case, updates: int, epochs: int, only: str = "") -> tuple[Any, Any, list[list[int]]]:
+def _contenders(case: Case, method: str, updates: int, epochs: int, only: str = "") -> tuple[Any, Any, list[list[int]]]:
     """Both sides over `updates` batches of pairs, from one start, and the batches of every epoch in the order they come in."""
     from models import SHELF, SIZES
     from our_dpo import Ours, order
@@ -142,18 +150,18 @@ def _contenders(case: Case, updates: int, epochs: int, only: str = "") -> tuple[
 
     size, setting = SIZES[case.size], Setting(case.batch)
     pairs = comparisons(updates * setting.batch, case.mix, size.vocabulary)
-    batches = order(setting, len(pairs), epochs)
+    batches = order(setting, len(pairs), epochs, method)
     adapter = SHELF / f"{size.name}-adapter"
     if only == "theirs":  # in a process of its own, which must not hold our model, too
         ours = None
     else:
-        ours = Ours(size, setting, pairs, epochs)
+        ours = Ours(size, setting, pairs, epochs, method=method)
         ours.save(adapter)
     if only == "ours":
         return ours, None, batches
     from trl_dpo import Theirs
 
-    theirs = Theirs(size, setting, pairs, adapter)
+    theirs = Theirs(size, setting, pairs, adapter, [place for batch in batches for place in batch], method)
     if ours is not None:
         ours.agree_on_ids(theirs.ids)
     return ours, theirs, batches

@@ -1,8 +1,9 @@
-"""Our side: the public code and nothing else, watched by the same canaries as in a run."""
+"""Our side of everything that learns from a fixed set of pairs: the public code and nothing else, watched by the same canaries
+as in a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from models import Size, folder
 from pairs import Lengths
 from setting import Setting
 
-from alignzoo.interfaces import Lesson, Metrics
+from alignzoo.interfaces import Lesson, Metrics, Optimizer
 from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent
@@ -19,12 +20,72 @@ from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading, Quantization
 from alignzoo.model.role import policy_on
 from alignzoo.model.wardrobe import Lora
-from alignzoo.records import Comparison
+from alignzoo.records import Comparison, Rating, ratings_of_comparison
 from alignzoo_dpo.dpo import DPO
+from alignzoo_dpo.orpo import ORPO
+from alignzoo_dpo.simpo import SimPO
+from alignzoo_kto.kto import KTO
+
+
+def dpo(setting: Setting, epochs: int, descent: Descent) -> Optimizer:
+    return DPO(beta=setting.beta, likelihood=0.0, batch_size=setting.batch, epochs=epochs, seed=setting.seed, descent=descent)
+
+
+def ipo(setting: Setting, epochs: int, descent: Descent) -> Optimizer:
+    """By the mean over each reply's tokens, as the peer has it."""
+    return DPO(
+        loss="ipo",
+        per="token",
+        beta=setting.beta,
+        likelihood=0.0,
+        batch_size=setting.batch,
+        epochs=epochs,
+        seed=setting.seed,
+        descent=descent,
+    )
+
+
+def simpo(setting: Setting, epochs: int, descent: Descent) -> Optimizer:
+    return SimPO(
+        beta=setting.simpo_beta,
+        gamma=setting.gamma,
+        batch_size=setting.batch,
+        epochs=epochs,
+        seed=setting.seed,
+        descent=descent,
+    )
+
+
+def orpo(setting: Setting, epochs: int, descent: Descent) -> Optimizer:
+    """With the likelihood of the whole text, as the peer has it."""
+    return ORPO(lam=setting.beta, over="text", batch_size=setting.batch, epochs=epochs, seed=setting.seed, descent=descent)
+
+
+def kto(setting: Setting, epochs: int, descent: Descent) -> Optimizer:
+    """Each pair is two rated answers; z₀ is of the neighbour's, as the peer has it."""
+    return KTO(
+        beta=setting.beta,
+        desirable=1.0,
+        undesirable=1.0,
+        baseline="neighbours",
+        batch_size=2 * setting.batch,
+        epochs=epochs,
+        seed=setting.seed,
+        descent=descent,
+    )
+
+
+METHODS: Mapping[str, Callable[[Setting, int, Descent], Optimizer]] = {
+    "dpo": dpo,
+    "ipo": ipo,
+    "simpo": simpo,
+    "orpo": orpo,
+    "kto": kto,
+}
 
 
 class Ours:
-    """One training by `DPO.improve`, to be pulled update by update."""
+    """One training by an optimizer's `improve`, to be pulled update by update."""
 
     def __init__(
         self,
@@ -34,23 +95,17 @@ class Ours:
         epochs: int = 1,
         quantize: Quantization = "none",
         dtype: str = "float32",
+        method: str = "dpo",
     ) -> None:
         how = Loading(quantize=quantize, dtype=dtype, device="cpu", template="plain")  # type: ignore[arg-type]
         self.base = Base.load(str(folder(size)), how, Lora(setting.rank, setting.alpha))
         self.policy = policy_on(self.base, setting.seed)
         self.trees = self.base.text.pairs(pairs).trees
-        optimizer = DPO(
-            beta=setting.beta,
-            likelihood=0.0,  # the paper's loss, as the peer has it
-            batch_size=setting.batch,
-            epochs=epochs,
-            seed=setting.seed,
-            descent=Descent(lr=setting.lr, clip=setting.clip),
-        )
+        optimizer = METHODS[method](setting, epochs, Descent(lr=setting.lr, clip=setting.clip))
         self._run = ExitStack()
         self._run.enter_context(remembering(self.base))
         self._run.enter_context(watching(Canaries(self.base)))
-        self._updates: Iterator[Metrics] = optimizer.improve(self.policy, Lesson(comparisons=pairs))
+        self._updates: Iterator[Metrics] = optimizer.improve(self.policy, Lesson(comparisons=pairs, ratings=thumbs(pairs)))
 
     def save(self, place: Path) -> None:
         """The adapter as it is now, for the peer to begin with."""
@@ -74,6 +129,12 @@ class Ours:
         self._run.close()
 
 
-def order(setting: Setting, count: int, epochs: int = 1) -> list[list[int]]:
-    """Which pairs each update is over, as our deck deals them; the peer is given the same."""
-    return list(Deck(range(count), setting.batch, epochs, setting.seed))
+def thumbs(pairs: Sequence[Comparison]) -> list[Rating]:
+    """Chosen and rejected of every pair, one after the other."""
+    return [rating for pair in pairs for rating in ratings_of_comparison(pair)]
+
+
+def order(setting: Setting, pairs: int, epochs: int = 1, method: str = "dpo") -> list[list[int]]:
+    """Which pairs (for KTO, which of their ratings) each update is over, as our deck deals them; the peer is given the same."""
+    each = 2 if method == "kto" else 1
+    return list(Deck(range(each * pairs), each * setting.batch, epochs, setting.seed))

@@ -36,20 +36,24 @@ def keep(file: str, key: str, result: dict[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def write(case: Case, result: dict[str, Any], command: str) -> list[str]:
-    """Keep a DPO case, rewrite the table, and say which goals were missed."""
-    missed = _missed(case, result)
+def write(case: Case, method: str, result: dict[str, Any], command: str) -> list[str]:
+    """Keep a case of DPO or of a relative, rewrite the table, and say which goals were missed."""
+    missed = _missed(case, method, result)
     named = {"size": case.size, "mix": case.mix, "batch": case.batch}
-    kept = keep("peers-dpo", f"case {case.number}", named | result | {"missed": missed} | circumstances(command))
+    key = f"case {case.number}" if method == "dpo" else f"{method}, case {case.number}"
+    kept = keep("peers-dpo", key, named | result | {"missed": missed} | circumstances(command))
     (RESULTS / "peers-dpo.md").write_text(_table(kept))
     return missed
 
 
-def _missed(case: Case, result: dict[str, Any]) -> list[str]:
+def _missed(case: Case, method: str, result: dict[str, Any]) -> list[str]:
+    """A relative is held to DPO's ratio alone."""
     found, memory = result["remembered"], result["memory"]
     missed = []
     if found["ratio"] < case.ratio:
         missed.append(f"ratio {found['ratio']:.2f}, goal {case.ratio}")
+    if method != "dpo":
+        return missed
     if case.ceiling and found["share_of_ceiling"]["ours"] < case.ceiling:
         missed.append(f"{found['share_of_ceiling']['ours']:.0%} of the ceiling, goal {case.ceiling:.0%}")
     if case.memory and memory["ours"] > case.memory * memory["theirs"]:
@@ -61,7 +65,7 @@ def _missed(case: Case, result: dict[str, Any]) -> list[str]:
 
 def _table(kept: dict[str, Any]) -> str:
     lines = [
-        "# DPO beside TRL's DPOTrainer",
+        "# DPO and its relatives beside TRL's trainers",
         "",
         "Written by `benchmarks/peers/dpo.py`; the rules are in [benchmarks/peers/README.md](../peers/README.md).",
         "CPU milliseconds per update, one thread, medians of alternating rounds. Parity is the largest difference between the",
@@ -84,7 +88,7 @@ def _table(kept: dict[str, Any]) -> str:
 
 
 def _row(what: str, row: dict[str, Any], race: dict[str, Any]) -> str:
-    ms, share, memory = race["ms_per_update"], race["share_of_ceiling"], row["memory"]
+    ms, share, memory = race["ms_per_update"], race.get("share_of_ceiling"), row["memory"]
     cells = [
         what,
         f"{row['parity']['largest_difference']:.1e}",
@@ -92,7 +96,7 @@ def _row(what: str, row: dict[str, Any], race: dict[str, Any]) -> str:
         f"{ms['ours']:.0f}",
         f"**{race['ratio']:.2f}**",
         f"{min(race['ratio_by_round'])}–{max(race['ratio_by_round'])}",
-        f"{share['ours']:.0%} ({share['theirs']:.0%})",
+        f"{share['ours']:.0%} ({share['theirs']:.0%})" if share else "",
         f"{memory['theirs']:.0f} / {memory['ours']:.0f} = {memory['theirs'] / memory['ours']:.1f}",
     ]
     return f"| {' | '.join(cells)} |"

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Setting:
-    """Hyper-parameters of a DPO run."""
+    """Hyper-parameters of a run on pairs. β is also ORPO's λ and IPO's τ."""
 
     batch: int
     lr: float = 5e-4
     beta: float = 0.1
+    simpo_beta: float = 2.0
+    gamma: float = 1.0
     clip: float = 1.0
     rank: int = 8
     alpha: float = 16.0
@@ -35,6 +37,9 @@ class Case:
     first_epoch: float | None = None
     """The ratio to be reached while the reference is still asked about every pair, which the peer has done before."""
 
+
+METHODS = ("dpo", "ipo", "kto", "orpo", "simpo")
+"""DPO has goals of its own; its relatives have its ratios."""
 
 CASES = {
     case.number: case

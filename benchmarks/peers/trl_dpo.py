@@ -1,4 +1,5 @@
-"""The peer: TRL's DPOTrainer at its best settings for this machine, on the same adapter, pairs and order."""
+"""The peer: TRL's trainers for fixed sets of pairs at their best settings for this machine, on the same adapter, pairs and
+order. Those of ORPO and SimPO (there a loss of CPO) are its experimental ones."""
 
 from __future__ import annotations
 
@@ -16,6 +17,9 @@ from models import SHELF, Size, folder, tokenizer
 from setting import Setting
 
 from alignzoo.records import Comparison
+
+LONG = 4096
+"""More tokens than any row has: the trainers that want a limit get one that cuts nothing."""
 
 warnings.filterwarnings("ignore")
 logging.getLogger("trl").setLevel(logging.ERROR)
@@ -35,14 +39,18 @@ class Stopwatch(transformers.TrainerCallback):
 
 
 class Theirs:
-    """A DPOTrainer whose `train()` can be called again on other rows."""
+    """A trainer whose `train()` goes on with the next rows. They are laid out in the order in which they are trained on: KTO's
+    rows are paired with their neighbours when the trainer is made."""
 
-    def __init__(self, size: Size, setting: Setting, pairs: Sequence[Comparison], adapter: Path) -> None:
+    def __init__(
+        self, size: Size, setting: Setting, pairs: Sequence[Comparison], adapter: Path, order: Sequence[int], method: str
+    ) -> None:
         import datasets
         from peft import PeftModel
-        from trl import DPOTrainer
 
-        class Trainer(DPOTrainer):  # type: ignore[misc]
+        trainer, config = _named(method, setting)
+
+        class Trainer(trainer):  # type: ignore[misc, valid-type]
             """Notes the loss of every step as it is: what the trainer logs is averaged and rounded."""
 
             def training_step(self, *given: Any, **more: Any) -> Any:
@@ -54,26 +62,35 @@ class Theirs:
         losses = self.losses
         datasets.disable_progress_bars()
         model = transformers.AutoModelForCausalLM.from_pretrained(folder(size), dtype="float32")
-        rows = datasets.Dataset.from_list([_row(pair) for pair in pairs])
+        rows = [row for pair in pairs for row in (_ratings(pair) if method == "kto" else [_row(pair)])]
         with _quiet():
             self.trainer = Trainer(
                 PeftModel.from_pretrained(model, adapter, is_trainable=True),
-                args=_settings(setting),
-                train_dataset=rows,
-                processing_class=tokenizer(size.vocabulary),
+                args=config,
+                train_dataset=datasets.Dataset.from_list([rows[place] for place in order]),
+                processing_class=_tokenizer(size, method),
             )
         self.trainer.pop_callback(transformers.PrinterCallback)
         self.stopwatch = Stopwatch()
         self.trainer.add_callback(self.stopwatch)
         self.rows = self.trainer.train_dataset
+        self.order, self.done, self.method = list(order), 0, method
 
-    def ids(self, row: int) -> tuple[tuple[int, ...], ...]:
+    def ids(self, pair: int) -> tuple[tuple[int, ...], ...]:
         """Prompt, chosen, rejected as this side will read them."""
-        return tuple(tuple(self.rows[row][f"{name}_ids"]) for name in ("prompt", "chosen", "rejected"))
+        if self.method == "kto":
+            chosen, rejected = (self.rows[self.order.index(2 * pair + side)] for side in (0, 1))
+            return tuple(map(tuple, (chosen["prompt_ids"], chosen["completion_ids"], rejected["completion_ids"])))
+        row = self.rows[self.order.index(pair)]
+        if self.method in ("orpo", "simpo"):  # there a side is prompt and reply together
+            prompt = row["prompt_input_ids"]
+            return tuple(map(tuple, (prompt, *(row[f"{side}_input_ids"][len(prompt) :] for side in ("chosen", "rejected")))))
+        return tuple(tuple(row[f"{name}_ids"]) for name in ("prompt", "chosen", "rejected"))
 
-    def train(self, batches: Sequence[Sequence[int]]) -> float:
-        """Train on these rows in this order; returns the CPU seconds of the loop."""
-        self.trainer.train_dataset = self.rows.select([row for batch in batches for row in batch])
+    def train(self, rows: int) -> float:
+        """Train on so many rows more; returns the CPU seconds of the loop."""
+        self.trainer.train_dataset = self.rows.select(range(self.done, self.done + rows))
+        self.done += rows
         self.losses.clear()
         with _quiet():
             self.trainer.train()
@@ -87,39 +104,73 @@ def _quiet() -> Iterator[None]:
         yield
 
 
+def _tokenizer(size: Size, method: str) -> Any:
+    """The experimental trainers put a BOS before every prompt, asked or not: theirs has none."""
+    ours = tokenizer(size.vocabulary)
+    if method in ("orpo", "simpo"):
+        ours.bos_token = None
+    return ours
+
+
 def _row(pair: Comparison) -> dict[str, str]:
     """TRL tokenizes prompt and reply together, so the word boundary is part of the reply; it appends the end itself."""
     return {"prompt": pair.prompt.text, "chosen": " " + pair.chosen.text, "rejected": " " + pair.rejected.text}
 
 
-def _settings(setting: Setting) -> Any:
-    """Its best on a CPU: the reference precomputed, nothing recomputed, float32 without autocast (its default,
-    bfloat16 autocast with checkpointing, is slower here), fused AdamW, no logs."""
-    from trl import DPOConfig
+def _ratings(pair: Comparison) -> list[dict[str, Any]]:
+    """Both sides of a pair, each with a thumb."""
+    row = _row(pair)
+    return [{"prompt": row["prompt"], "completion": row[side], "label": side == "chosen"} for side in ("chosen", "rejected")]
 
-    return DPOConfig(
-        output_dir=str(SHELF / "trl"),
-        per_device_train_batch_size=setting.batch,
-        num_train_epochs=1,
-        learning_rate=setting.lr,
-        lr_scheduler_type="constant",
-        optim="adamw_torch_fused",
-        adam_beta1=0.9,
-        adam_beta2=0.999,
-        adam_epsilon=1e-8,
-        weight_decay=0.0,
-        max_grad_norm=setting.clip,
-        beta=setting.beta,
-        max_length=None,
-        precompute_ref_log_probs=True,
-        gradient_checkpointing=False,
-        bf16=False,
-        train_sampling_strategy="sequential",
-        seed=setting.seed,
-        use_cpu=True,
-        dataloader_pin_memory=False,
-        report_to=[],
-        save_strategy="no",
-        logging_strategy="no",
-        disable_tqdm=True,
-    )
+
+def _named(method: str, setting: Setting) -> tuple[Any, Any]:
+    """The trainer, and its settings at their best on a CPU: the reference, where there is one, precomputed; nothing recomputed;
+    float32 without autocast (the default, bfloat16 autocast with checkpointing, is slower here); fused AdamW; no logs."""
+    import trl
+
+    shared = _settings(setting)
+    match method:
+        case "dpo":
+            return trl.DPOTrainer, trl.DPOConfig(**shared, max_length=None, precompute_ref_log_probs=True)
+        case "ipo":
+            return trl.DPOTrainer, trl.DPOConfig(**shared, max_length=None, precompute_ref_log_probs=True, loss_type="ipo")
+        case "kto":
+            twice = shared | {"per_device_train_batch_size": 2 * setting.batch}
+            return trl.KTOTrainer, trl.KTOConfig(**twice, max_length=None, precompute_ref_log_probs=True)
+        case "orpo":
+            from trl.experimental.orpo import ORPOConfig, ORPOTrainer
+
+            return ORPOTrainer, ORPOConfig(**shared, max_length=LONG)
+        case _:
+            from trl.experimental.cpo import CPOConfig, CPOTrainer
+
+            only = {"loss_type": "simpo", "cpo_alpha": 0.0, "simpo_gamma": setting.gamma, "beta": setting.simpo_beta}
+            return CPOTrainer, CPOConfig(**(shared | only), max_length=LONG)
+
+
+def _settings(setting: Setting) -> dict[str, Any]:
+    """What all of them are told."""
+    return {
+        "output_dir": str(SHELF / "trl"),
+        "per_device_train_batch_size": setting.batch,
+        "num_train_epochs": 1,
+        "learning_rate": setting.lr,
+        "lr_scheduler_type": "constant",
+        "optim": "adamw_torch_fused",
+        "adam_beta1": 0.9,
+        "adam_beta2": 0.999,
+        "adam_epsilon": 1e-8,
+        "weight_decay": 0.0,
+        "max_grad_norm": setting.clip,
+        "beta": setting.beta,
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "train_sampling_strategy": "sequential",
+        "seed": setting.seed,
+        "use_cpu": True,
+        "dataloader_pin_memory": False,
+        "report_to": [],
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "disable_tqdm": True,
+    }
