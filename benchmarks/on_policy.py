@@ -28,11 +28,16 @@ ALGORITHMS = ("ppo", "rloo", "grpo", "reinforce-plus-plus", "expert-iteration", 
 
 
 def carried_out(file: Path, algorithm: str, seed: int, out: Path) -> Path:
-    """One run, in a process of its own."""
-    root = out / f"{file.stem}-{algorithm}-{seed}"
+    """One run of one algorithm."""
+    changes = [f"optimizer.use={algorithm}", f"seed={seed}", f"name={file.stem}-{algorithm}"]
+    return told_to(file, out / f"{file.stem}-{algorithm}-{seed}", changes)
+
+
+def told_to(file: Path, root: Path, changes: Sequence[str]) -> Path:
+    """A run file with these changes, carried out in a process of its own unless that was done before."""
     if not (root / "report.json").exists():
-        changes = ["--set", f"optimizer.use={algorithm}", "--set", f"seed={seed}", "--set", f"name={file.stem}-{algorithm}"]
-        command = [sys.executable, "-m", "alignzoo", "run", str(file), "--out", str(root), *changes]
+        command = [sys.executable, "-m", "alignzoo", "run", str(file), "--out", str(root)]
+        command += [word for change in changes for word in ("--set", change)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
