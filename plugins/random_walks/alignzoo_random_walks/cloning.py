@@ -64,9 +64,9 @@ def written(walks: Sequence[str]) -> Tensor:
     return ids
 
 
-def learn(model: GPT2LMHeadModel, walks: Tensor, epochs: int) -> None:
+def learn(model: GPT2LMHeadModel, walks: Tensor, epochs: int, rate: float = RATE) -> None:
     """Raise the likelihood of every token behind the first, which is the prompt."""
-    adam = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=0.0)
+    adam = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=0.0)
     steps = max(1, epochs * -(-len(walks) // BATCH))
     falling = torch.optim.lr_scheduler.LambdaLR(adam, lambda step: 1 - step / steps)
     for _ in range(epochs):

@@ -11,8 +11,10 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-SOURCES = ("cloning.py", "letters.py", "walks.py")
-"""What a model is made by: where one of these files changes, models are made anew."""
+from alignzoo_random_walks.walks import game
+
+SOURCES = ("cloning.py", "letters.py")
+"""What a model is made by, beside the walks themselves: where one of these files changes, models are made anew."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class RandomWalksModel:
 
     def folder(self) -> str:
         """The folder of the finished model. The first call makes it (about half a minute on one thread)."""
-        home = shelf() / f"random-walks-{self.game}-{self.epochs}-epochs-seed-{self.seed}-{_recipe()}"
+        home = shelf() / f"random-walks-{self.game}-{self.epochs}-epochs-seed-{self.seed}-{self._recipe()}"
         if not home.exists():
             from alignzoo_random_walks.cloning import clone
 
@@ -42,12 +44,11 @@ class RandomWalksModel:
                 shutil.rmtree(draft, ignore_errors=True)
         return str(home)
 
+    def _recipe(self) -> str:
+        here, shown = Path(__file__).parent, "\n".join(game(self.game).walks).encode()
+        return hashlib.sha256(b"\0".join([shown, *((here / name).read_bytes() for name in SOURCES)])).hexdigest()[:8]
+
 
 def shelf() -> Path:
     """Where finished models are kept: `alignzoo/` in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "alignzoo"
-
-
-def _recipe() -> str:
-    here = Path(__file__).parent
-    return hashlib.sha256(b"\0".join((here / name).read_bytes() for name in SOURCES)).hexdigest()[:8]

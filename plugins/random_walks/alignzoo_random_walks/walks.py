@@ -57,7 +57,7 @@ def length(walk: str, edges: Edges) -> int:
         if letter not in edges or (place and letter not in edges[walk[place - 1]]):
             return LONGEST
         if letter == GOAL:
-            return place + 1
+            return min(place + 1, LONGEST)
     return LONGEST
 
 
