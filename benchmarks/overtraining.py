@@ -64,7 +64,14 @@ def course(settings: dict[str, Any], seed: int, every: int, n: int) -> list[dict
 def markdown(courses: list[list[dict[str, float]]], command: str) -> str:
     """Means over the seeds; peak and end of each seed below."""
     names = ("optimality", "ended", *SHOWN)
-    lines = [f"`{command}`", "", f"{len(courses)} seeds, means.", "", f"| update | {' | '.join(names)} |", "|---" * 7 + "|"]
+    lines = [
+        f"`{command}`",
+        "",
+        f"Means over {len(courses)} seed(s).",
+        "",
+        f"| update | {' | '.join(names)} |",
+        "|---" * 7 + "|",
+    ]
     for rows in zip(*courses, strict=False):
         means = (sum(row.get(name, float("nan")) for row in rows) / len(rows) for name in names)
         lines.append(f"| {rows[0]['update']:.0f} | {' | '.join(f'{mean:.3f}' for mean in means)} |".replace("nan", "–"))

@@ -100,7 +100,7 @@ METHODS: Mapping[str, Method] = {
     ),
     "dpo": Method((PAIRS, 'optimizer={use="dpo", beta=0.1, batch_size=64, descent={lr=1e-4}}'), "0.394 ± 0.089", "1 epoch"),
     "dpo-likelihood": Method(
-        (PAIRS, 'optimizer={use="dpo", beta=0.1, batch_size=64, likelihood=1, descent={lr=3e-4}}'), "–", "1 epoch"
+        (PAIRS, 'optimizer={use="dpo", beta=0.1, batch_size=64, likelihood=1, descent={lr=1e-3}}'), "–", "1 epoch"
     ),
     "ipo": Method(
         (PAIRS, 'optimizer={use="dpo", loss="ipo", beta=0.1, batch_size=64, descent={lr=1e-4}}'), "0.457 ± 0.064", "1 epoch"

@@ -75,7 +75,8 @@ def _frozen_weight(layer: nn.Module, dtype: torch.dtype) -> Callable[[], Tensor]
     if type(layer) is nn.Linear and layer.weight.dtype == dtype:
         return lambda: layer.weight
     if type(layer) is Conv1D and layer.weight.dtype == dtype:  # GPT-2's linear layer, which holds the transpose
-        return lambda: layer.weight.t()
+        held = layer.get_parameter("weight")
+        return lambda: held.t()
     state = getattr(layer.weight, "quant_state", None)
     if state is not None and layer.compute_dtype == dtype and (layer.bias is None or layer.bias.dtype == dtype):
         from bitsandbytes.functional import dequantize_4bit
