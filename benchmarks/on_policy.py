@@ -28,12 +28,16 @@ ALGORITHMS = ("ppo", "rloo", "grpo", "reinforce-plus-plus", "expert-iteration", 
 
 
 def carried_out(file: Path, entry: str, optimizer: Mapping[str, object], seed: int, out: Path) -> Path:
-    """One run of an entry, which is an optimizer and its settings, in a process of its own."""
-    root = out / f"{file.stem}-{entry}-{seed}"
+    """One run of an entry, which is an optimizer and its settings."""
+    settings = [f"optimizer.{key}={value}" for key, value in optimizer.items()]
+    return told_to(file, out / f"{file.stem}-{entry}-{seed}", [*settings, f"seed={seed}", f"name={file.stem}-{entry}"])
+
+
+def told_to(file: Path, root: Path, changes: Sequence[str]) -> Path:
+    """A run file with these changes, carried out in a process of its own unless that was done before."""
     if not (root / "report.json").exists():
-        settings = [f"optimizer.{key}={value}" for key, value in optimizer.items()]
-        changes = [word for change in (*settings, f"seed={seed}", f"name={file.stem}-{entry}") for word in ("--set", change)]
-        command = [sys.executable, "-m", "alignzoo", "run", str(file), "--out", str(root), *changes]
+        command = [sys.executable, "-m", "alignzoo", "run", str(file), "--out", str(root)]
+        command += [word for change in changes for word in ("--set", change)]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise SystemExit(f"{shlex.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")

@@ -5,13 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import tomli_w
 
-from alignzoo.lab.plan import PlanError, check_judge, differences
+from alignzoo.lab.plan import Part, PlanError, check_apart, check_judge, differences
 from alignzoo.lab.runfile import read_plan
+from alignzoo.records import Prompt
 from alignzoo.seam.settings import SettingsError
 
 RUN = """
@@ -157,3 +161,28 @@ def test_a_dry_run_loads_no_model(tmp_path: Path, family: object) -> None:
     assert "labels      600" in told
     assert "updates     60" in told
     assert not (tmp_path / "runs").exists()
+
+
+@dataclass(frozen=True)
+class Leaky:
+    """A task two of whose test prompts are learned from."""
+
+    def prompts(self, split: str) -> Sequence[Prompt]:
+        return tuple(map(Prompt.ask, ("one", "two", "three") if split == "train" else ("two", "four", "three")))
+
+
+@dataclass(frozen=True)
+class Whole(Leaky):
+    closed: ClassVar[str] = "there are no others"
+
+
+def test_a_policy_is_not_judged_on_what_it_learned_from(tmp_path: Path) -> None:
+    plan = read_plan(written(tmp_path, RUN.format(kind="comparisons")))
+    assert plan.task is not None
+    leaky = replace(plan, task=Part(plan.task.found, Leaky()))
+    with pytest.raises(PlanError, match=r"2 of the 3 prompts of 'test' are among those of 'train' \(one is 'two'\)"):
+        check_apart(leaky)
+    check_apart(plan)
+    check_apart(replace(plan, task=Part(plan.task.found, Whole())))  # it says why
+    check_apart(replace(leaky, answer=replace(leaky.answer, split="train")))  # it was asked for
+    check_apart(replace(leaky, answer=replace(leaky.answer, file="mine.jsonl")))  # others are asked

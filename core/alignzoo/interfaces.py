@@ -126,7 +126,17 @@ class Task(Protocol):
     """Prompts to learn on and, strictly apart from them, prompts to be judged on."""
 
     def prompts(self, split: str) -> Sequence[Prompt]:
-        """The prompts of "train", "validation" or "test". No group of prompts is in two splits."""
+        """The prompts of "train", "validation" or "test". No group of prompts is in two splits, unless the task is `Closed`."""
+        ...
+
+
+@runtime_checkable
+class Closed(Protocol):
+    """A task that can hold nothing out, because its prompts are all that there are: the same ones in every split."""
+
+    @property
+    def closed(self) -> str:
+        """Why that is so, for the reader of a run."""
         ...
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from alignzoo import __version__
-from alignzoo.interfaces import Manner
+from alignzoo.interfaces import Closed, Manner
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
@@ -81,9 +81,9 @@ class Plan:
     """All of a run, resolved."""
 
     name: str
-    model: str
-    """The folder or hub name of the base."""
     optimizer: Part
+    path: str = ""
+    """The folder or hub name of the base, where no plugin brings it."""
     feedback: Part | None = None
     seed: int = 0
     checkpoint_every: int = 20
@@ -101,6 +101,11 @@ class Plan:
     watch: Watch = Watch()
     intake: Limits = Limits()
     answer: Answering = Answering()
+
+    @property
+    def model(self) -> str:
+        """The folder or hub name of the base. A plugin that has to make its model does so when this is first asked."""
+        return str(self.model_part.made.folder()) if self.model_part else self.path
 
     def parts(self) -> dict[str, Part]:
         """Every component, by its place in the file."""
@@ -134,7 +139,7 @@ class Plan:
         if self.rewards:
             rows = [rewarding.row() for rewarding in self.rewards]
             whole["reward"] = rows[0] if len(rows) == 1 else rows
-        named = self.model_part.row() if self.model_part else {"path": self.model}
+        named = self.model_part.row() if self.model_part else {"path": self.path}
         whole["model"] = {**named, **table_of(self.loading), "lora": table_of(self.lora)}
         for name in ("budget", "watch", "intake", "answer"):
             whole[name] = table_of(getattr(self, name))
@@ -185,6 +190,20 @@ def check_fit(plan: Plan, zoo: Zoo) -> None:
             raise PlanError(f'{place}: {feedback.found.full_name} asks about prompts; name a task: [task] use = "…"')
     if plan.task is None and not plan.answer.file:
         raise PlanError('answer: nothing to ask the policy; name a task ([task] use = "…") or prompts (answer.file = "…")')
+
+
+def check_apart(plan: Plan) -> None:
+    """Refuse to judge a policy on what it learned from, unless that is asked for or nothing else exists."""
+    if plan.task is None or plan.answer.file or plan.answer.split == "train" or isinstance(plan.task.made, Closed):
+        return
+    learned = {prompt.id for prompt in plan.task.made.prompts("train")}
+    asked = plan.task.made.prompts(plan.answer.split)
+    if shared := [prompt.text for prompt in asked if prompt.id in learned]:
+        raise PlanError(
+            f"task: {len(shared)} of the {len(asked)} prompts of '{plan.answer.split}' are among those of 'train' "
+            f"(one is {shared[0][:60]!r}); {plan.task.found.full_name} must keep its splits apart, or say why it cannot "
+            "(`alignzoo.interfaces.Closed`)"
+        )
 
 
 def _other_seat(place: str, optimizer: Part) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Asking, Lesson, Policy, Reward, no_reward
+from alignzoo.interfaces import Asking, Closed, Lesson, Policy, Reward, no_reward
 from alignzoo.lab import store
 from alignzoo.lab.answering import answers, plainly, read_prompts, scores
 from alignzoo.lab.folders import RunError, plan_in, settle
@@ -136,6 +136,8 @@ class Run:
         if not self.files.answers.exists():
             self.train()
             self.listener.stage("answer", f"{len(self._test_prompts())} prompts, before and after")
+            if self.plan.task and isinstance(self.plan.task.made, Closed) and not self.plan.answer.file:
+                self.listener.line(f"no prompt is held out: {self.plan.task.made.closed}")
             start = self.start_role()
             rows: list[dict[str, Any]] = []
             for who, policy in (("start", start), ("policy", self.policy())):

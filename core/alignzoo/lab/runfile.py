@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from alignzoo.interfaces import FeedbackSource, ModelSource, Optimizer, Reward, Task
-from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, check_fit
+from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, check_apart, check_fit
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
@@ -60,6 +60,7 @@ def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None) -
     plan = plan_of({"name": path.stem, **table}, file=path.name, zoo=zoo or discover())
     if plan.answer.file and not Path(plan.answer.file).exists():
         raise PlanError(f"{path.name}: answer.file: there is no file {plan.answer.file}")
+    check_apart(plan)
     return plan
 
 
@@ -122,7 +123,7 @@ class _Reader:
             self.problems.append(f'{self.file}: optimizer: missing; say which: [optimizer] use = "dpo"')
         model_table = dict(table.get("model", {}))
         lora = self.section(Lora, model_table.pop("lora", {}), "model.lora")
-        path, model_part = self.model(model_table)
+        path, model_part = self.model(model_table, seed)
         sections = {
             "loading": self.section(Loading, model_table, "model"),
             "budget": self.section(Budget, table.get("budget", {}), "budget"),
@@ -137,7 +138,7 @@ class _Reader:
             threads=head.threads,
             combine=head.combine,
             rewards=rewards,
-            model=path,
+            path=path,
             model_part=model_part,
             lora=lora,
             **sections,
@@ -210,15 +211,14 @@ class _Reader:
             return None
         return Part(found, made)
 
-    def model(self, table: dict[str, Any]) -> tuple[str, Part | None]:
+    def model(self, table: dict[str, Any], seed: int) -> tuple[str, Part | None]:
         path = table.pop("path", "")
         if "use" not in table:
             if not path or not isinstance(path, str):
                 self.problems.append(f'{self.file}: model: say which: path = "folder or hub name", or use = "playground"')
             return str(path), None
         own = {key: table.pop(key) for key in list(table) if key not in {f.name for f in fields(Loading)}}
-        part = self.part("model", "model", ModelSource, own, 0)
-        return (part.made.folder() if part else ""), part
+        return "", self.part("model", "model", ModelSource, own, seed)
 
 
 def _are_tables(value: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from transformers.pytorch_utils import Conv1D
 
 
 class Pair(NamedTuple):
@@ -73,6 +74,9 @@ def _frozen_weight(layer: nn.Module, dtype: torch.dtype) -> Callable[[], Tensor]
     each direction, as bitsandbytes itself does where gradients are asked for."""
     if type(layer) is nn.Linear and layer.weight.dtype == dtype:
         return lambda: layer.weight
+    if type(layer) is Conv1D and layer.weight.dtype == dtype:  # GPT-2's linear layer, which holds the transpose
+        held = layer.get_parameter("weight")
+        return lambda: held.t()
     state = getattr(layer.weight, "quant_state", None)
     if state is not None and layer.compute_dtype == dtype and (layer.bias is None or layer.bias.dtype == dtype):
         from bitsandbytes.functional import dequantize_4bit
