@@ -35,7 +35,6 @@ ENTRIES: Mapping[str, Mapping[str, object]] = {
     "orpo": {"use": "orpo"},
     "kto": {"use": "kto"},
     "bco": {"use": "bco"},
-    "online-dpo": {"use": "online-dpo"},
     "ilql": {"use": "ilql"},
 }
 """A name, and what its [optimizer] table holds. Those whose plugin is not installed are left out."""
