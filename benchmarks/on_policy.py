@@ -24,7 +24,7 @@ from seeds import summed_up
 from alignzoo.lab import store
 from alignzoo.lab.run import Run
 
-ALGORITHMS = ("ppo", "rloo", "grpo", "reinforce-plus-plus", "expert-iteration", "best-of-n")
+ALGORITHMS = ("ppo", "rloo", "grpo", "reinforce-plus-plus", "nlpo", "expert-iteration", "best-of-n")
 
 
 def carried_out(file: Path, algorithm: str, seed: int, out: Path) -> Path:
