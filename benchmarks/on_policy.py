@@ -24,7 +24,7 @@ from seeds import summed_up
 from alignzoo.lab import store
 from alignzoo.lab.run import Run
 
-ALGORITHMS = ("ppo", "rloo", "grpo", "reinforce-plus-plus", "expert-iteration", "online-dpo", "best-of-n")
+ALGORITHMS = ("ppo", "rloo", "grpo", "reinforce-plus-plus", "nlpo", "expert-iteration", "online-dpo", "best-of-n")
 
 
 def carried_out(file: Path, entry: str, optimizer: Mapping[str, object], seed: int, out: Path) -> Path:

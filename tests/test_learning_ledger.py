@@ -69,6 +69,21 @@ def test_flops_of_sampling_by_hand(base: Base) -> None:
     assert base.meter.flops == expected
 
 
+def test_who_reads_beside_a_writer_is_charged_for_what_it_reads(base: Base) -> None:
+    """The bare base writes two replies, and a role with an adapter reads along: prompt and replies but their last tokens once
+    more, through the adapter. What is written is written once."""
+    prompt, policy = Prompt.ask("is the cat small"), policy_on(base)
+    manner = Manner(max_tokens=5)
+    [[first, second]] = bare_on(base, "judge").sample(
+        [prompt], 2, manner, steer=lambda own, other: own.logits, beside=(policy,)
+    )
+    asked, again = len(base.text.prompt_ids(prompt)), [len(first.tokens) - 1, len(second.tokens) - 1]
+    pairs = asked * (asked + 1) // 2 + sum(r * asked + r * (r + 1) // 2 for r in again)
+    once = 2 * TRUNK * (asked + sum(again)) + 4 * ATTENTION * pairs + 2 * HEAD * (1 + sum(again))
+    assert (base.meter.read, base.meter.written) == (2 * asked + sum(again), sum(again) + 2)
+    assert base.meter.flops == 2 * once + 2 * ADAPTER * (asked + sum(again))
+
+
 ATTENDING = 64 * 64 + 2 * 64 * 32 + 64 * 64
 LINEAR = {
     "gpt2": 2 * (64 * 192 + 64 * 64 + 2 * 64 * 256),

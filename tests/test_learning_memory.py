@@ -264,6 +264,31 @@ def test_every_kind_of_role_is_recalled(tmp_path: Path) -> None:
     assert there.digest == judge.digest
 
 
+def test_heads_with_layers_and_still_ones_are_recalled(tmp_path: Path) -> None:
+    """Where they are grown, also on a frozen copy; a head whose name begins another's is not taken for it."""
+    base = toy_base()
+    with remembering(base) as memory:
+        policy = stirred(policy_on(base))
+        policy.grow("value", hidden=(6,), seed=1)
+        policy.grow("value2", hidden=(6,), seed=2)
+        policy.grow("target", 2, hidden=(5, 4), seed=3, trained=False)
+        reference = policy.frozen()
+        with torch.no_grad():
+            for parameter in policy.heads.parameters():
+                parameter.add_(0.5)
+        memory.write(tmp_path, 1, {})
+    fresh = toy_base()
+    with remembering(fresh, newest(tmp_path)):
+        again = policy_on(fresh)
+        again.grow("value", hidden=(6,), seed=4)
+        again.grow("value2", hidden=(6,), seed=5)
+        again.grow("target", 2, hidden=(5, 4), seed=6, trained=False)
+        there = again.frozen()
+    assert again.digest == policy.digest != reference.digest
+    assert there.digest == reference.digest
+    assert not any(parameter.requires_grad for parameter in again.head("target").parameters())
+
+
 # Decks, dice, and what a reference said -------------------------------------------------------------------------------
 
 

@@ -104,6 +104,53 @@ def test_a_role_of_heads_alone_needs_no_adapter(base: Base, tmp_path: Path) -> N
     assert torch.equal(again.scores(mixed()), judge.scores(mixed()))
 
 
+def test_heads_with_layers_come_back_as_they_were(tmp_path: Path) -> None:
+    """More layers than ten, too: they are put in order as numbers."""
+    role = stirred(policy_on(toy_base()))
+    role.grow("value", hidden=(8,), seed=1)
+    role.grow("deep", 3, hidden=(9, 8, 7, 6, 5, 4), seed=2)
+    role.grow("score", seed=3)
+    role.save(tmp_path)
+    assert {"value.0.weight", "value.2.bias", "deep.12.weight", "score.weight"} <= set(
+        load_file(tmp_path / "heads.safetensors")
+    )
+    again = load_role(toy_base(), tmp_path, "policy")
+    assert again.digest == role.digest
+    with torch.no_grad():
+        states = role.read(mixed()).states
+        for name in ("value", "deep", "score"):
+            assert torch.equal(again.head(name)(states), role.head(name)(states))
+    assert again.head("deep")(states).shape[1] == 3
+
+
+def test_companions_come_along(tmp_path: Path) -> None:
+    """Adapters and heads of their own, each in a folder of its name; a companion's companions, too. A name that is taken on the
+    other base is changed there, and not what the companion is called."""
+    base = toy_base()
+    role, values = stirred(policy_on(base)), stirred(role_on(base, "twins"), seed=1)
+    values.grow("value", hidden=(8,), seed=1)
+    judge = values.frozen("judge")
+    role.companions["twins"], values.companions["inner"] = values, judge
+    role.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["twins"]
+    other = toy_base()
+    taken = role_on(other, "twins")
+    again = load_role(other, tmp_path, "policy")
+    found = again.companions["twins"]
+    assert list(again.companions) == ["twins"]
+    assert (found.name, taken.name) == ("twins2", "twins")
+    assert found.digest == values.digest
+    assert again.digest == role.digest
+    assert found.companions["inner"].digest == judge.digest
+    assert not any(parameter.requires_grad for parameter in (*found.adapter, *found.heads.parameters()))
+    with torch.no_grad():
+        assert torch.equal(found.values(mixed()), values.values(mixed()))
+    other.dismiss("policy")
+    assert list(other.roles) == ["twins"]
+    trained = load_role(toy_base(), tmp_path, "policy", trained=True)
+    assert all(parameter.requires_grad for parameter in trained.companions["twins"].parameters())
+
+
 def test_a_folder_without_an_adapter_is_named(base: Base, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"holds no adapter: there is no adapter_model.safetensors in it"):
         load_role(base, tmp_path, "policy")

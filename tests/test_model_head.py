@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from alignzoo.model import head
-from alignzoo.model.head import Head, entropies, logps
+from alignzoo.model.head import Head, entropies, logps, opened, sealed
 
 
 def reference(states: Tensor, targets: Tensor, of: Head, temperature: float) -> Tensor:
@@ -42,6 +42,44 @@ def test_the_bias_counts() -> None:
     of = Head(torch.zeros(2, 3), torch.tensor([0.0, math.log(3.0)]))
     assert logps(torch.randn(2, 3), torch.tensor([0, 1]), of).exp().tolist() == pytest.approx([0.25, 0.75])
     assert entropies(torch.zeros(1, 3), of).item() == pytest.approx(-(0.25 * math.log(0.25) + 0.75 * math.log(0.75)))
+
+
+def test_what_is_not_allowed_has_no_share_by_hand() -> None:
+    """Logits 0, log 3, log 5 and, to be left out, log 90: chances 1/9, 3/9 and 5/9. At temperature 2 their roots."""
+    of, states = Head(torch.zeros(4, 3), torch.tensor([1.0, 3.0, 5.0, 90.0]).log()), torch.zeros(3, 3)
+    allowed = sealed(torch.tensor([[True, True, True, False]] * 3))
+    targets = torch.tensor([0, 1, 2])
+    assert logps(states, targets, of, 1.0, allowed).exp().tolist() == pytest.approx([1 / 9, 3 / 9, 5 / 9])
+    whole = 1 + 3**0.5 + 5**0.5
+    assert logps(states, targets, of, 2.0, allowed).exp().tolist() == pytest.approx([1 / whole, 3**0.5 / whole, 5**0.5 / whole])
+
+
+def test_sets_are_a_bit_for_each_token() -> None:
+    marks = torch.zeros(2, 11, dtype=torch.bool)
+    marks[0, [0, 3, 10]], marks[1, 7] = True, True
+    assert sealed(marks).tolist() == [[1 + 8, 4], [128, 0]]
+    assert torch.equal(opened(sealed(marks), 11), marks)
+
+
+@pytest.mark.parametrize("bias", [False, True])
+def test_with_sets_of_their_own_chunks_and_gradient_are_as_without_chunks(bias: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    states, targets, of = some(9, 13, 5, bias=bias)
+    marks = torch.rand(9, 13, generator=torch.Generator().manual_seed(0)) < 0.4
+    marks = marks.scatter(1, targets[:, None], True)
+    monkeypatch.setattr(head, "_ENTRIES", {"cpu": 30})
+    assert [len(piece) for piece in head.chunks(states, of)] == [2, 2, 2, 2, 1]
+    found, wanted = [], []
+    for rows in (states.clone().requires_grad_(), states.double().requires_grad_()):
+        if rows.dtype == torch.float32:
+            said = logps(rows, targets, of, 0.7, sealed(marks))
+        else:
+            logits = rows @ of.weight.double().t() + (of.bias.double() if of.bias is not None else 0)
+            said = (logits / 0.7).masked_fill(~marks, -torch.inf).log_softmax(-1).gather(1, targets[:, None])[:, 0]
+        (said * torch.arange(1, 10)).sum().backward()
+        found.append(said.detach().double())
+        wanted.append(rows.grad.double())  # type: ignore[union-attr]
+    assert torch.allclose(found[0], found[1], atol=1e-5)
+    assert torch.allclose(wanted[0], wanted[1], atol=1e-4)
 
 
 def test_the_gradient_by_hand() -> None:

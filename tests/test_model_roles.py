@@ -17,7 +17,9 @@ from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
 from alignzoo.interfaces import Manner
+from alignzoo.learning.descent import Descent, Loss
 from alignzoo.model.base import Base
+from alignzoo.model.forest import Forest
 from alignzoo.model.loading import ModelError, Quantization
 from alignzoo.model.role import Role, bare_on, policy_on, role_on
 from alignzoo.records import Prompt
@@ -357,6 +359,81 @@ def test_a_head_begins_as_asked(base: Base) -> None:
     assert policy.head("value").weight.grad.any()  # type: ignore[union-attr]
 
 
+def test_a_head_may_have_layers_with_a_relu_between_by_hand(base: Base) -> None:
+    """States x, y and 0 through the layers [[1, 0, …], [−1, 0, …]] + (0, 1) and [2, 3] − 4: 2·relu(x₀) + 3·relu(1 − x₀) − 4."""
+    policy = policy_on(base)
+    policy.grow("value", hidden=(2,))
+    head = policy.head("value")
+    first, last = (layer for layer in head.modules() if isinstance(layer, torch.nn.Linear))
+    states = torch.zeros(3, 64)
+    states[0, 0], states[1, 0] = 5.0, -2.0
+    with torch.no_grad():
+        first.weight.zero_()
+        first.weight[0, 0], first.weight[1, 0] = 1.0, -1.0
+        first.bias.copy_(torch.tensor([0.0, 1.0]))
+        last.weight.copy_(torch.tensor([[2.0, 3.0]]))
+        last.bias.fill_(-4.0)
+        assert head(states)[:, 0].tolist() == [2 * 5 + 0 - 4, 0 + 3 * 3 - 4, 0 + 3 * 1 - 4]
+        read = policy.read(mixed())
+        x = read.states[:, 0]
+        assert torch.allclose(read.values(), 2 * x.relu() + 3 * (1 - x).relu() - 4, atol=1e-5)
+        policy.grow("deep", 5, hidden=(7, 3))
+        layers = [layer for layer in policy.head("deep").modules() if not isinstance(layer, torch.nn.Sequential)]
+    assert [type(layer).__name__ for layer in layers] == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]  # and none at the end
+
+
+def test_the_layers_of_a_head_begin_as_asked(base: Base) -> None:
+    """Each by its own number of inputs; `scale` is the last one's alone, so that a head of scale 0 says 0 and still learns."""
+    policy = policy_on(base)
+    policy.grow("value", hidden=(2000,), scale=0.0)
+    first, last = (layer for layer in policy.head("value").modules() if isinstance(layer, torch.nn.Linear))
+    assert float(first.weight.std()) == pytest.approx(1 / 65**0.5, rel=0.02)
+    assert not first.bias.any()
+    assert not policy.values(mixed()).any()
+    policy.values(mixed()).sum().backward()
+    assert last.weight.grad is not None
+    assert last.weight.grad.any()
+    policy.grow("wide", 30, hidden=(100,))
+    *_, last = (layer for layer in policy.head("wide").modules() if isinstance(layer, torch.nn.Linear))
+    assert float(last.weight.std()) == pytest.approx(1 / 101**0.5, rel=0.05)
+
+
+def test_descent_leaves_a_still_head_alone(base: Base) -> None:
+    """Even where the loss goes through it, and after a newer adapter has had everybody made trainable again."""
+    policy = policy_on(base)
+    policy.grow("value")
+    policy.grow("target", hidden=(4,), trained=False)
+    role_on(base, "critic")
+    theirs = [*policy.head("target").parameters()]
+    assert not any(parameter.requires_grad for parameter in theirs)
+    assert not {id(parameter) for parameter in policy.parameters()} & {id(parameter) for parameter in theirs}
+    then = [parameter.clone() for parameter in theirs]
+
+    def loss_of(forest: Forest) -> Loss:
+        read = policy.read(forest)
+        return Loss.over((read.values() - 1) ** 2 + (read.values("target") - 1) ** 2)
+
+    value = policy.head("value").get_parameter("weight").detach().clone()
+    Descent(lr=0.1).on(policy)(loss_of, mixed())
+    assert all(torch.equal(now, before) for now, before in zip(theirs, then, strict=True))
+    assert not torch.equal(policy.head("value").get_parameter("weight"), value)
+    assert not any(parameter.grad is not None for parameter in theirs)
+
+
+def test_a_frozen_copy_has_the_same_layers(base: Base) -> None:
+    policy = stirred(policy_on(base))
+    policy.grow("value", hidden=(6, 5), seed=7)
+    policy.grow("target", 2, hidden=(3,), seed=8, trained=False)
+    copy = policy.frozen()
+    with torch.no_grad():
+        assert torch.equal(copy.values(mixed()), policy.values(mixed()))
+        states = policy.read(mixed()).states
+        assert torch.equal(copy.head("target")(states), policy.head("target")(states))
+        policy.head("target").get_parameter("0.weight").add_(1.0)
+        assert not torch.equal(copy.head("target")(states), policy.head("target")(states))
+    assert not any(parameter.requires_grad for parameter in copy.heads.parameters())
+
+
 def test_a_policy_and_the_head_of_a_critic_can_share_one_pass(base: Base) -> None:
     [critic] = seat(base, "critic")
     before = base.meter.read
@@ -394,6 +471,19 @@ def test_who_is_dismissed_leaves_nothing_and_nobody_notices(base: Base, tmp_path
         assert torch.equal(again.values(mixed()), judged)
     again.save(tmp_path)
     assert (tmp_path / "adapter_config.json").exists()
+
+
+def test_companions_go_with_who_needs_them(base: Base) -> None:
+    """And theirs with them; a companion may be gone before, and others stay."""
+    policy, critic = seat(base, "policy", "critic")
+    twins, judge, reference = role_on(base, "twins"), bare_on(base, "judge"), policy.frozen()
+    policy.companions["twins"], twins.companions["judge"] = twins, judge
+    base.dismiss("policy")
+    assert list(base.roles) == ["critic", reference.name]
+    assert not any(".twins." in key or ".policy." in key for key, _ in base.model.named_parameters())
+    critic.companions["gone"] = twins
+    base.dismiss("critic")
+    assert list(base.roles) == [reference.name]
 
 
 def test_when_all_are_dismissed_the_base_is_itself(base: Base) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from alignzoo.interfaces import Manner
 from alignzoo.model import sampling
 from alignzoo.model.base import Base
-from alignzoo.model.role import Role, bare_on, policy_on
+from alignzoo.model.role import Role, bare_on, policy_on, role_on
 from alignzoo.model.sampling import Sight, draw, narrowed
 from alignzoo.model.text import TextError
 from alignzoo.records import Completion, Prompt
@@ -207,6 +207,39 @@ def test_steering_sees_the_state_that_a_token_is_written_from(name: str, family:
     with torch.no_grad():
         states = role.read(base.text.replies(PROMPTS[:1], [[reply]])).states
     assert close(torch.cat(seen), states)
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "gpt2", "bloom", "gemma2", "recurrent_gemma"])
+def test_who_reads_beside_the_writer_sees_what_a_plain_pass_of_its_own_sees(name: str, family: Family) -> None:
+    """Tokens are drawn from a mixture of everything that is seen by the three, so that the recorded log-probabilities tell it
+    all: the logits of each, and the states of those beside. Nobody wears another's adapter, and rows leave in the meantime."""
+    base = loaded(family(name))
+    writer, other = stirred(policy_on(base)), stirred(role_on(base, "masking", trained=False), seed=1)
+    bare = bare_on(base, "judge")
+    readers = (writer, other, bare)
+    maps = [0.3 * torch.randn(64, 64, generator=torch.Generator().manual_seed(seed)) for seed in range(3)]
+    push = torch.zeros(64).index_fill(0, torch.tensor([EOS]), 14.0 if name == "bloom" else 7.0)
+
+    def mixture(*sights: Sight) -> Tensor:
+        return sum((seen.logits + seen.states.float() @ by for seen, by in zip(sights, maps, strict=True)), push) / 3
+
+    manner = Manner(max_tokens=20, seed=3)
+    groups = writer.sample(PROMPTS, 4, manner, steer=mixture, beside=(other, bare))
+    assert len({len(reply.tokens) for group in groups for reply in group}) > 3
+    forest = base.text.replies(PROMPTS, groups)
+    with torch.no_grad():
+        seen = [Sight(role.read(forest).states, role.spread(forest)) for role in readers]
+        said = mixture(*seen).log_softmax(-1).gather(1, forest.targets[:, None])[:, 0]
+    assert close(recorded(groups), said, 1e-4)
+    assert not any(close(recorded(groups), role.logps(forest), 0.1) for role in readers)
+    assert base.worn.name is None
+    assert tokens(writer.sample(PROMPTS[::-1], 4, manner, steer=mixture, beside=(other, bare))) == tokens(groups)[::-1]
+
+
+def test_who_reads_beside_changes_nothing_where_steering_does_not_look(base: Base) -> None:
+    writer, other = stirred(policy_on(base)), stirred(role_on(base, "masking", trained=False), seed=1)
+    groups = writer.sample(PROMPTS, 2, Manner(max_tokens=8), steer=lambda own, theirs: own.logits, beside=(other,))
+    assert groups == writer.sample(PROMPTS, 2, Manner(max_tokens=8))
 
 
 # Drawing -------------------------------------------------------------------------------------------------------------

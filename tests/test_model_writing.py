@@ -8,16 +8,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from families import PACKED
 from plain import close, loaded, stirred
 from torch import Tensor
 
 from alignzoo.interfaces import Manner
 from alignzoo.lab.answering import plainly
 from alignzoo.learning.canaries import CanaryError, _ends_are_there
-from alignzoo.model import sampling
+from alignzoo.model import branches, sampling
 from alignzoo.model.base import Base
 from alignzoo.model.head import Head
-from alignzoo.model.past import Cached
+from alignzoo.model.past import Cached, Reread
 from alignzoo.model.role import Role, policy_on
 from alignzoo.model.sampling import Sight, Steer, draw
 from alignzoo.model.text import Text
@@ -218,6 +219,60 @@ def test_the_room_for_keys_and_values_is_made_once(name: str, family: Family) ->
     for shelf in past.shelves:
         assert shelf.keys.data_ptr() - shelf.room[0].data_ptr() == past.first * shelf.room[0].stride(2) * 4
     assert past.first == (2 if base.packs else 0)  # with the longer prompt went the columns that only it had
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_prompts_that_are_kept_once_say_the_same(name: str, family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As those laid out for every reply: prompts of mixed lengths, longer and shorter than a window, and rows that leave."""
+    base = loaded(family(name))
+    role = stirred(policy_on(base))
+    manner = Manner(max_tokens=20, seed=3)
+
+    def ending(own: Sight) -> Tensor:
+        return own.logits + 4.0 * torch.nn.functional.one_hot(torch.tensor(EOS), own.logits.shape[1])
+
+    laid_out = role.sample(PROMPTS, 4, manner, steer=ending)
+    assert len({len(reply.tokens) for group in laid_out for reply in group}) > 2
+    monkeypatch.setattr(branches, "_WORTH", 1)
+    kept_once = role.sample(PROMPTS, 4, manner, steer=ending)
+    for one, other in zip(kept_once, laid_out, strict=True):
+        assert [reply.tokens for reply in one] == [reply.tokens for reply in other]
+        for mine, theirs in zip(one, other, strict=True):
+            assert close(torch.tensor(mine.logps), torch.tensor(theirs.logps), 2e-5)
+
+
+def test_long_prompts_of_many_replies_are_kept_once(family: Family) -> None:
+    """Where it is worth it, and where it was proven and measured: not where nothing is packed, nor in half precision."""
+
+    def kind(base: Base, length: int, n: int) -> str:
+        return type(branches.read(base, [tuple(range(3, 3 + length)), (5,) * length], n, 1)).__name__
+
+    base = loaded(family("llama"))
+    assert kind(base, 48, 23) == "Branched"  # 48 · 22 > 1024 > 48 · 21
+    assert kind(base, 48, 22) == kind(base, 60, 1) == kind(base, 2, 60) == "Cached"
+    assert kind(loaded(family("gemma2")), 48, 23) == "Cached"
+    assert kind(loaded(family("lfm2")), 48, 23) == "Reread"
+    assert not Base(base.model.to(torch.bfloat16), base.text).branches
+
+
+@pytest.mark.parametrize("name", ["llama", "mistral", "gpt2"])
+def test_a_prompt_whose_replies_are_all_finished_is_dropped(name: str, family: Family) -> None:
+    base = loaded(family(name))
+    prompts = [(3, 10, 17, 24, 31, 9, 30), (38, 45, 52), (8, 20, 33, 40)]
+    kept, plain = branches.Branched(base, prompts, 2, 5), Reread(base, prompts, 2)
+    assert {room.shape[2] for shelf in kept.shelves for room in shelf.room} == {5}  # no prompt in it
+    assert {sum(keys.shape[1] for keys, _ in layer) for layer in kept.branching.prompts} == {7 + 3 + 4}
+    for number, rows in enumerate([None, [0, 1, 5], None, [1, 2], [1]]):
+        if rows is not None:
+            kept.keep(torch.tensor(rows))
+            plain.keep(torch.tensor(rows))
+        drawn = torch.arange(len(plain.rows)) + 10 * number + 7
+        kept.append(drawn)
+        plain.append(drawn)
+        assert close(kept.logits, plain.logits, 2e-5)
+        assert close(kept.states, plain.states, 2e-5)
+    assert kept.branching.rows == [1]
+    assert {sum(keys.shape[1] for keys, _ in layer) for layer in kept.branching.prompts} == {4}
 
 
 def test_columns_before_a_short_prompt_are_never_looked_at(family: Family) -> None:

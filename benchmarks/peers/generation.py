@@ -221,11 +221,11 @@ class Ours:
         assert got == self.case.lengths, f"replies of {got} tokens instead of {self.case.lengths}"
 
 
-def never_ending(states: Any, logits: Any) -> Any:
+def never_ending(own: Any) -> Any:
     from models import EOS
 
-    logits[:, EOS] = -1e9
-    return logits
+    own.logits[:, EOS] = -1e9
+    return own.logits
 
 
 class Ending:
@@ -235,10 +235,11 @@ class Ending:
     def __init__(self, lengths: tuple[int, ...]) -> None:
         self.left, self.place = list(lengths), 0
 
-    def __call__(self, states: Any, logits: Any) -> Any:
+    def __call__(self, own: Any) -> Any:
         import torch
         from models import EOS
 
+        logits = own.logits
         if len(logits) < len(self.left):
             self.left = [length for length in self.left if length > self.place]
         self.place += 1

@@ -7,10 +7,10 @@ scored as such.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol
 
 import torch
 from annotated_types import Gt
@@ -19,8 +19,8 @@ from torch import Tensor
 from alignzoo.interfaces import Count, Lesson, LessonError, Manner, Metrics, Positive, Reward
 from alignzoo.learning.divergence import k1
 from alignzoo.learning.memory import Dice, State, track
+from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, per_reply
-from alignzoo.model.role import Role
 from alignzoo.records import Completion, Prompt
 
 
@@ -84,13 +84,43 @@ class Experience:
         }
 
 
-class Explorer:
-    """Has a policy answer, and its answers scored."""
+class Writer(Protocol):
+    """Who answers while exploring, and says how likely the answer was: a role, or one that is held to a part of what it could
+    write."""
 
-    def __init__(self, how: Exploring, policy: Role, reference: Role, lesson: Lesson, seed: int) -> None:
+    @property
+    def base(self) -> Base: ...
+
+    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
+        """As `Role.sample`."""
+        ...
+
+    def logps(self, forest: Forest, temperature: float = 1.0) -> Tensor:
+        """(tokens) log p of each reply token, in the distribution that `sample` draws it from."""
+        ...
+
+
+def nothing_more(forest: Forest) -> Mapping[str, Tensor]:
+    return {}
+
+
+class Explorer:
+    """Has a policy answer, and its answers scored. What the writers need to know of the tokens before they are asked how likely
+    these were is noted first."""
+
+    def __init__(
+        self,
+        how: Exploring,
+        policy: Writer,
+        reference: Writer,
+        lesson: Lesson,
+        seed: int,
+        note: Callable[[Forest], Mapping[str, Tensor]] = nothing_more,
+    ) -> None:
         if not lesson.prompts:
             raise LessonError("there is no prompt to answer: the task's training split is empty")
         self.how, self.policy, self.reference, self.reward = how, policy, reference, lesson.reward
+        self.note = note
         self.dice = Dice(seed)
         self.scale = Scale(how, lesson.prompts)
 
@@ -100,7 +130,7 @@ class Explorer:
         groups = self.policy.sample(prompts, n, how.manner(self.dice.integer()))
         forest = base.text.replies(prompts, groups, base.device, room=how.max_tokens)
         with torch.no_grad():
-            pieces = list(forest.split(_AT_ONCE))
+            pieces = [piece.attach(tokens=self.note(piece)) for piece in forest.split(_AT_ONCE)]
             reference = torch.cat([self.reference.logps(piece, how.temperature) for piece in pieces])
             if base.exact:
                 drawn = [logp for group in groups for reply in group for logp in reply.logps]
@@ -110,7 +140,8 @@ class Explorer:
         raw = torch.tensor(scores_of(self.reward, prompts, groups), dtype=torch.float32, device=base.device)
         self.scale.measure(self.reference, self.reward)
         scores = self.scale(raw, torch.tensor([r.finished for group in groups for r in group], device=base.device))
-        notes = {"old": old, "reference": reference}
+        notes = {name: torch.cat([piece.tokens[name] for piece in pieces]) for name in pieces[0].tokens}
+        notes |= {"old": old, "reference": reference}
         return Experience(prompts, groups, forest.attach(tokens=notes, replies={"score": scores}), raw)
 
 
@@ -123,7 +154,7 @@ class Scale:
         self.mean, self.deviation, self.known = 0.0, 1.0, how.scale == "none"
         track(self)
 
-    def measure(self, start: Role, reward: Reward) -> None:
+    def measure(self, start: Writer, reward: Reward) -> None:
         """Once: the mean and deviation of the scores of the start policy's answers."""
         if self.known:
             return

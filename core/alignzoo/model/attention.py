@@ -70,6 +70,7 @@ def forest_attention(
     attention_mask: Tensor | None,
     *,
     packing: Packing | None = None,
+    branching: Branching | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -78,6 +79,9 @@ def forest_attention(
     """(1, heads, packed, width) → (1, packed, heads, width); `dropout` is always off."""
     if unknown := [name for name, asked in more.items() if asked is not None and name not in _KNOWN]:
         raise UnknownAttention(", ".join(unknown))
+    if branching is not None:
+        prompts = branching.prompts[getattr(module, "layer_idx")]  # noqa: B009
+        return _after_prompts(query, (key, value), prompts, branching.rows, scaling, sliding_window or 0), None
     if query.shape[2] == 1 and packing is None:
         return _next_token(query, key, value, attention_mask, scaling, sliding_window), None
     groups = query.shape[1] // key.shape[1]
@@ -110,6 +114,47 @@ def _next_token(
         mask = mask if mask is None else mask[..., -window:]
     asked = query.view(rows, key.shape[1], heads // key.shape[1], width)
     return attend(asked, key, value, attn_mask=mask, scale=scaling).reshape(rows, 1, heads, width)
+
+
+@dataclass
+class Branching:
+    """Prompts whose keys and values lie there once, for all rows that go on from them. Rows lie prompt by prompt."""
+
+    prompts: list[list[tuple[Tensor, Tensor]]]
+    """Of each layer, of each prompt: keys and values (heads, tokens, width)."""
+    rows: list[int]
+    """How many rows go on from each prompt."""
+
+
+def _after_prompts(
+    query: Tensor,
+    written: tuple[Tensor, Tensor],
+    prompts: list[tuple[Tensor, Tensor]],
+    counts: list[int],
+    scaling: float | None,
+    window: int,
+) -> Tensor:
+    """(rows, heads, 1, width) → (rows, 1, heads, width): one new token each, after a prompt and the keys and values that the
+    row has `written` (rows, kept heads, tokens, width). All rows of a prompt ask it at once, as one product instead of one for
+    each, and the two parts of what is seen are weighed by one softmax."""
+    (rows, heads, _, width), (key, value) = query.shape, written
+    kept = key.shape[1]
+    each = heads // kept
+    asked = query.view(rows, kept, each, width) * (width**-0.5 if scaling is None else scaling)
+    if window:  # what is behind it is the prompt's last part, or none of it
+        behind = max(0, window - key.shape[2])
+        key, value = key[:, :, -window:], value[:, :, -window:]
+        prompts = [(old[:, max(0, old.shape[1] - behind) :], of[:, max(0, of.shape[1] - behind) :]) for old, of in prompts]
+    near = torch.matmul(asked, key.transpose(2, 3))
+    far, weights = [], []
+    for own, said, (old, of) in zip(torch.split(asked, counts), torch.split(near, counts), prompts, strict=True):
+        count, long = len(own), old.shape[1]
+        scores = torch.bmm(own.transpose(0, 1).reshape(kept, count * each, width), old.transpose(1, 2))
+        shares = torch.cat([scores.view(kept, count, each, long), said.transpose(0, 1)], -1).softmax(-1)
+        far.append(torch.bmm(shares[..., :long].reshape(kept, count * each, long), of).view(kept, count, each, width))
+        weights.append(shares[..., long:])
+    out = torch.cat(far, 1) + torch.matmul(torch.cat(weights, 1).transpose(0, 1), value).transpose(0, 1)
+    return out.transpose(0, 1).reshape(rows, 1, heads, width)
 
 
 class _Grown(NamedTuple):

@@ -89,6 +89,7 @@ class Base:
         self.packs = True
         self.tail_layers = 0  # until it is proven that the tail may be shortened
         self.caches = True
+        self.branches = False  # until it is proven that prompts may be kept once for all their replies
         prove_packing(self)
         if self.packs:
             prove_tail(self, head)

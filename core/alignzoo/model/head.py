@@ -6,11 +6,13 @@ pass while the probabilities are at hand: two matrix products in all, and nothin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 _ENTRIES = {"cpu": 2**24 - 8192, "cuda": 2**27}
 """Logits per chunk. On a CPU, large products of few rows are slow, and above 32 MiB glibc maps fresh pages for every tensor: a
@@ -45,17 +47,38 @@ class Head:
         return torch.nn.functional.linear(states, weight, self.bias).float()
 
 
-def logps(states: Tensor, targets: Tensor, head: Head, temperature: float = 1.0) -> Tensor:
-    """(tokens) log p(target) under the logits divided by `temperature`."""
-    result: Tensor = _Logps.apply(states, targets, head, temperature)  # type: ignore[no-untyped-call]
+def logps(states: Tensor, targets: Tensor, head: Head, temperature: float = 1.0, allowed: Tensor | None = None) -> Tensor:
+    """(tokens) log p(target) under the logits divided by `temperature`, among the tokens `allowed` in its place (bits as
+    `sealed` makes them; all of them, if none are given). A target must be among them."""
+    result: Tensor = _Logps.apply(states, targets, head, temperature, allowed)  # type: ignore[no-untyped-call]
     return result
+
+
+def sealed(marks: Tensor) -> Tensor:
+    """(rows, ⌈vocabulary/8⌉) Eight marks in a byte, so that sets of tokens can be kept for every place of a batch."""
+    eights = pad(marks, (0, -marks.shape[1] % 8)).view(len(marks), -1, 8)
+    return (eights * _bits(marks.device)).sum(-1, dtype=torch.uint8)
+
+
+def opened(bits: Tensor, vocabulary: int) -> Tensor:
+    """(rows, vocabulary) The marks that were sealed."""
+    return ((bits[:, :, None] & _bits(bits.device)) != 0).flatten(1)[:, :vocabulary]
+
+
+def _bits(device: torch.device) -> Tensor:
+    return torch.tensor([1, 2, 4, 8, 16, 32, 64, 128], dtype=torch.uint8, device=device)
+
+
+def chunks(states: Tensor, head: Head) -> Sequence[Tensor]:
+    """The states in pieces, each of which has as many logits as may be held at once."""
+    return torch.split(states, _rows(len(states), head.weight))
 
 
 def entropies(states: Tensor, head: Head, temperature: float = 1.0) -> Tensor:
     """(tokens) The entropy of the next-token distribution. Not differentiated."""
     with torch.no_grad():
         pieces = []
-        for chunk in torch.split(states, _rows(len(states), head.weight)):
+        for chunk in chunks(states, head):
             spread = (head.logits(chunk) / temperature).log_softmax(-1)
             pieces.append(-(spread.exp() * spread).sum(-1))
         return torch.cat(pieces)
@@ -63,7 +86,7 @@ def entropies(states: Tensor, head: Head, temperature: float = 1.0) -> Tensor:
 
 class _Logps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, states: Tensor, targets: Tensor, head: Head, temperature: float) -> Tensor:
+    def forward(ctx: Any, states: Tensor, targets: Tensor, head: Head, temperature: float, allowed: Tensor | None) -> Tensor:
         weight, bias = head.weight, head.bias
         states = states.contiguous()
         slopes = torch.empty_like(states) if ctx.needs_input_grad[0] else None
@@ -78,6 +101,8 @@ class _Logps(torch.autograd.Function):
                 logits += bias
             if temperature != 1.0:
                 logits /= temperature
+            if allowed is not None:
+                logits.masked_fill_(~opened(allowed[piece], len(weight)), -torch.inf)
             chosen, top = logits.gather(1, at)[:, 0], logits.amax(1)
             chances = torch.softmax(logits, 1, out=logits)
             result[piece] = chosen - top + chances.amax(1).log()  # the likeliest token's probability is exp(0) / total
@@ -89,9 +114,9 @@ class _Logps(torch.autograd.Function):
         return result
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None, None]:
         (slopes,) = ctx.saved_tensors
-        return slopes * (gradient / ctx.temperature)[:, None].to(slopes.dtype), None, None, None
+        return slopes * (gradient / ctx.temperature)[:, None].to(slopes.dtype), None, None, None, None
 
 
 def _product(states: Tensor, weight: Tensor, space: Tensor) -> Tensor:

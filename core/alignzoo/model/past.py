@@ -43,12 +43,6 @@ class Past(Protocol):
         ...
 
 
-def read(base: Base, prompts: Sequence[Ids], n: int, room: int) -> Past:
-    """Read the prompts, in the way that this model was proven to bear, and begin n replies to each, prompt by prompt. Each may
-    be given up to `room` tokens."""
-    return Cached(base, prompts, n, room) if base.caches else Reread(base, prompts, n)
-
-
 class Shelf(DynamicLayer):  # type: ignore[misc]
     """Keys and values of one layer, for transformers to put into and take from. The room is made once."""
 
@@ -94,7 +88,7 @@ class Cached:
         self.wide = self.taken = max(lengths)
         self.first = 0
         cache = DynamicCache()
-        states, logits = (self._packed if base.packs else self._padded)(prompts, lengths, cache)
+        states, logits = packed(base, prompts, cache) if base.packs else self._padded(prompts, lengths, cache)
         self.states, self.logits = states.repeat_interleave(n, 0), logits.repeat_interleave(n, 0)
         self.shelves = []
         for layer in cache.layers:
@@ -125,7 +119,7 @@ class Cached:
             inputs |= {"attention_mask": seen[:, None, None] if self.padded else None, "position_ids": self.positions}
         else:
             inputs |= {"attention_mask": seen} | ({"position_ids": self.positions} if self.base.positions else {})
-        self.states, self.logits = _last(self.base, inputs)
+        self.states, self.logits = last(self.base, inputs)
         self.positions = self.positions + 1
 
     def _mask(self, real: Tensor) -> Tensor:
@@ -135,22 +129,6 @@ class Cached:
             return real.long()
         return torch.zeros(real.shape, dtype=self.shelves[0].dtype, device=real.device).masked_fill_(~real, -torch.inf)
 
-    def _packed(self, prompts: Sequence[Ids], lengths: list[int], cache: DynamicCache) -> tuple[Tensor, Tensor]:
-        """All prompts in one row, without padding."""
-        base = self.base
-        stops = list(accumulate(lengths))
-        ends = torch.tensor(stops, device=base.device) - 1
-        segments = tuple(Segment(stop - length, stop, ()) for stop, length in zip(stops, lengths, strict=True))
-        inputs = {
-            "input_ids": torch.tensor([[token for prompt in prompts for token in prompt]], device=base.device),
-            "position_ids": torch.cat([torch.arange(length, device=base.device) for length in lengths])[None],
-            "packing": Packing(segments, lengths, ends, base.tail, base.tail_layers),
-            "past_key_values": cache,
-            "use_cache": True,
-        }
-        with base.tail.ending():
-            return _last(base, inputs, ends)
-
     def _padded(self, prompts: Sequence[Ids], lengths: list[int], cache: DynamicCache) -> tuple[Tensor, Tensor]:
         """A row for each prompt, padded on the left."""
         base, wide = self.base, max(lengths)
@@ -159,7 +137,24 @@ class Cached:
         inputs = {"input_ids": ids, "attention_mask": real.long(), "past_key_values": cache, "use_cache": True}
         if base.positions:
             inputs["position_ids"] = (real.cumsum(1) - 1).clamp(min=0)
-        return _last(base, inputs)
+        return last(base, inputs)
+
+
+def packed(base: Base, prompts: Sequence[Ids], cache: DynamicCache) -> tuple[Tensor, Tensor]:
+    """All prompts in one row, without padding: the state and logits that the next token of each is written from."""
+    lengths = list(map(len, prompts))
+    stops = list(accumulate(lengths))
+    ends = torch.tensor(stops, device=base.device) - 1
+    segments = tuple(Segment(stop - length, stop, ()) for stop, length in zip(stops, lengths, strict=True))
+    inputs = {
+        "input_ids": torch.tensor([[token for prompt in prompts for token in prompt]], device=base.device),
+        "position_ids": torch.cat([torch.arange(length, device=base.device) for length in lengths])[None],
+        "packing": Packing(segments, lengths, ends, base.tail, base.tail_layers),
+        "past_key_values": cache,
+        "use_cache": True,
+    }
+    with base.tail.ending():
+        return last(base, inputs, ends)
 
 
 class Reread:
@@ -192,7 +187,7 @@ class Reread:
         return out.hidden_states[-1][every, last], out.logits[every, last].float()
 
 
-def _last(base: Base, inputs: dict[str, Any], ends: Tensor | None = None) -> tuple[Tensor, Tensor]:
+def last(base: Base, inputs: dict[str, Any], ends: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The states that next tokens are written from, and their logits: of each row's last column, or, where all are packed in
     one row, of the columns `ends`."""
 

@@ -38,11 +38,11 @@ class Read:
         """(tokens, width) The state that each reply token is written from."""
         return self.reading.hidden[self.reading.before]
 
-    def logps(self, temperature: float = 1.0) -> Tensor:
-        """(tokens) log p of each reply token."""
+    def logps(self, temperature: float = 1.0, allowed: Tensor | None = None) -> Tensor:
+        """(tokens) log p of each reply token, among those that are allowed in its place (`head.sealed`) where that is said."""
         if not self.role.base.plain_head:
-            return self.role.logps(self.forest, temperature)  # with another pass: states alone do not tell
-        logps = head.logps(self.states, self.forest.targets, self.role.base.head, temperature)
+            return self.role.logps(self.forest, temperature, allowed)  # with another pass: states alone do not tell
+        logps = head.logps(self.states, self.forest.targets, self.role.base.head, temperature, allowed)
         return self.role.base.heard(self.forest, logps)
 
     def entropies(self, temperature: float = 1.0) -> Tensor:
@@ -127,12 +127,15 @@ class Role:
         learning = self.trained and torch.is_grad_enabled()
         return Read(self, forest, self.base.read(forest, self.worn, learning=learning))
 
-    def logps(self, forest: Forest, temperature: float = 1.0) -> Tensor:
-        """(tokens) log p of each reply token, at this temperature."""
+    def logps(self, forest: Forest, temperature: float = 1.0, allowed: Tensor | None = None) -> Tensor:
+        """(tokens) log p of each reply token, at this temperature, and among those allowed in its place (`head.sealed`) only
+        where that is said."""
         if not self.base.plain_head:
-            logps = self.spread(forest, temperature).gather(1, forest.targets[:, None])[:, 0]
-            return self.base.heard(forest, logps)
-        return self.read(forest).logps(temperature)
+            spread = self.spread(forest, temperature)
+            if allowed is not None:
+                spread = spread.masked_fill(~head.opened(allowed, self.base.vocabulary), -torch.inf).log_softmax(-1)
+            return self.base.heard(forest, spread.gather(1, forest.targets[:, None])[:, 0])
+        return self.read(forest).logps(temperature, allowed)
 
     def spread(self, forest: Forest, temperature: float = 1.0) -> Tensor:
         """(tokens, vocabulary) log p of everything that could have been written. As large as it looks: for small forests, and

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from alignzoo.interfaces import Manner
-from alignzoo.model.past import Past, read
+from alignzoo.model.branches import read
+from alignzoo.model.past import Past
 from alignzoo.model.text import TextError
 from alignzoo.records import Completion, Prompt
 

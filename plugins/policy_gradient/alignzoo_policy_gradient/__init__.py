@@ -1,4 +1,4 @@
-"""RLOO, GRPO and REINFORCE++, as a plugin."""
+"""RLOO, GRPO, REINFORCE++ and NLPO, as a plugin."""
 
 from collections.abc import Iterable
 
@@ -30,4 +30,12 @@ def alignzoo_components() -> Iterable[Component]:
         summary="REINFORCE with PPO's clip, a KL penalty on each token and advantages whitened over the batch; no critic",
         needs=("prompts", "reward"),
         paper="https://arxiv.org/abs/2501.03262",
+    )
+    yield Component(
+        "optimizer",
+        "nlpo",
+        "alignzoo_policy_gradient.nlpo:NLPO",
+        summary="PPO's clip without a critic, where only what an older copy of the policy finds likely may be sampled",
+        needs=("prompts", "reward"),
+        paper="https://arxiv.org/abs/2210.01241",
     )

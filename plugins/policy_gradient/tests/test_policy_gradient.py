@@ -1,4 +1,4 @@
-"""RLOO, GRPO and REINFORCE++ on the toy base: where they start, where they go, and that they can be interrupted."""
+"""RLOO, GRPO, REINFORCE++ and NLPO on the toy base: where they start, where they go, and that they can be interrupted."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing import toy_base
 from alignzoo_policy_gradient.grpo import GRPO
+from alignzoo_policy_gradient.nlpo import NLPO
 from alignzoo_policy_gradient.reinforce import ReinforcePlusPlus
 from alignzoo_policy_gradient.rloo import RLOO, leave_one_out
 
@@ -32,7 +33,7 @@ PROMPTS = [Prompt.ask(f"tell i about the {thing}") for thing in ("cat", "dog", "
 THINGS = frozenset("cat dog bird fish tree house river stone sun moon".split())
 EXPLORING = Exploring(max_tokens=6, unfinished="ignore")
 QUICK: dict[str, Any] = {"prompts_per_update": 6, "replies": 6, "exploring": EXPLORING, "descent": Descent(lr=1e-2)}
-ALL = [RLOO(**QUICK), GRPO(**QUICK), ReinforcePlusPlus(**QUICK)]
+ALL = [RLOO(**QUICK), GRPO(**QUICK), ReinforcePlusPlus(**QUICK), NLPO(**QUICK, mask_every=2)]
 every = pytest.mark.parametrize("optimizer", ALL, ids=lambda optimizer: type(optimizer).__name__)
 
 

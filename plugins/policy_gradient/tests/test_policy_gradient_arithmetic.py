@@ -13,6 +13,7 @@ from alignzoo.learning.divergence import k3
 from alignzoo.learning.memory import Dice
 from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo_policy_gradient.grpo import AVERAGES, GRPO, group_spread, relative
+from alignzoo_policy_gradient.nlpo import NLPO
 from alignzoo_policy_gradient.reinforce import ReinforcePlusPlus, returns
 from alignzoo_policy_gradient.rloo import RLOO, leave_one_out
 from alignzoo_policy_gradient.rounds import minibatches, shift
@@ -123,7 +124,7 @@ def test_every_epoch_has_an_order_of_its_own() -> None:
     assert orders[0] != orders[1] != orders[2]
 
 
-@pytest.mark.parametrize("optimizer", [RLOO, GRPO, ReinforcePlusPlus])
+@pytest.mark.parametrize("optimizer", [RLOO, GRPO, ReinforcePlusPlus, NLPO])
 def test_more_minibatches_than_prompts_are_refused(optimizer: type) -> None:
     with pytest.raises(ValueError, match="4 prompts make no 5 minibatches"):
         optimizer(prompts_per_update=4, minibatches=5)
