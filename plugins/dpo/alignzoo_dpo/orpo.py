@@ -45,9 +45,12 @@ def odds_ratio(difference: Tensor) -> Tensor:
 
 
 def whole(pairs: Forest) -> Forest:
-    """Both texts of every pair from the prompt's first token on, all of it to be predicted."""
+    """Both texts of every pair from the prompt's first token on, all of it to be predicted; the note `own` is 1 at the reply's
+    tokens and 0 at its prompt's."""
     texts = [(tree.prompt, reply) for tree in pairs.trees for reply in tree.replies]
-    return plant([Tree(prompt[:1], (prompt[1:] + reply,)) for prompt, reply in texts], pairs.ids.device)
+    own = [float(place >= len(prompt) - 1) for prompt, reply in texts for place in range(len(prompt) - 1 + len(reply))]
+    planted = plant([Tree(prompt[:1], (prompt[1:] + reply,)) for prompt, reply in texts], pairs.ids.device)
+    return planted.attach(tokens={"own": torch.tensor(own, device=pairs.ids.device)})
 
 
 def shares(pairs: Forest, over: str) -> Tensor:
@@ -70,7 +73,7 @@ class ORPO:
     """λ: the weight of the odds ratio beside the likelihood; 0 is fine-tuning on the chosen replies."""
     over: Literal["reply", "token", "text"] = "reply"
     """What the likelihood is a mean over: each chosen reply's tokens, all chosen tokens of a batch, or those with their prompts
-    (as TRL has it, for one pass more)."""
+    (as TRL has it; each side's prompt is then read by itself)."""
     batch_size: Count = 32
     """Comparisons per update."""
     epochs: Count = 1
@@ -94,16 +97,19 @@ class ORPO:
 
     def pair_loss(self, policy: Role, pairs: Forest) -> Loss:
         """Of each pair."""
-        logps, strength = per_reply(policy.logps(pairs), pairs), pairs.notes["strength"]
+        logps, counted = self.read(policy, pairs)
+        strength = pairs.notes["strength"]
         odds = log_odds(per_token(logps, pairs))
         chosen, rejected = sides(odds)
-        likelihood = by_strength(self.likelihoods(policy, pairs, logps), strength)
+        likelihood = by_strength(counted * pairs.replies["share"], strength)
         losses = expected(odds_ratio, chosen - rejected, strength)
         return Loss.over(self.lam * losses - likelihood, nll=-likelihood, odds_ratio=losses, **told(self.lam * odds, logps))
 
-    def likelihoods(self, policy: Role, pairs: Forest, logps: Tensor) -> Tensor:
-        """(replies) The log-probability of what the likelihood counts, by its share."""
-        if self.over == "text":
-            texts = whole(pairs)
-            logps = per_reply(policy.logps(texts), texts)
-        return logps * pairs.replies["share"]
+    def read(self, policy: Role, pairs: Forest) -> tuple[Tensor, Tensor]:
+        """(replies), (replies) The summed log-probability of each reply, and of what the likelihood counts of its text."""
+        if self.over != "text":
+            logps = per_reply(policy.logps(pairs), pairs)
+            return logps, logps
+        texts = whole(pairs)
+        said = policy.logps(texts)
+        return per_reply(said * texts.tokens["own"], texts), per_reply(said, texts)

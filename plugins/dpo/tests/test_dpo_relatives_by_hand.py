@@ -87,6 +87,8 @@ def test_whole_texts_begin_with_the_prompts_first_token() -> None:
         (5, 9, 2),
     ]
     assert {len(tree.prompt) for tree in texts.trees} == {1}
+    own = texts.tokens["own"].split([4, 6, 5, 2])
+    assert [part.tolist() for part in own] == [[0, 0, 1, 1], [0, 0, 1, 1, 1, 1], [0, 1, 1, 1, 1], [0, 1]]
 
 
 # What they share -----------------------------------------------------------------------------------------------------
