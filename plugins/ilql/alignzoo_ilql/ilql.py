@@ -121,7 +121,8 @@ class ILQL:
         values = self.seat_values(policy)
         heads = grown_on(values, shared=self.heads == "shared", hidden=self.hidden, seed=self.seed)
         deck = Deck(paths, self.batch_size, self.epochs, self.seed)
-        descend = self.descent.on(*{policy.name: policy, values.name: values}.values(), updates=len(deck))
+        imitating = (policy,) if self.awac and values is not policy else ()
+        descend = self.descent.on(values, *imitating, updates=len(deck))
         for dealt in deck:
             told = descend(partial(self.loss, policy, heads), planted(dealt, policy.base.device))
             if descend.updates % self.sync_every == 0:
@@ -129,13 +130,13 @@ class ILQL:
             yield told
 
     def deploy(self, policy: Role, lesson: Lesson) -> Steered:
-        return Steered(policy, policy.companions.get("values", policy), self.steering)
+        return Steered(policy, policy.companions.get("critic", policy), self.steering)
 
     def seat_values(self, policy: Role) -> Role:
         """Who holds the heads: the policy itself, or a role beside it that is saved with it."""
         if self.adapter == "shared":
             return policy
-        values = policy.companions["values"] = role_on(policy.base, "values", seed=self.seed)
+        values = policy.companions["critic"] = role_on(policy.base, "critic", seed=self.seed)
         return values
 
     # What is learned --------------------------------------------------------------------------------------------------
