@@ -75,7 +75,7 @@ class ILQL:
     """How much more actions of high advantage are imitated: by exp(β (Q̂ − V)). 0 imitates all alike, as both sources do."""
     alpha: Annotated[float, Interval(gt=0, le=1)] = 0.1
     """α: how far the slow targets go towards Q each time they follow."""
-    sync_every: Count = 5
+    sync_every: Count = 1
     """Updates between two times that the targets follow."""
     rewards: Literal["ratings", "reward"] = "ratings"
     """Where rewards come from: the ratings' own scores, or the run's [reward], asked about the rated answers."""
