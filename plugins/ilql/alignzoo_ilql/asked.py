@@ -60,9 +60,11 @@ def _all_actions(hidden: Tensor, weight: Tensor, bias: Tensor, twins: int, slope
     for start in range(0, len(hidden), rows):
         some = hidden[start : start + rows]
         values = torch.addmm(bias, some, weight.t()).view(len(some), twins, -1)
-        total += values.logsumexp(-1).sum()
+        top = values.amax(-1)
+        chances = torch.softmax(values, -1, out=values)
+        total += (top - chances.amax(-1).log()).sum()  # the likeliest action's chance is exp(0) / Σ
         if slopes:
-            chances = values.softmax(-1).flatten(1)
+            chances = chances.flatten(1)
             by_hidden, by_weight, by_bias = slopes
             by_hidden[start : start + rows] = chances @ weight
             by_weight.addmm_(chances.t(), some)
