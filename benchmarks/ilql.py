@@ -23,7 +23,7 @@ from alignzoo.lab.answering import answers
 from alignzoo.lab.run import Listener, Run
 from alignzoo.records import completion_from_row, prompt_from_row
 
-BETAS = (0.0, 1.0, 4.0, 16.0, 64.0)
+BETAS = (0.0, 1.0, 4.0, 16.0)
 
 VARIANTS: Mapping[str, Sequence[str]] = {
     "as shipped": (),
