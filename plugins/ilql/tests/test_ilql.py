@@ -266,6 +266,15 @@ def test_among_the_likeliest_the_scores_are_the_same(shared: str) -> None:
     assert torch.equal(both.argmax(1), some.argmax(1))
 
 
+def test_values_beside_the_policy_are_read_off_their_own_states() -> None:
+    policy, _ = begun()
+    own, other = (type("Sight", (), {})() for _ in range(2))
+    for sight in (own, other):
+        sight.states, sight.logits = torch.randn(3, 64), torch.randn(3, policy.base.vocabulary)
+    scores = Steered(policy_on(policy.base), policy, Steering(beta=2.0)).scores(own, other)
+    assert torch.allclose(scores, own.logits + 2 * Heads(policy).slow_all(other.states), atol=1e-5)
+
+
 def test_top_k_is_of_the_score_not_of_the_policy() -> None:
     """With a large β the best token is one that the policy itself finds unlikely."""
     policy, _ = begun()
