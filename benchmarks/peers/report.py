@@ -6,6 +6,7 @@ import datetime
 import json
 import platform
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def circumstances(command: str) -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "processor": _processor(),
         "python": platform.python_version(),
-        "versions": {name: version(name) for name in PACKAGES},
+        "versions": {name: version(name) for name in PACKAGES if find_spec(name)},
     }
 
 

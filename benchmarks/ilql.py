@@ -1,0 +1,120 @@
+"""Which settings make ILQL learn, and which do not: variants of one run file, each steered at several β.
+
+    python benchmarks/ilql.py benchmarks/ilql.toml --seeds 2 --results benchmarks/results/ilql-study
+
+A variant differs from the run file's settings in what its name says. All of a seed learn from the same ratings of the same
+start. Each is trained once and asked at every β, because β is a setting of the deployed policy alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from alignzoo.lab import store
+from alignzoo.lab.answering import answers
+from alignzoo.lab.run import Listener, Run
+from alignzoo.records import completion_from_row, prompt_from_row
+
+BETAS = (0.0, 1.0, 4.0, 16.0)
+
+VARIANTS: Mapping[str, Sequence[str]] = {
+    "as shipped": (),
+    "targets as trlX's default: alpha = 0.001, every 5": ("optimizer.alpha=0.001", "optimizer.sync_every=5"),
+    "targets as the authors': alpha = 0.005": ("optimizer.alpha=0.005", "optimizer.sync_every=1"),
+    "tau = 0.5": ("optimizer.tau=0.5",),
+    "tau = 0.95": ("optimizer.tau=0.95",),
+    "cql = 0": ("optimizer.cql=0.0",),
+    "cql = 1": ("optimizer.cql=1.0",),
+    "trunk detached": ("optimizer.trunk=detached",),
+    "adapter of its own": ("optimizer.adapter=own",),
+    "no imitation: awac = 0": ("optimizer.awac=0.0",),
+    "imitation by advantage: awac_beta = 1": ("optimizer.awac_beta=1.0",),
+    "scores as they are: scale = none": ("optimizer.scale=none",),
+    "heads of rank 32": ("optimizer.hidden=[32]",),
+    "twins share a trunk": ("optimizer.heads=shared",),
+    "descent.lr = 3e-4": ("optimizer.descent.lr=3e-4",),
+    "descent.lr = 3e-3": ("optimizer.descent.lr=3e-3",),
+    "one epoch": ("optimizer.epochs=1",),
+    "16 epochs": ("optimizer.epochs=16",),
+}
+
+
+def trained(file: Path, seed: int, name: str, out: Path, more: Sequence[str]) -> Run:
+    """A variant's run, on the ratings that the seed's first variant collected."""
+    place = out / f"{list(VARIANTS).index(name)}-{seed}"
+    run = Run.open(file, place, [f"seed={seed}", *VARIANTS[name], *more], Listener())
+    first = store.Folder(out / f"0-{seed}").feedback
+    if first.exists() and not run.files.feedback.exists():
+        shutil.copy(first, run.files.feedback)
+    run.train()
+    return run
+
+
+def asked(run: Run, beta: float) -> dict[str, float]:
+    """Mean gold of the steered policy's answers to the test prompts, and its KL from the start."""
+    assert run.plan.task is not None
+    assert run.plan.judge is not None
+    made = run.plan.optimizer.made
+    policy = run.policy()
+    policy = replace(policy, how=replace(made.steering, beta=beta))
+    prompts = list(run.plan.task.made.prompts("test"))[: run.plan.answer.prompts]
+    rows = list(answers("policy", policy, run.start_role(), prompts, run.plan.answer, lambda *told: None))
+    said = [completion_from_row(row["completion"]) for row in rows]
+    gold = run.plan.judge.made([prompt_from_row(row["prompt"]) for row in rows], said)
+    return {
+        "beta": beta,
+        "gold": fmean(gold),
+        "kl": fmean(row["kl"] for row in rows),
+        "length": fmean(len(s.tokens) for s in said),
+    }
+
+
+def measured(run: Run) -> dict[str, Any]:
+    updates = store.read_rows(run.files.train.updates)
+    last = {
+        key: updates[-1][key] for key in ("q_loss", "v_loss", "q", "v", "advantage", "above", "twins") if key in updates[-1]
+    }
+    return {"updates": len(updates), "last": last, "at": [asked(run, beta) for beta in BETAS]}
+
+
+def table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    lines = ["| settings | " + " | ".join(f"β = {beta:g}" for beta in BETAS) + " |", "|---" * (1 + len(BETAS)) + "|"]
+    for name, runs in found.items():
+        cells = []
+        for place in range(len(BETAS)):
+            gold = [run["at"][place]["gold"] for run in runs]
+            cells.append(f"{fmean(gold):.3f}" + (f" ({', '.join(f'{g:.2f}' for g in gold)})" if len(gold) > 1 else ""))
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="names of variants")
+    parser.add_argument("--set", nargs="*", default=[], dest="more", help="settings for all of them")
+    parser.add_argument("--out", type=Path, default=Path("runs/ilql-study"))
+    parser.add_argument("--results", type=Path)
+    given = parser.parse_args()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for seed in range(given.seeds):
+        for name in given.only:
+            found.setdefault(name, []).append(measured(trained(given.file, seed, name, given.out, given.more)))
+            print(seed, name, [round(at["gold"], 3) for at in found[name][-1]["at"]], flush=True)
+    print(table(found))
+    if given.results:
+        call = shlex.join(["python", "benchmarks/ilql.py", *sys.argv[1:]])
+        store.write_json(given.results.with_suffix(".json"), {"command": call, "variants": found})
+
+
+if __name__ == "__main__":
+    main()

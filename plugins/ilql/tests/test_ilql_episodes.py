@@ -1,0 +1,154 @@
+"""Which tokens are actions, what they are rewarded with, and which lessons are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from alignzoo.interfaces import LessonError
+from alignzoo.model.text import Text, TextError
+from alignzoo.records import Completion, Prompt, Rating, Turn
+from alignzoo.testing.toy import toy_tokenizer
+from alignzoo_ilql.episodes import Episode, chained, path_of, planted, scaled, spoken
+
+TOY = Text.of(toy_tokenizer(), context=128)
+ASKED, SAID, AGAIN = Turn("user", "is the cat small"), Turn("assistant", "yes please"), Turn("user", "why")
+LONG = Prompt((ASKED, SAID, AGAIN))
+SHORT = Prompt((ASKED,))
+
+
+def rated(*scores: float) -> list[Rating]:
+    return [Rating(SHORT, Completion("yes" if i % 2 else "no please"), score) for i, score in enumerate(scores)]
+
+
+def words(ids: tuple[int, ...], which: list[int]) -> list[str]:
+    return list(TOY.tokenizer.convert_ids_to_tokens([ids[place] for place in which]))
+
+
+# Rewards ------------------------------------------------------------------------------------------------------------------
+
+
+def test_scores_are_scaled_by_the_samples_deviation() -> None:
+    """1, 2, 3: mean 2, deviation of a sample 1 (of a population it would be 0.816)."""
+    assert [r.score for r in scaled(rated(1, 2, 3), "standard")] == [-1, 0, 1]
+    assert [r.score for r in scaled(rated(1, 0, 0.5), "signed")] == [1, -1, 0]
+    assert [r.score for r in scaled(rated(4, 2), "none")] == [4, 2]
+
+
+@pytest.mark.parametrize("scale", ["standard", "signed", "none"])
+def test_ratings_that_are_all_equal_are_refused(scale: str) -> None:
+    with pytest.raises(LessonError, match="all 3 ratings are 1"):
+        scaled(rated(1, 1, 1), scale)  # type: ignore[arg-type]
+
+
+def test_only_thumbs_have_a_sign() -> None:
+    with pytest.raises(LessonError, match="these ratings go from 1 to 5"):
+        scaled(rated(1, 5), "signed")
+
+
+def test_a_rating_of_an_earlier_turn_is_a_reward_within_the_longer_dialogue() -> None:
+    first = Rating(SHORT, Completion("yes please"), 3.0)
+    other = Rating(SHORT, Completion("no"), 4.0)
+    last = Rating(LONG, Completion("because"), 5.0)
+    assert chained([first, other, last]) == [
+        Episode(SHORT, Completion("no"), 4.0),
+        Episode(LONG, Completion("because"), 5.0, ((1, 3.0),)),
+    ]
+    assert chained([first, replace(first, score=1.0), last]) == [Episode(LONG, Completion("because"), 5.0, ((1, 2.0),))]
+    assert len(chained([last, replace(last, score=1.0)])) == 2
+
+
+# Tokens -------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_is_all_action_its_end_token_too_and_rewarded_there() -> None:
+    path = path_of(Episode(SHORT, Completion("yes please"), 2.5), TOY)
+    acting = [place for place, act in enumerate(path.acts) if act]
+    assert words(path.ids, acting) == ["yes", "please", "<eos>"]
+    assert path.ids[: path.first] == TOY.prompt_ids(SHORT)
+    assert [path.rewards[place] for place in acting] == [0, 0, 2.5]
+    assert path.ended
+    cut = path_of(Episode(SHORT, Completion("yes please", finished=False), 2.5), TOY)
+    assert not cut.ended
+    assert cut.rewards[-2:] == (0, 2.5)
+
+
+def test_earlier_turns_of_the_assistant_are_actions_up_to_their_end_token() -> None:
+    path = path_of(Episode(LONG, Completion("because"), 2.0, ((1, 7.0),)), TOY)
+    acting = [place for place, act in enumerate(path.acts) if act]
+    assert words(path.ids, acting) == ["yes", "please", "<eos>", "because", "<eos>"]
+    assert [path.rewards[place] for place in acting] == [0, 0, 7, 0, 2]
+    assert sum(path.rewards) == 9
+    assert path.ids[: len(TOY.prompt_ids(LONG))] == TOY.prompt_ids(LONG)
+
+
+def test_only_the_last_turn_if_asked() -> None:
+    path = path_of(Episode(LONG, Completion("because"), 2.0, ((1, 7.0),)), TOY, all_turns=False)
+    assert path.first == len(TOY.prompt_ids(LONG))
+    assert sum(path.rewards) == 2
+
+
+def test_a_template_without_end_tokens_ends_a_turn_with_its_last_word() -> None:
+    text = Text.of(toy_tokenizer(template=None), "dialogue", context=64)
+    places = spoken(LONG, text)[1]
+    assert text.tokenizer.convert_ids_to_tokens([text.prompt_ids(LONG)[place] for place in places]) == ["yes", "please"]
+
+
+def test_the_same_words_said_by_both_are_told_apart() -> None:
+    prompt = Prompt((Turn("user", "yes please"), Turn("assistant", "yes please"), Turn("user", "yes please")))
+    ids = TOY.prompt_ids(prompt)
+    assert spoken(prompt, TOY) == {1: [5, 6, 7]}
+    assert words(ids, [4, 5, 6, 7]) == ["<assistant>", "yes", "please", "<eos>"]
+
+
+def test_a_dialogue_that_loses_its_beginning_keeps_its_actions_in_place() -> None:
+    """The context cuts the first turn and part of the first answer; what is left of it is action."""
+    whole = len(TOY.prompt_ids(LONG))
+    text = replace(TOY, context=whole + 2 - 7)
+    path = path_of(Episode(LONG, Completion("because"), 2.0, ((1, 7.0),)), text)
+    acting = [place for place, act in enumerate(path.acts) if act]
+    assert path.ids[0] == TOY.tokenizer.bos_token_id
+    assert words(path.ids, acting) == ["please", "<eos>", "because", "<eos>"]
+    assert [path.rewards[place] for place in acting] == [0, 7, 0, 2]
+    assert not path.acts[0]
+
+
+def test_a_template_that_rewrites_earlier_answers_is_refused() -> None:
+    tokenizer = toy_tokenizer(template="{% for turn in messages %}{{ turn['role'] }} {% endfor %}")
+    with pytest.raises(TextError, match='set turns = "last"'):
+        path_of(Episode(LONG, Completion("because"), 2.0), Text.of(tokenizer, context=64))
+
+
+def test_ids_of_another_tokenizer_are_refused() -> None:
+    with pytest.raises(TextError, match="another tokenizer"):
+        path_of(Episode(SHORT, Completion("yes please", tokens=(9, 9, 2)), 1.0), TOY)
+
+
+def test_a_reward_for_each_token_comes_on_top_of_the_answers() -> None:
+    path = path_of(Episode(SHORT, Completion("yes please"), 2.0, each=(0.1, 0.2, 0.3)), TOY)
+    assert path.rewards[path.first :] == (0.1, 0.2, 2.3)
+    with pytest.raises(LessonError, match="2 token rewards for an answer of 3"):
+        path_of(Episode(SHORT, Completion("yes please"), 2.0, each=(0.1, 0.2)), TOY)
+
+
+def test_episodes_are_planted_with_their_notes_and_share_what_they_begin_with() -> None:
+    episodes = [
+        Episode(SHORT, Completion("no"), 1.0),
+        Episode(LONG, Completion("because"), 2.0, ((1, 7.0),)),
+        Episode(Prompt.ask("where"), Completion("here"), 3.0),
+        Episode(SHORT, Completion("maybe"), 4.0),
+    ]
+    forest = planted([path_of(episode, TOY) for episode in episodes])
+    assert [len(tree.replies) for tree in forest.trees] == [3, 1]
+    acts, rewards = forest.tokens["act"], forest.tokens["reward"]
+    actions = TOY.tokenizer.convert_ids_to_tokens(forest.targets[acts].tolist())
+    wanted = ["no", "<eos>", "yes", "please", "<eos>", "because", "<eos>", "maybe", "<eos>", "<unk>", "<eos>"]
+    assert actions == wanted
+    assert rewards[acts].tolist() == [0, 1, 0, 0, 7, 0, 2, 0, 4, 0, 3]
+    assert float(rewards[~acts].abs().sum()) == 0
+    assert forest.reply[acts].tolist() == [0, 0, 1, 1, 1, 1, 1, 2, 2, 3, 3]
+    before = forest.ids[forest.before[acts]]
+    assert TOY.tokenizer.convert_ids_to_tokens(before.tolist())[5] == "<assistant>"  # the state before "because"
+    assert torch.equal(forest.positions[forest.before[acts]][:2], torch.tensor([6, 7]))

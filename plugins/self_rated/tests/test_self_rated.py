@@ -1,0 +1,87 @@
+"""A policy's answers under a reward: which records come of them, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+
+import pytest
+
+from alignzoo.interfaces import Asking, FeedbackSource, Manner
+from alignzoo.records import Comparison, Completion, Prompt, Rating
+from alignzoo.seam.settings import SettingsError
+from alignzoo.seam.zoo import ZooError
+from alignzoo_self_rated.self_rated import CollectError, SelfRated
+
+PROMPTS = [Prompt.ask(f"number {number}") for number in range(20)]
+HERE = f"{__name__}:by_words"
+
+
+def by_words(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+    return [float(len(said.text.split())) for said in completions]
+
+
+def all_alike(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+    return [0.5] * len(completions)
+
+
+class Counting:
+    """Answers with as many words as its number among the n, and says the seed in them."""
+
+    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
+        return [[Completion(f"{manner.seed} {prompt.text}" + " so" * k) for k in range(n)] for prompt in prompts]
+
+
+ASKING = Asking(prompts=PROMPTS, policy=Counting(), seed=3)
+
+
+def test_it_is_a_source_that_says_what_it_gives() -> None:
+    source = SelfRated(HERE)
+    assert isinstance(source, FeedbackSource)
+    assert source.gives == ("rating",)
+    assert SelfRated(HERE, kind="comparisons").gives == ("comparison",)
+
+
+def test_every_answer_is_rated_by_the_reward() -> None:
+    records = list(SelfRated(HERE, count=10, answers=3).collect(ASKING))
+    assert len(records) == 10
+    assert all(isinstance(record, Rating) and record.score == len(record.completion.text.split()) for record in records)
+    assert {record.provenance.annotator for record in records} == {HERE}
+    assert records == list(SelfRated(HERE, count=10, answers=3).collect(ASKING))
+
+
+def test_a_second_pass_has_answers_of_its_own() -> None:
+    records = list(SelfRated(HERE, count=100, answers=3).collect(ASKING))
+    assert len({record.completion.text for record in records if isinstance(record, Rating)}) == 100
+
+
+def test_the_answer_of_the_higher_score_is_chosen() -> None:
+    records = list(SelfRated(HERE, kind="comparisons", count=40, answers=4).collect(ASKING))
+    assert len(records) == 40
+    for record in records:
+        assert isinstance(record, Comparison)
+        assert len(record.chosen.text) == len(record.rejected.text) + 3
+    assert len({(r.prompt.id, r.chosen.text) for r in records if isinstance(r, Comparison)}) == 40
+
+
+def test_a_reward_that_cannot_choose_is_given_up() -> None:
+    source = SelfRated(f"{__name__}:all_alike", kind="comparisons")
+    with pytest.raises(CollectError, match="0 of 600 records"):
+        list(source.collect(ASKING))
+    assert len(list(islice(SelfRated(f"{__name__}:all_alike").collect(ASKING), 5))) == 5
+
+
+def test_what_is_wrong_is_said_when_it_is_made() -> None:
+    with pytest.raises(ZooError, match="no reward named 'sentimant'"):
+        SelfRated("sentimant")
+    with pytest.raises(SettingsError, match="no such setting"):
+        SelfRated("length", {"fre": 3})
+    with pytest.raises(ValueError, match="2 or more"):
+        SelfRated(HERE, kind="comparisons", answers=1)
+    with pytest.raises(CollectError, match="needs prompts and a policy"):
+        next(SelfRated(HERE).collect(Asking()))
+
+
+def test_a_rewards_settings_are_its_own() -> None:
+    source = SelfRated("length", {"free": 2, "price": 1.0}, count=3, answers=3)
+    assert [r.score for r in source.collect(ASKING) if isinstance(r, Rating)] == [-1, -2, -3]
