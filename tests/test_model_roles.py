@@ -503,3 +503,12 @@ def test_a_role_may_be_called_as_a_part_of_the_model_is(base: Base) -> None:
     role, plain = role_on(base, "mlp"), role_on(toy_base(), "policy")
     assert len(role.parameters()) == len(plain.parameters())
     assert all(parameter.requires_grad == (".lora_" in key) for key, parameter in base.model.named_parameters())
+
+
+@pytest.mark.parametrize("word", ["values", "keys"])
+def test_a_name_that_torch_has_taken_is_refused(word: str) -> None:
+    base = toy_base()
+    with pytest.raises(ModelError, match=f"'{word}' is a word of torch's own"):
+        role_on(base, word)
+    with pytest.raises(ModelError, match=f"'{word}' is a word of torch's own"):
+        policy_on(base).grow(word)

@@ -100,6 +100,7 @@ class Role:
         """Add a head: a float32 map from a state to `width` numbers, with layers of the `hidden` widths and a ReLU after each
         of these between. Weights are normal with deviation 1/√(inputs+1) as in lm-human-preferences, and `scale` sets the
         last layer's: 0 is the usual start of a value head. A head that is not `trained` stays as it is for descent."""
+        _check_name(name)
         dice = torch.Generator().manual_seed(seed)
         grown = self.heads[name] = chain((self.base.width, *hidden, width), self.base.device)
         with torch.no_grad():
@@ -287,10 +288,16 @@ def _check_shape(folder: Path, base: Base) -> None:
 
 def _free_name(base: Base, name: str) -> str:
     """peft keeps an adapter under one name for good, so a second reference is called reference2."""
+    _check_name(name)
     number = 1
     while (fresh := name if number == 1 else f"{name}{number}") in base.roles:
         number += 1
     return fresh
+
+
+def _check_name(name: str) -> None:
+    if name in dir(nn.ModuleDict):
+        raise ModelError(f"'{name}' is a word of torch's own (`ModuleDict.{name}`); give the role or head another name")
 
 
 def _recall(role: Role) -> None:
