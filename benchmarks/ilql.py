@@ -23,8 +23,6 @@ from alignzoo.lab.answering import answers
 from alignzoo.lab.run import Listener, Run
 from alignzoo.records import completion_from_row, prompt_from_row
 
-BETAS = (0.0, 1.0, 4.0, 16.0)
-
 VARIANTS: Mapping[str, Sequence[str]] = {
     "as shipped": (),
     "targets as trlX's default: alpha = 0.001, every 5": ("optimizer.alpha=0.001", "optimizer.sync_every=5"),
@@ -77,19 +75,19 @@ def asked(run: Run, beta: float) -> dict[str, float]:
     }
 
 
-def measured(run: Run) -> dict[str, Any]:
+def measured(run: Run, betas: Sequence[float]) -> dict[str, Any]:
     updates = store.read_rows(run.files.train.updates)
     last = {
         key: updates[-1][key] for key in ("q_loss", "v_loss", "q", "v", "advantage", "above", "twins") if key in updates[-1]
     }
-    return {"updates": len(updates), "last": last, "at": [asked(run, beta) for beta in BETAS]}
+    return {"updates": len(updates), "last": last, "at": [asked(run, beta) for beta in betas]}
 
 
-def table(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    lines = ["| settings | " + " | ".join(f"β = {beta:g}" for beta in BETAS) + " |", "|---" * (1 + len(BETAS)) + "|"]
+def table(found: Mapping[str, Sequence[Mapping[str, Any]]], betas: Sequence[float]) -> str:
+    lines = ["| settings | " + " | ".join(f"β = {beta:g}" for beta in betas) + " |", "|---" * (1 + len(betas)) + "|"]
     for name, runs in found.items():
         cells = []
-        for place in range(len(BETAS)):
+        for place in range(len(betas)):
             gold = [run["at"][place]["gold"] for run in runs]
             cells.append(f"{fmean(gold):.3f}" + (f" ({', '.join(f'{g:.2f}' for g in gold)})" if len(gold) > 1 else ""))
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
@@ -101,6 +99,7 @@ def main() -> None:
     parser.add_argument("file", type=Path)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--only", nargs="*", default=list(VARIANTS), help="names of variants")
+    parser.add_argument("--betas", nargs="*", type=float, default=[0.0, 1.0, 4.0, 16.0])
     parser.add_argument("--set", nargs="*", default=[], dest="more", help="settings for all of them")
     parser.add_argument("--out", type=Path, default=Path("runs/ilql-study"))
     parser.add_argument("--results", type=Path)
@@ -108,9 +107,9 @@ def main() -> None:
     found: dict[str, list[dict[str, Any]]] = {}
     for seed in range(given.seeds):
         for name in given.only:
-            found.setdefault(name, []).append(measured(trained(given.file, seed, name, given.out, given.more)))
+            found.setdefault(name, []).append(measured(trained(given.file, seed, name, given.out, given.more), given.betas))
             print(seed, name, [round(at["gold"], 3) for at in found[name][-1]["at"]], flush=True)
-    print(table(found))
+    print(table(found, given.betas))
     if given.results:
         call = shlex.join(["python", "benchmarks/ilql.py", *sys.argv[1:]])
         store.write_json(given.results.with_suffix(".json"), {"command": call, "variants": found})
