@@ -26,7 +26,9 @@ WHOLE = 256 << 20
 """Bytes of a file that is one document."""
 OVERLONG = bytes(bytearray(b"a line that is too long"))
 """Stands where such a line stood; known by identity."""
-_PACKED, _PLAIN = 8 << 10, 1 << 20
+_PLAIN = 1 << 20
+_PACKED = 2 << 10
+"""Bytes that are unpacked at once: the worst archive makes 64 MB of them."""
 _MARKS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 BOM, _WIDE = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _FOREIGN = {b"7z\xbc\xaf": "7z", b"PK\x03\x04": "zip"}
@@ -107,8 +109,7 @@ def _unpacked(path: Path, file: BinaryIO, make: Callable[[], Unpacker]) -> Itera
             piece, begun = b"", True
             if frame.eof:  # archives may be frames one after another, and end in zeros
                 piece, frame, begun = frame.unused_data.lstrip(b"\0"), make(), False
-            if plain:
-                yield plain
+            yield from (plain[at : at + _PLAIN] for at in range(0, len(plain), _PLAIN))
     if begun:
         raise CutError(f"{path} ends before its end; fetch it again")
 

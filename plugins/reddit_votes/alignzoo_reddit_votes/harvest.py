@@ -125,15 +125,24 @@ class Harvest:
         """A row with what the rules say of it. One that is left aside goes on all the same, without its words: what was
         read later of the same id may be better or, where the text was deleted, worse."""
         if row.score is not None and row.created is not None:
-            self.months.setdefault((type(row).__name__, _month(row.created // 86400)), Month()).count(row.score)
+            self._month(type(row).__name__, row.created).count(row.score)
         if isinstance(row, Post):
             fault, unknown = judged(row, self.rules.of_posts, self.rules)
-            told = row._replace(title="", text="") if fault else row
-            return told._replace(fault=fault, unknown=unknown)
+            if fault:
+                return Post(row.key, row.id, row.place, row.retrieved, fault)
+            return row._replace(unknown=unknown) if unknown else row
         fault, unknown = judged(row, self.rules.of_comments, self.rules)
-        # where replies are compared, a parent is part of the question, though it may not be fit to be compared itself
-        silent = fault == "deleted" or (fault and self.rules.applies("nested"))
-        return row._replace(fault=fault, unknown=unknown, text="" if silent else row.text)
+        if fault:
+            # where replies are compared, a parent is part of the question, though it may not be fit to be compared itself
+            parted = fault == "deleted" or self.rules.applies("nested")
+            return Comment(row.key, row.id, row.place, row.retrieved, fault, parent=row.parent, text="" if parted else row.text)
+        return row._replace(unknown=unknown) if unknown else row
+
+    def _month(self, kind: str, created: int) -> Month:
+        name = kind, _month(created // 86400)
+        if name not in self.months:
+            self.months[name] = Month()
+        return self.months[name]
 
     def of_thread(self, rows: Sequence[Post | Comment]) -> Iterator[Comparison]:
         """The comparisons among the comments on one post. Every row of it is counted."""

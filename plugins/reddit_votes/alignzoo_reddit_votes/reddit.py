@@ -24,6 +24,7 @@ from alignzoo_reddit_votes.skim import Skim
 from alignzoo_reddit_votes.votes import Comment, Pairing, Place, Post
 
 LICENCE = "Reddit user content, no licence: not to be passed on"
+STRAY = "a post among the comments: name this file under threads"
 ENDINGS = {".json", ".jsonl", ".ndjson", ".gz", ".zst", ".bz2", ".xz", ""}
 
 
@@ -118,7 +119,12 @@ class RedditVotes:
         reply = "nested" if self.rules.applies("nested") else ""
         elsewhere = "" if self.missing_post else NO_POST
         for number in range(early, len(self.files)):
-            yield from harvest.admitted(self._read(number, Skim(reply, elsewhere, eligible), harvest.tally))
+            rows = harvest.admitted(self._read(number, Skim(reply, elsewhere, eligible), harvest.tally))
+            for row in rows:
+                if isinstance(row, Comment):
+                    yield row
+                else:
+                    harvest.tally.drop(STRAY, self._place(row.place))
 
     def _read(self, number: int, skim: Skim, tally: Tally) -> Iterator[Post | Comment]:
         """The posts and comments of one file. What cannot be read is counted and passed over."""

@@ -41,7 +41,7 @@ class Reader:
 
     def __call__(self, row: Any, place: Place) -> Post | Comment:
         """What a row is; one that says neither "post" nor "comment" is known by its fields."""
-        if not isinstance(row, Mapping):
+        if not isinstance(row, dict):
             raise RowError("a row must be a table { … }")
         kind = row.get("kind")
         if kind in ("comment", "t1") or (kind is None and "body" in row):
@@ -119,16 +119,18 @@ def rows_in(value: Any) -> Iterator[Any]:
         if isinstance(value, list):
             ahead += reversed(value)
             continue
-        data = value.get("data") if isinstance(value, Mapping) else None
-        if isinstance(value, Mapping) and value.get("kind") == "Listing" and isinstance(data, Mapping):
+        kind = value.get("kind") if isinstance(value, dict) else None
+        data = value.get("data") if kind in ("Listing", "t1", "t3") else None
+        if not isinstance(data, dict):
+            if kind != "more":
+                yield value
+        elif kind == "Listing":
             children = data.get("children")
             ahead += reversed(children) if isinstance(children, list) else []
-        elif isinstance(value, Mapping) and value.get("kind") in ("t1", "t3") and isinstance(data, Mapping):
-            if isinstance(data.get("replies"), Mapping):
+        else:
+            if isinstance(data.get("replies"), dict):
                 ahead.append(data["replies"])
-            yield {**data, "kind": value["kind"]}
-        elif not (isinstance(value, Mapping) and value.get("kind") == "more"):
-            yield value
+            yield {**data, "kind": kind}
 
 
 # Fields ---------------------------------------------------------------------------------------------------------------
@@ -194,7 +196,7 @@ def ratio(row: Mapping[str, Any]) -> float | None:
 def edited(row: Mapping[str, Any]) -> bool | None:
     """False, or the time of the edit as a number or text."""
     value = row.get("edited")
-    if isinstance(value, Mapping | list) or value != value:
+    if isinstance(value, dict | list) or value != value:
         raise RowError("'edited' must be false or a time")
     return None if value is None else bool(value)
 
@@ -216,7 +218,7 @@ def number_of(id: str, prefix: str, name: str) -> int:
 
 def meta_of(row: Mapping[str, Any]) -> Mapping[str, Any]:
     value = row.get("_meta")
-    if value is not None and not isinstance(value, Mapping):
+    if value is not None and not isinstance(value, dict):
         raise RowError("'_meta' must be a table or null")
     return value or {}
 
