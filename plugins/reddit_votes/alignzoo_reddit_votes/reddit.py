@@ -109,19 +109,19 @@ class RedditVotes:
 
     def _rows(self, harvest: Harvest) -> Iterator[Post | Comment]:
         """Posts, threads, then comments, of which only those are read whose post may count."""
-        eligible: set[int] = set()
-        early = len(files_of(self.posts)) + len(files_of(self.threads))
-        for number in range(early):
-            for row in harvest.admitted(self._read(number, Skim(), harvest.tally)):
-                if isinstance(row, Post) and not row.fault:
-                    eligible.add(row.key)
-                yield row
+        eligible: set[bytes] = set()
+        link = "self_post" if self.rules.applies("self_post") else ""
         reply = "nested" if self.rules.applies("nested") else ""
         elsewhere = "" if self.missing_post else NO_POST
-        for number in range(early, len(self.files)):
-            rows = harvest.admitted(self._read(number, Skim(reply, elsewhere, eligible), harvest.tally))
-            for row in rows:
+        first, then = len(files_of(self.posts)), len(files_of(self.posts)) + len(files_of(self.threads))
+        for number in range(len(self.files)):
+            skim = Skim(link) if number < first else Skim() if number < then else Skim("", reply, elsewhere, eligible)
+            for row in harvest.admitted(self._read(number, skim, harvest.tally)):
                 if isinstance(row, Comment):
+                    yield row
+                elif number < then:
+                    if not row.fault:
+                        eligible.add(row.id.encode())
                     yield row
                 else:
                     harvest.tally.drop(STRAY, self._place(row.place))

@@ -54,7 +54,7 @@ class Reader:
         link, parent = text(row, "link_id"), text(row, "parent_id")
         created, meta = moment(row, "created_utc"), meta_of(row)
         body, author = text(row, "body"), optional_text(row, "author")
-        read = read_at(row, meta) or self.fetched
+        read, submitter = read_at(row, meta) or self.fetched, flag(row, "is_submitter")
         return Comment(
             key=number_of(link, "t3_", "link_id"),
             id=identity(row, "t1_"),
@@ -65,11 +65,11 @@ class Reader:
             text=plain(body, self.links),
             community=sound(optional_text(row, "subreddit") or ""),
             parent="" if parent == link else parent.removeprefix("t1_"),
-            author=self.hashed(author),
+            author=self.hashed(author) if submitter is None else None,
             deleted=body.strip() in GONE or meta_deleted(meta),
             author_deleted=None if author is None else author in GONE,
             moderator=optional_text(row, "distinguished") in OFFICIAL,
-            submitter=flag(row, "is_submitter"),
+            submitter=submitter,
             stickied=flag(row, "stickied"),
             hidden=flag(row, "score_hidden"),
             edited=edited(row),
@@ -160,6 +160,8 @@ def flag(row: Mapping[str, Any], name: str) -> bool | None:
 def moment(row: Mapping[str, Any], name: str) -> int:
     """Seconds since 1970, as a number or as text (2007-11 to 2015-11)."""
     value = row.get(name)
+    if type(value) is int and EARLIEST <= value <= LATEST:
+        return value  # most rows
     try:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError

@@ -67,10 +67,12 @@ class Comment(NamedTuple):
     community: str = ""
     parent: str = ""
     author: bytes | None = None
+    """Only where it is needed, to be compared with who asked."""
     deleted: bool = False
     author_deleted: bool | None = None
     moderator: bool | None = None
     submitter: bool | None = None
+    """Whether it is by who asked, where the row says so."""
     stickied: bool | None = None
     hidden: bool | None = None
     edited: bool | None = None

@@ -190,8 +190,9 @@ def test_no_name_of_a_user_is_in_a_row_that_was_read(make: Any) -> None:
 
 
 def test_the_hash_of_a_name_is_of_this_run_only(make: Any) -> None:
-    row = make.comment("one", 4, 1)
+    row = make.comment("one", 4, 1, is_submitter=None)
     first, second = Reader(), Reader()
+    assert first(row | {"is_submitter": False}, (0, 1)).author is None
     assert first(row, (0, 1)).author == first(row | {"id": "b"}, (0, 1)).author != second(row, (0, 1)).author
     assert first(row | {"author": "[deleted]"}, (0, 1)).author is None
     assert first.key.hex() not in repr(first)

@@ -86,7 +86,7 @@ def test_memory_does_not_grow_with_the_dump(tmp_path: Path, make: Any) -> None:
     words = "thorns and paper and patience " * 30
     with path.open("w") as file:
         for i in range(60_000):
-            row = make.comment(f"{i}", 2 + i * 7919 % 50, i % 9000, to=f"{i % 5000}", body=f"{words}{i}")
+            row = make.comment(f"{i}", 2 + i // 5000 * 17 % 50, i % 9001, to=f"{i % 5000}", body=f"{words}{i}")
             file.write(json.dumps(row, separators=(",", ":")) + "\n")
     assert path.stat().st_size > 65 << 20
     done = subprocess.run([sys.executable, "-c", MEASURE, str(path)], capture_output=True, text=True, check=True)
