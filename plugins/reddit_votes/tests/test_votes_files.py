@@ -22,6 +22,7 @@ from alignzoo_reddit_votes import dumps
 from alignzoo_reddit_votes.dumps import CutError, DumpError, blocks, pieces
 from alignzoo_reddit_votes.reddit import RedditVotes
 from alignzoo_reddit_votes.rows import RowError
+from alignzoo_reddit_votes.rules import Rules
 
 zstandard = pytest.importorskip("zstandard")
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -274,6 +275,26 @@ def test_skimming_leaves_aside_what_reading_would(separators: tuple[str, str], f
     assert make.ids(records) == [("two", "one")]
     assert make.filtered(tally) == {"nested": 1, "its post is missing or left aside": 1}
     assert tally.filtered["nested"].places == ["RC.jsonl:3"]
+
+
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_a_post_of_a_link_is_skimmed_and_one_that_shows_another_is_read(
+    separators: tuple[str, str], forum: Any, make: Any
+) -> None:
+    link = make.post("lnk", is_self=False, score="not looked at")
+    across = make.post("aaa", crosspost_parent_list=[make.post("old", is_self=False)])
+    posts = "".join(json.dumps(row, separators=separators) + "\n" for row in (across, link)).encode()
+    records, tally = forum.collect(posts, make.pair)
+    assert make.ids(records) == [("two", "one")]
+    assert (make.filtered(tally), tally.read, tally.left_out) == ({"self_post": 1}, 4, 0)
+    _, tally = forum.collect(posts, make.pair, rules=Rules(off=("self_post",)))
+    assert tally.left_out == 1
+
+
+def test_a_reply_that_is_cut_short_is_no_reply(forum: Any, make: Any) -> None:
+    cut = make.lines([make.comment("re", 9, 5, parent_id="t1_one")])[:-20]
+    _, tally = forum.collect([make.post()], make.lines(make.pair) + cut)
+    assert tally.dropped["not JSON, or cut short"].places == ["RC.jsonl:3"]
 
 
 # Anything at all --------------------------------------------------------------------------------------------------------
