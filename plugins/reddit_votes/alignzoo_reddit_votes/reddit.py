@@ -110,7 +110,8 @@ class RedditVotes:
     def _rows(self, harvest: Harvest) -> Iterator[Post | Comment]:
         """Posts, threads, then comments, of which only those are read whose post may count."""
         eligible: set[bytes] = set()
-        link = "self_post" if self.rules.applies("self_post") else ""
+        # where a missing post has a stand-in, one that is left aside must be known not to be missing
+        link = "self_post" if self.rules.applies("self_post") and not self.missing_post else ""
         reply = "nested" if self.rules.applies("nested") else ""
         elsewhere = "" if self.missing_post else NO_POST
         first, then = len(files_of(self.posts)), len(files_of(self.posts)) + len(files_of(self.threads))
@@ -167,12 +168,16 @@ def said_in(path: Path, skim: Skim) -> Iterator[tuple[int, bytes]]:
 
 
 def _document(path: Path) -> bytes:
-    """A file that is one document, whole; nothing if it is lines after all, or too large."""
+    """A file that is one document, whole; nothing if it is lines after all, too large, or cut: then it is read as lines,
+    and what is wrong is told on the way."""
     gathered = bytearray()
-    for piece in pieces(path):
-        gathered += piece
-        if len(gathered) > WHOLE:
-            return b""
+    try:
+        for piece in pieces(path):
+            gathered += piece
+            if len(gathered) > WHOLE:
+                return b""
+    except CutError:
+        return b""
     document = bytes(gathered).removeprefix(BOM)
     try:
         parsed(document, WHOLE)

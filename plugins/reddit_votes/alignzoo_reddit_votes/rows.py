@@ -21,6 +21,8 @@ from alignzoo_reddit_votes.words import plain, sound
 
 EARLIEST, LATEST = 1_100_000_000, 4_102_444_800
 """Between them (the end of 2004 and of 2099) a number of seconds can be a time of Reddit; milliseconds cannot."""
+MOST = 10**9
+"""More votes than there are."""
 GONE = {"[deleted]", "[removed]", "[ Removed by Reddit ]", "[deleted by user]", "[unavailable]"}
 OFFICIAL = {"moderator", "admin"}
 
@@ -179,8 +181,8 @@ def score_of(row: Mapping[str, Any]) -> int | None:
         raise RowError("'score' is missing")
     value = row["score"]
     if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, bool) or not (value is None or isinstance(value, int)):
+        value = int(value)
+    if value is not None and (type(value) is not int or abs(value) > MOST):
         raise RowError("'score' must be a whole number or null")
     return value
 

@@ -7,6 +7,7 @@ of XML: row by row, in bounded memory. A document type is refused, and with it e
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -222,10 +223,10 @@ def attribute(row: Attributes, name: str) -> str:
 
 
 def whole(row: Attributes, name: str) -> int:
-    try:
-        return int(attribute(row, name))
-    except ValueError as error:
-        raise error if isinstance(error, RowError) else RowError(f"'{name}' must be a whole number") from None
+    said = attribute(row, name)
+    if not re.fullmatch(r"-?[0-9]{1,9}", said):
+        raise RowError(f"'{name}' must be a whole number")
+    return int(said)
 
 
 def number(id: str, name: str) -> int:

@@ -107,6 +107,13 @@ def test_what_is_left_of_a_cut_archive_is_read_to_the_last_whole_line(forum: Any
     assert lines[-1] == b'{"n": 999}'
 
 
+def test_a_cut_archive_of_lines_is_used_on_demand_whatever_it_is_called(forum: Any, make: Any) -> None:
+    whole = gzip.compress(make.lines([make.post(), *make.pair]) + b"{}\n" * 99)
+    path = forum.file("all.json.gz", whole[:-12])
+    records, _ = make.gathered(RedditVotes(threads=path, split="all", cut_files="accept"))
+    assert make.ids(records) == [("two", "one")]
+
+
 @pytest.mark.parametrize("name", PACKED)
 def test_a_damaged_archive_is_an_error_that_says_where(name: str, forum: Any) -> None:
     packed = bytearray(PACKED[name](bytes(range(256)) * 500))

@@ -111,6 +111,8 @@ def test_listings_of_the_site_are_taken_apart(make: Any) -> None:
         ({"score": 4.5}, "'score' must be a whole number or null"),
         ({"score": "4"}, "'score' must be a whole number or null"),
         ({"score": True}, "'score' must be a whole number or null"),
+        ({"score": 10**400}, "'score' must be a whole number or null"),
+        ({"score": 1e300}, "'score' must be a whole number or null"),
         ({"created_utc": "yesterday"}, "'created_utc' must be a time in seconds since 1970"),
         ({"created_utc": None}, "'created_utc' must be a time in seconds since 1970"),
         ({"created_utc": math.inf}, "'created_utc' must be a time in seconds since 1970"),

@@ -208,6 +208,12 @@ def test_a_missing_post_is_left_aside_or_stood_in_for(forum: Any, make: Any) -> 
     assert tally.kept == 2
 
 
+def test_a_post_that_is_left_aside_is_not_missing(forum: Any, make: Any) -> None:
+    for change in ({"is_self": False}, {"score": 3}, {"selftext": "[removed]"}):
+        records, _ = forum.collect([make.post() | change], make.pair, missing_post="A post in r/{subreddit}.")
+        assert records == []
+
+
 def test_when_threads_were_fetched_can_be_told(forum: Any, make: Any) -> None:
     rows = [make.post(), *({n: v for n, v in row.items() if n != "retrieved_on"} for row in make.pair)]
     path = forum.file("mixed.jsonl", rows)

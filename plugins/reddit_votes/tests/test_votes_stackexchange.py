@@ -111,6 +111,7 @@ def test_young_votes_are_left_aside_if_the_day_of_the_dump_is_known(tmp_path: Pa
     [
         ({"Score": "many"}, "'Score' must be a whole number"),
         ({"Score": "NaN"}, "'Score' must be a whole number"),
+        ({"Score": "9" * 400}, "'Score' must be a whole number"),
         ({"CreationDate": "1279566732"}, "'CreationDate' must be a time such as"),
         ({"CreationDate": "1970-01-01T00:00:00"}, "'CreationDate' must be a time such as"),
         ({"ParentId": "x"}, "'ParentId' must be the number of a post"),
