@@ -2,8 +2,8 @@
 
     python benchmarks/votes/throughput.py 200 31      # megabytes of comments; the window, 31 as in the dumps
 
-Writes an invented dump of comments and posts into a folder that goes with the run: two posts in ten may count, six comments in
-ten are replies. Times are CPU seconds of the process.
+Writes an invented dump of comments and posts into a folder that goes with the run; six comments in ten are replies. Times
+are CPU seconds of the process.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ POST = (
     '{"id":"%s","title":"%s","selftext":"%s","is_self":%s,"score":%d,"over_18":false,"edited":false,"author":"user%d",'
     '"created_utc":%d,"retrieved_on":%d,"distinguished":null,"subreddit":"AskReddit"}\n'
 )
+SHARES = (0.01, 0.2)
+"""How many of the posts count."""
 NOON = 1_550_000_000
 BASE = 36**4
 
@@ -58,10 +60,10 @@ def comments(count: int, posts: int, dice: random.Random, words: str) -> Iterato
         yield COMMENT % (*row, link, parent, created + 400_000, int(dice.paretovariate(1.1)))
 
 
-def posts_of(count: int, dice: random.Random, words: str) -> Iterator[str]:
+def posts_of(count: int, share: float, dice: random.Random, words: str) -> Iterator[str]:
     for i in range(count):
         start = dice.randrange(len(words) - 3000)
-        own, score = ("true", 50) if dice.random() < 0.2 else ("false", 5)
+        own, score = ("true", 50) if dice.random() < share else ("false", 5)
         yield POST % (
             ids(BASE + i),
             words[start : start + 60],
@@ -84,35 +86,34 @@ def write(path: Path, rows: Iterator[str], window: int) -> int:
     return total
 
 
-def write_both(rc: Path, rs: Path, count: int, window: int) -> None:
+def write_all(folder: str, count: int, window: int) -> None:
     dice = random.Random(0)
     letters = "abcdefghijklmnopqrstuvwxyz"
     vocabulary = ["".join(dice.choices(letters, k=dice.randint(2, 10))) for _ in range(5000)]
     words = " ".join(dice.choices(vocabulary, k=400_000))
-    size = write(rc, comments(count, count // 10, dice, words), window)
-    size += write(rs, posts_of(count // 10, dice, words), window)
-    print(f"{size / 1e6:,.0f} MB of {count:,} comments and {count // 10:,} posts, windows of {2**window >> 20} MiB", flush=True)
-
-
-def lines_in(*paths: Path) -> int:
-    return sum(len(lines) for path in paths for _, lines in blocks(path))
+    size = write(Path(folder, "RC.zst"), comments(count, count // 10, dice, words), window)
+    for share in SHARES:
+        write(Path(folder, f"RS_{share}.zst"), posts_of(count // 10, share, dice, words), window)
+    print(f"{size / 1e6:,.0f} MB of {count:,} comments; {count // 10:,} posts; windows of {2**window >> 20} MiB", flush=True)
 
 
 def main(megabytes: int, window: int) -> None:
     count = megabytes * 1_000_000 // 1_080
     with TemporaryDirectory() as folder:
-        rc, rs = Path(folder, "RC.zst"), Path(folder, "RS.zst")
-        writer = Process(target=write_both, args=(rc, rs, count, window))  # what it needs of memory is not counted
+        rc = Path(folder, "RC.zst")
+        writer = Process(target=write_all, args=(folder, count, window))  # what it needs of memory is not counted
         writer.start()
         writer.join()
         before = peak()
         start = time.process_time()
-        bare = lines_in(rs, rc) / (time.process_time() - start)
-        print(f"unpacking and finding lines: {bare:,.0f} rows/s, {peak() - before} MB more than before")
-        for name, source in {
-            "comments under posts that count": RedditVotes(comments=rc, posts=rs, split="all"),
-            "every comment of the first rank": RedditVotes(comments=rc, missing_post="?", split="all"),
-        }.items():
+        bare = sum(len(lines) for _, lines in blocks(rc)) / (time.process_time() - start)
+        print(f"unpacking and finding lines: {bare:,.0f} rows/s, {peak() - before} MB")
+        sources = {
+            f"{share:.0%} of the posts count": RedditVotes(comments=rc, posts=Path(folder, f"RS_{share}.zst"), split="all")
+            for share in SHARES
+        }
+        sources["every comment of the first rank is read"] = RedditVotes(comments=rc, missing_post="?", split="all")
+        for name, source in sources.items():
             asking, start = Asking(), time.process_time()
             pairs = sum(1 for _ in source.collect(asking))
             speed = asking.tally.read / (time.process_time() - start)

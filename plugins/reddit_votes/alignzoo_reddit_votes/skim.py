@@ -7,7 +7,7 @@ it: what somebody wrote cannot look like them. A line that is not as the dumps w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -30,32 +30,37 @@ class Skim:
     seen: dict[str, list[int]] = field(default_factory=dict)
     """How many lines each rule left aside, and the number of the first."""
 
-    def left(self, first: int, lines: Sequence[bytes]) -> Iterator[tuple[int, bytes]]:
-        """The lines that must be read, with their numbers."""
+    def left(self, first: int, lines: Sequence[bytes]) -> list[tuple[int, bytes]]:
+        """The lines that must be read, with their numbers. What does not end with a bracket is cut short, and is read."""
+        rows = list(enumerate(lines, first))
         space = b" " if lines and b'": ' in lines[0][:200] else b""
-        reply, on = b'"parent_id":' + space + b'"t1_', b'"link_id":' + space + b'"t3_'
-        # a crossposted post has another one within it: a line that says both is read
-        other, own = b'"is_self":' + space + b"false", b'"is_self":' + space + b"true"
-        for number, line in enumerate(lines, first):
-            if line[-1:] == b"}":  # not cut short
-                if self.reply and reply in line:
-                    self._count(self.reply, number)
-                    continue
-                if self.elsewhere and (start := line.find(on) + len(on)) >= len(on):
-                    post = line[start : line.find(b'"', start)]
-                    if post not in self.posts and post.isalnum():
-                        self._count(self.elsewhere, number)
-                        continue
-                if self.link and other in line and own not in line:
-                    self._count(self.link, number)
-                    continue
-            yield number, line
+        if self.reply:
+            mark = b'"parent_id":' + space + b'"t1_'
+            rows = self._less(self.reply, rows, [row for row in rows if mark not in row[1] or row[1][-1:] != b"}"])
+        if self.elsewhere:
+            mark = b'"link_id":' + space + b'"t3_'
+            rows = self._less(self.elsewhere, rows, [row for row in rows if self._here(row[1], mark) or row[1][-1:] != b"}"])
+        if self.link:
+            # a crossposted post has another one within it: a line that says both is read
+            no, yes = b'"is_self":' + space + b"false", b'"is_self":' + space + b"true"
+            kept = [row for row in rows if no not in row[1] or yes in row[1] or row[1][-1:] != b"}"]
+            rows = self._less(self.link, rows, kept)
+        return rows
 
-    def _count(self, rule: str, number: int) -> None:
-        if rule in self.seen:
-            self.seen[rule][0] += 1
-        else:
-            self.seen[rule] = [1, number]
+    def _here(self, line: bytes, mark: bytes) -> bool:
+        """Whether a comment is on one of the posts; also where that is not plain to see."""
+        start = line.find(mark) + len(mark)
+        post = line[start : line.find(b'"', start)]
+        return start < len(mark) or post in self.posts or not post.isalnum()
+
+    def _less(self, rule: str, before: list[tuple[int, bytes]], after: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """Count what a rule left aside, and go on with the rest."""
+        if len(after) < len(before):
+            if rule not in self.seen:
+                kept = {number for number, _ in after}
+                self.seen[rule] = [0, next(number for number, _ in before if number not in kept)]
+            self.seen[rule][0] += len(before) - len(after)
+        return after
 
     def tell(self, tally: Tally, file: str) -> None:
         """Account for the lines that were passed over."""
