@@ -298,6 +298,13 @@ def test_a_post_of_a_link_is_skimmed_and_one_that_shows_another_is_read(
     assert tally.left_out == 1
 
 
+def test_comments_on_a_post_that_is_left_aside_are_not_read(forum: Any, make: Any) -> None:
+    unread = [make.comment(f"c{i}", 5, i, created_utc="not looked at") for i in range(9)]
+    _, tally = forum.collect([make.post(score=9)], unread)
+    assert (make.filtered(tally), tally.read) == ({"post_score": 1, "its post is missing or left aside": 9}, 10)
+    assert forum.collect([make.post()], unread)[1].left_out == 9
+
+
 def test_a_reply_that_is_cut_short_is_no_reply(forum: Any, make: Any) -> None:
     cut = make.lines([make.comment("re", 9, 5, parent_id="t1_one")])[:-20]
     _, tally = forum.collect([make.post()], make.lines(make.pair) + cut)

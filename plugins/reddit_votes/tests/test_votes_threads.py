@@ -60,6 +60,19 @@ def test_every_row_is_in_the_thread_of_its_post_once_and_in_order(tmp_path: Path
     assert sorted((row for thread in found for row in thread), key=lambda row: row.place) == rows(keys)
 
 
+def test_a_file_that_is_too_large_is_divided_again_and_others_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "LARGE", 20_000)
+    heap = Heap(tmp_path)
+    for row in rows([64 * i for i in range(640)] + [1] * 9):
+        heap.put(row)
+    found = heap.threads()
+    next(found)
+    assert {path.name for path in tmp_path.iterdir()} == {"00", "00.d", "01"}
+    assert len(list((tmp_path / "00.d").iterdir())) == 64
+    assert max(path.stat().st_size for path in (tmp_path / "00.d").iterdir()) < 20_000
+    assert [len(thread) for thread in found] == [1] * 639 + [9]
+
+
 def test_a_thread_that_is_too_large_for_any_file_is_given_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "LARGE", 100)
     assert [len(thread) for thread in grouped(tmp_path, rows([5] * 500))] == [500]
