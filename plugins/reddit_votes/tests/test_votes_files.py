@@ -305,8 +305,9 @@ def test_comments_on_a_post_that_is_left_aside_are_not_read(forum: Any, make: An
     assert forum.collect([make.post()], unread)[1].left_out == 9
 
 
-def test_a_reply_that_is_cut_short_is_no_reply(forum: Any, make: Any) -> None:
-    cut = make.lines([make.comment("re", 9, 5, parent_id="t1_one")])[:-20]
+@pytest.mark.parametrize("change", [{"parent_id": "t1_one"}, {"link_id": "t3_zzz"}])
+def test_a_line_that_is_cut_short_is_not_left_aside(change: dict[str, str], forum: Any, make: Any) -> None:
+    cut = make.lines([make.comment("re", 9, 5, **change)])[:-20]
     _, tally = forum.collect([make.post()], make.lines(make.pair) + cut)
     assert tally.dropped["not JSON, or cut short"].places == ["RC.jsonl:3"]
 
