@@ -67,6 +67,14 @@ def test_a_long_window_is_read(forum: Any) -> None:
     assert len(read(path)) == 1000
 
 
+def test_what_is_packed_tight_is_unpacked_whole(forum: Any) -> None:
+    for name, pack in PACKED.items():
+        path = forum.file(f"tight.{name}", pack(b'{"a": 1}\n' * 400_000))
+        assert sum(map(len, pieces(path))) == 3_600_000
+        assert max(map(len, pieces(path))) <= 1 << 20
+        assert len(read(path)) == 400_000
+
+
 def test_frames_one_after_another_are_one_file(forum: Any) -> None:
     for name, pack in PACKED.items():
         path = forum.file(f"two.{name}", pack(b'{"a": 1}\n{"b"') + pack(b": 2}\n") + b"\0" * 64)

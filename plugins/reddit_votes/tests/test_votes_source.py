@@ -190,9 +190,12 @@ def test_a_month_that_was_read_too_early_is_named(forum: Any, make: Any) -> None
 
 
 def test_an_ordinary_month_is_not_named_though_its_mean_is_low(forum: Any, make: Any) -> None:
-    rows = [make.comment(f"c{i}", (-3, 0, 1, 2, 5)[i % 5], 0) for i in range(200)]
-    _, tally = forum.collect([make.post()], rows)
-    assert not any("mean" in line for line in tally.said)
+    mixed = [make.comment(f"c{i}", (-3, 0, 1, 2, 5)[i % 5], 0) for i in range(200)]
+    few = [make.comment(f"c{i}", 1, 0) for i in range(99)]
+    liked = [make.comment(f"c{i}", 1 if i % 5 else 30, 0) for i in range(200)]
+    for rows in (mixed, few, liked):
+        _, tally = forum.collect([make.post()], rows)
+        assert not any("mean" in line for line in tally.said)
 
 
 # Settings ---------------------------------------------------------------------------------------------------------------
