@@ -44,7 +44,7 @@ class RedditVotes:
     fetched: str = ""
     """The day, or day and time (UTC), when the scores were read, for rows that do not say it."""
     links: Literal["words", "as written"] = "words"
-    """What stays of "[words](address)"."""
+    """What stays of a link: its words, or all of it as it was written."""
     cut_files: Literal["refuse", "accept"] = "refuse"
     """What becomes of an archive that ends before its end: an error, or what was read of it."""
     split: Split = "train"
