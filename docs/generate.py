@@ -92,7 +92,14 @@ PLACES: dict[str, str] = {
     "reward": "`[reward]` and `[judge]`",
     "optimizer": "`[optimizer]` and `[start]`",
 }
-TYPES = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false", "tuple[str, ...]": "list of texts"}
+TYPES = {
+    "str": "text",
+    "int": "whole number",
+    "float": "number",
+    "bool": "true or false",
+    "tuple[str, ...]": "list of texts",
+    "Path | tuple[Path, ...]": "path, or a list of paths",
+}
 DEFAULTS = {"True": "true", "False": "false", "()": "[]", "None": '"none"'}
 SIGNS = {">=": "≥", "<=": "≤"}
 
@@ -162,6 +169,8 @@ def _type(text: str) -> str:
         return f'{_type(text.removesuffix(" | None"))} or `"none"`'
     if text.startswith('"'):
         return " or ".join(f"`{choice}`" for choice in text.split(" | "))
+    if text.startswith('tuple["'):
+        return f"list of {_type(text.removeprefix('tuple[').removesuffix(', ...]'))}"
     return TYPES.get(text, f"`{text}`")
 
 

@@ -1,0 +1,173 @@
+"""Files of lines, whatever they are packed in: a dump is larger than the memory of any machine.
+
+A piece at a time is unpacked, split at line ends, and forgotten. Dumps of Reddit are packed with zstandard and a window of
+2 GiB; a piece may end within a letter, a file without a line end, and an archive without its end.
+"""
+
+from __future__ import annotations
+
+import bz2
+import json
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from alignzoo_reddit_votes.rows import RowError
+
+WINDOW = 2**31
+"""The largest window of a frame: "zstd --long=31", as in the dumps. Smaller limits refuse them."""
+LONGEST = 16 << 20
+"""Bytes of a line. A post has 40,000 characters at most."""
+WHOLE = 256 << 20
+"""Bytes of a file that is one document."""
+OVERLONG = bytes(bytearray(b"a line that is too long"))
+"""Stands where such a line stood; known by identity."""
+_PLAIN = 1 << 20
+_PACKED = 2 << 10
+"""Bytes that are unpacked at once: the worst archive makes 64 MB of them."""
+_MARKS = {b"\x28\xb5\x2f\xfd": "zstd", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
+BOM, _WIDE = b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
+_FOREIGN = {b"7z\xbc\xaf": "7z", b"PK\x03\x04": "zip"}
+
+
+class DumpError(ValueError):
+    """A file that cannot be read as it is."""
+
+
+class CutError(DumpError):
+    """An archive that ends before its end."""
+
+
+class Unpacker(Protocol):
+    """What the libraries of all four formats have in common."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, /) -> bytes: ...
+
+
+def library(module: str) -> Any:
+    """A library of the extra `votes`, or what to do about its absence."""
+    if find_spec(module) is None:
+        raise DumpError(f"the library '{module}' is not installed; get it by: pip install 'alignzoo[votes]'")
+    return import_module(module)
+
+
+def packing(path: Path) -> str:
+    """How a file is packed, by its first bytes; empty if it is not. What cannot be read at all is an error."""
+    with path.open("rb") as file:
+        head = file.read(8)
+    for mark, name in _FOREIGN.items():
+        if head.startswith(mark):
+            raise DumpError(f"{path} is a {name} archive; unpack it, or pack its files with zstd or gzip")
+    if head.startswith(_WIDE):
+        raise DumpError(f"{path} is written in UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
+    return next((name for mark, name in _MARKS.items() if head.startswith(mark)), "")
+
+
+def unpacker(name: str) -> Callable[[], Unpacker]:
+    """What makes an unpacker of one frame."""
+    match name:
+        case "zstd":
+            made: Callable[[], Unpacker] = library("zstandard").ZstdDecompressor(max_window_size=WINDOW).decompressobj
+            return made
+        case "gzip":
+            return lambda: zlib.decompressobj(wbits=31)
+        case "bzip2":
+            return bz2.BZ2Decompressor
+        case _:
+            return lzma.LZMADecompressor
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    """The bytes of a file, unpacked. A `CutError` comes after all that could be unpacked."""
+    name = packing(path)
+    with path.open("rb") as file:
+        if name:
+            yield from _unpacked(path, file, unpacker(name))
+        else:
+            while piece := file.read(_PLAIN):
+                yield piece
+
+
+def _unpacked(path: Path, file: BinaryIO, make: Callable[[], Unpacker]) -> Iterator[bytes]:
+    frame, begun = make(), False
+    while piece := file.read(_PACKED):
+        while piece:
+            try:
+                plain = frame.decompress(piece)
+            except Exception as error:  # each library has a class of its own
+                raise DumpError(f"{path} is damaged near byte {file.tell()}: {error}; fetch it again") from None
+            piece, begun = b"", True
+            if frame.eof:  # archives may be frames one after another, and end in zeros
+                piece, frame, begun = frame.unused_data.lstrip(b"\0"), make(), False
+            yield from (plain[at : at + _PLAIN] for at in range(0, len(plain), _PLAIN))
+    if begun:
+        raise CutError(f"{path} ends before its end; fetch it again")
+
+
+def blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """Lines by the block, each block with the number of its first line. A `CutError` comes after all whole lines and the
+    piece of one that is left."""
+    rest, number, skipping, cut = b"", 1, False, None
+    for piece in _reaching_the_end(path):
+        if isinstance(piece, CutError):
+            cut = piece
+            break
+        if number == 1 and not rest:
+            piece = piece.removeprefix(BOM)
+        if skipping:  # the rest of a line that was given up
+            _, end, piece = piece.partition(b"\n")
+            if not end:
+                continue
+            skipping = False
+        lines = (rest + piece).split(b"\n")
+        rest = lines.pop()
+        if len(rest) > LONGEST:
+            lines.append(OVERLONG)
+            rest, skipping = b"", True
+        yield number, lines
+        number += len(lines)
+    if rest:
+        yield number, [rest]
+    if cut:
+        raise CutError(f"{cut} (line {number})")
+
+
+def _reaching_the_end(path: Path) -> Iterator[bytes | CutError]:
+    """The pieces of a file, and then the error if it is cut."""
+    try:
+        yield from pieces(path)
+    except CutError as error:
+        yield error
+
+
+def parsed(line: bytes, longest: int = LONGEST) -> Any:
+    """What a line says, or a `RowError`."""
+    if line is OVERLONG or len(line) > longest:
+        raise RowError(f"a line of more than {longest >> 20} MB")
+    if fast is not None:
+        try:
+            return fast(line)
+        except ValueError:
+            pass  # the standard library has the last word: it takes half surrogates and NaN, which fields then refuse
+    try:
+        return json.loads(line.decode())
+    except UnicodeDecodeError:
+        raise RowError("not UTF-8") from None
+    except RecursionError:
+        raise RowError("JSON that is nested too deeply") from None
+    except ValueError:
+        raise RowError("not JSON, or cut short") from None
+
+
+fast: Callable[[bytes], Any] | None = import_module("orjson").loads if find_spec("orjson") else None
+"""The faster parser, where it is installed."""

@@ -1,0 +1,269 @@
+"""From rows to comparisons, whatever site they come from: judge each row, put rows together by post, compare siblings.
+
+Every row is accounted for: kept if it is in a pair (or is the post of one), filtered under the name of the first rule that
+leaves it aside, dropped if it could not be read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Literal, TypeVar
+
+from alignzoo.records import Comparison, Completion, Prompt, Provenance
+from alignzoo.tally import Tally
+from alignzoo_reddit_votes.rules import UNSAID, Rules, by_submitter, judged
+from alignzoo_reddit_votes.threads import Heap
+from alignzoo_reddit_votes.votes import Comment, Counts, Pairing, Place, Post, Preference, preferences
+
+Split = Literal["train", "validation", "test", "all"]
+Row = TypeVar("Row", Post, Comment)
+NO_POST = "its post is missing or left aside"
+OTHER_SPLIT = "in another split"
+AGAIN = "the same id, read earlier"
+ALONE = "in no pair"
+NO_PARENT = "a comment that it replies to is missing"
+ENOUGH, FRESH = 100, 0.75
+"""When so large a share of a month's scores is exactly 1, over so many rows, they were read when nobody else had voted."""
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Whole threads are drawn into splits by a hash of the post's id: they stay there whatever is read beside them."""
+
+    wanted: Split
+    validation: float
+    test: float
+
+    def __post_init__(self) -> None:
+        if self.validation + self.test >= 1:
+            raise ValueError("validation and test together leave no thread to learn on; they must be below 1")
+
+    def of(self, post: int) -> Split:
+        """The split of the post with this number."""
+        place = _place(post)
+        return "test" if place < self.test else "validation" if place < self.test + self.validation else "train"
+
+    def want(self, post: int) -> bool:
+        return self.wanted in ("all", self.of(post))
+
+
+@lru_cache(maxsize=1 << 16)
+def _place(post: int) -> float:
+    return int.from_bytes(sha256(f"{post}".encode()).digest()[:8], "big") / 2**64
+
+
+@dataclass(frozen=True)
+class Site:
+    """What differs from site to site when comparisons are written."""
+
+    source: str
+    licence: str
+    post_prefix: str = ""
+    comment_prefix: str = ""
+    name: Callable[[int], str] = str
+    """The id of a post from its number."""
+    missing_post: str = ""
+    """What is asked where a post is missing; empty if its comments are left aside then."""
+
+
+@dataclass
+class Month:
+    """The scores of a month. Some months of the dumps (2023-08 to 2023-10) were read at creation, and are of no use."""
+
+    rows: int = 0
+    total: int = 0
+    ones: int = 0
+
+    def count(self, score: int) -> None:
+        self.rows += 1
+        self.total += score
+        self.ones += score == 1
+
+    @property
+    def unripe(self) -> bool:
+        return self.rows >= ENOUGH and self.ones >= FRESH * self.rows and self.total < 1.1 * self.rows
+
+
+@dataclass
+class Harvest:
+    """One collecting: what it was told to do, and what it has seen."""
+
+    site: Site
+    rules: Rules
+    pairing: Pairing
+    splits: Splits
+    tally: Tally
+    place: Callable[[Place], str]
+    counts: Counts = field(default_factory=Counts)
+    months: dict[tuple[str, str], Month] = field(default_factory=dict)
+
+    def comparisons(self, rows: Iterable[Post | Comment]) -> Iterator[Comparison]:
+        """The comparisons in the rows, thread by thread, once all rows are read."""
+        with TemporaryDirectory(prefix="alignzoo-votes-") as folder:
+            heap = Heap(Path(folder))
+            for row in rows:
+                heap.put(row)
+            for thread in heap.threads():
+                yield from self.of_thread(thread)
+        self.conclude()
+
+    def admitted(self, rows: Iterable[Post | Comment]) -> Iterator[Post | Comment]:
+        """The rows of the split that is wanted, judged."""
+        for row in rows:
+            if self.splits.want(row.key):
+                yield self.judged(row)
+            else:
+                self.set_aside(OTHER_SPLIT, row)
+
+    def judged(self, row: Post | Comment) -> Post | Comment:
+        """A row with what the rules say of it. One that is left aside goes on all the same, without its words: what was
+        read later of the same id may be better or, where the text was deleted, worse."""
+        if row.score is not None and row.created is not None:
+            self._month(type(row).__name__, row.created).count(row.score)
+        if isinstance(row, Post):
+            fault, unknown = judged(row, self.rules.of_posts, self.rules)
+            if fault:
+                return Post(row.key, row.id, row.place, row.retrieved, fault)
+            return row._replace(unknown=unknown) if unknown else row
+        fault, unknown = judged(row, self.rules.of_comments, self.rules)
+        if fault:
+            # where replies are compared, a parent is part of the question, though it may not be fit to be compared itself
+            parted = fault == "deleted" or self.rules.applies("nested")
+            return Comment(row.key, row.id, row.place, row.retrieved, fault, parent=row.parent, text="" if parted else row.text)
+        return row._replace(unknown=unknown) if unknown else row
+
+    def _month(self, kind: str, created: int) -> Month:
+        name = kind, _month(created // 86400)
+        if name not in self.months:
+            self.months[name] = Month()
+        return self.months[name]
+
+    def of_thread(self, rows: Sequence[Post | Comment]) -> Iterator[Comparison]:
+        """The comparisons among the comments on one post. Every row of it is counted."""
+        posts = self.latest([row for row in rows if isinstance(row, Post)])
+        comments = self.latest([row for row in rows if isinstance(row, Comment)])
+        post = posts[0] if posts else self.stand_in(comments[0])
+        if post is None or post.fault:
+            for one in posts:
+                self.set_aside(one.fault, one)
+            for comment in comments:
+                self.set_aside(NO_POST, comment)
+            return
+        used: set[str] = set()
+        there = {comment.id: comment for comment in comments if comment.fault != "deleted"}
+        fit = [comment for comment in comments if self.fits(comment, post)]
+        for parent, siblings in _by_parent(fit).items():
+            prompt = question(post, parent, there)
+            for pair in preferences(siblings, self.pairing, self.counts, post.accepted) if prompt else ():
+                used |= {pair.chosen.id, pair.rejected.id}
+                yield self.comparison(prompt, post, pair)
+            for comment in siblings:
+                self.settle(comment, comment.id in used, ALONE if prompt else NO_PARENT)
+        for one in posts:
+            self.settle(one, bool(used), ALONE)
+
+    def latest(self, rows: Sequence[Row]) -> list[Row]:
+        """Each id once, as it was read last."""
+        newest: dict[str, Row] = {}
+        for row in rows:
+            known = newest.get(row.id)
+            if known is None or row.retrieved >= known.retrieved:
+                newest[row.id] = row
+            if known is not None:
+                self.set_aside(AGAIN, known if newest[row.id] is row else row)
+        return list(newest.values())
+
+    def stand_in(self, comment: Comment) -> Post | None:
+        """What takes the place of a missing post, if anything is to."""
+        asked = self.site.missing_post.replace("{subreddit}", comment.community)
+        return Post(comment.key, self.site.name(comment.key), comment.place, title=asked) if asked else None
+
+    def fits(self, comment: Comment, post: Post) -> bool:
+        """Whether a comment may be compared; one that may not is counted."""
+        fault, unknown = comment.fault, comment.unknown
+        if not fault and self.rules.applies("submitter"):
+            answers_himself = by_submitter(comment, post)
+            if answers_himself is None:
+                unknown += ("submitter",)
+            if answers_himself or (answers_himself is None and self.rules.unknown == "leave out"):
+                fault = "submitter" if answers_himself else UNSAID.format("submitter")
+        if fault:
+            self.set_aside(fault, comment)
+            return False
+        for name in unknown:
+            self.tally.notice(UNSAID.format(name), self.place(comment.place))
+        return True
+
+    def comparison(self, prompt: str, post: Post, pair: Preference) -> Comparison:
+        """The record. It names the thread and the two comments, so that a deletion can be honoured later, and nobody."""
+        chosen, rejected, site = pair.chosen, pair.rejected, self.site
+        note = (
+            f"{post.community or chosen.community} {site.post_prefix}{post.id}: "
+            f"{site.comment_prefix}{chosen.id} ({chosen.score}) over {site.comment_prefix}{rejected.id} ({rejected.score}), "
+            f"written {pair.seconds} s later"
+        )
+        return Comparison(
+            Prompt.ask(prompt),
+            Completion(chosen.text),
+            Completion(rejected.text),
+            provenance=Provenance(
+                site.source,
+                time=datetime.fromtimestamp(chosen.created, UTC).isoformat(),
+                licence=chosen.licence or site.licence,
+                split=self.splits.of(post.key),
+                note=note.strip(),
+            ),
+        )
+
+    def settle(self, row: Post | Comment, used: bool, why_not: str) -> None:
+        if used:
+            self.tally.kept += 1
+        else:
+            self.set_aside(why_not, row)
+        if isinstance(row, Post):
+            for name in row.unknown:
+                self.tally.notice(UNSAID.format(name), self.place(row.place))
+
+    def set_aside(self, rule: str, row: Post | Comment) -> None:
+        self.tally.set_aside(rule, self.place(row.place))
+
+    def conclude(self) -> None:
+        """Say what the votes were like as a whole."""
+        for line in self.counts.lines():
+            self.tally.say(line)
+        for (kind, name), month in sorted(self.months.items()):
+            if month.unripe:
+                self.tally.say(
+                    f"{name}: the mean score of {month.rows:,} {kind.lower()}s is {month.total / month.rows:.2f}, and "
+                    f"{month.ones / month.rows:.0%} have exactly 1: they were read before people voted; leave this month out"
+                )
+
+
+def question(post: Post, parent: str, there: Mapping[str, Comment]) -> str:
+    """Title and text, as in SHP, and the comments between them and the answer, if there are any; empty if one of those is
+    missing."""
+    between: list[str] = []
+    while parent:
+        if parent not in there:
+            return ""
+        between.append(there[parent].text)
+        parent = there[parent].parent
+    return "\n\n".join([f"{post.title} {post.text}".strip(), *reversed(between)])
+
+
+def _by_parent(comments: Iterable[Comment]) -> dict[str, list[Comment]]:
+    siblings: dict[str, list[Comment]] = {}
+    for comment in comments:
+        siblings.setdefault(comment.parent, []).append(comment)
+    return siblings
+
+
+@lru_cache
+def _month(day: int) -> str:
+    return datetime.fromtimestamp(day * 86400, UTC).strftime("%Y-%m")
