@@ -41,6 +41,9 @@ class Tally:
     dropped: dict[str, Cases] = field(default_factory=dict)
     noticed: dict[str, Cases] = field(default_factory=dict)
     """Rows that were kept although there is something odd about them."""
+    set_aside: dict[str, Cases] = field(default_factory=dict)
+    """Rows that are sound, and left out because a setting says so: a threshold, the other side of a split. They do not
+    count against what a run allows to be dropped."""
 
     def drop(self, reason: str, place: str = "", count: int = 1) -> None:
         """A row that was read is left out."""
@@ -50,26 +53,34 @@ class Tally:
         """A row is kept, but should be known of."""
         self.noticed.setdefault(what, Cases()).add(place, count)
 
+    def put_aside(self, reason: str, place: str = "", count: int = 1) -> None:
+        """A sound row is left out because a setting says so."""
+        self.set_aside.setdefault(reason, Cases()).add(place, count)
+
+    @property
+    def aside(self) -> int:
+        return sum(cases.count for cases in self.set_aside.values())
+
     @property
     def left_out(self) -> int:
         return sum(cases.count for cases in self.dropped.values())
 
     @property
     def unexplained(self) -> int:
-        """Rows that were read and neither kept nor dropped for a reason: always 0, or the source has a bug."""
-        return self.read - self.kept - self.left_out
+        """Rows that were read and neither kept, dropped nor set aside for a reason: always 0, or the source has a bug."""
+        return self.read - self.kept - self.left_out - self.aside
 
     def lines(self) -> list[str]:
         """For a reader, the commonest reason first."""
         told = [f"{self.read:,} rows read, {self.kept:,} kept"] if self.read else []
-        for verb, reasons in (("dropped", self.dropped), ("noticed", self.noticed)):
+        for verb, reasons in (("dropped", self.dropped), ("set aside", self.set_aside), ("noticed", self.noticed)):
             common = sorted(reasons.items(), key=lambda item: -item[1].count)
             told += [f"  {verb} {reason}: {cases}" for reason, cases in common]
         return told
 
     def row(self) -> dict[str, Any]:
         """As plain data."""
-        kinds = {"dropped": self.dropped, "noticed": self.noticed}
+        kinds = {"dropped": self.dropped, "set_aside": self.set_aside, "noticed": self.noticed}
         told = {kind: {reason: vars(cases) for reason, cases in reasons.items()} for kind, reasons in kinds.items()}
         return {"read": self.read, "kept": self.kept, **told}
 
@@ -79,8 +90,9 @@ class Tally:
             raise TallyError(
                 f"{self.unexplained} of {self.read} rows were neither kept nor dropped for a reason: a bug in the source"
             )
-        if self.left_out > share * self.read:
+        wanted = self.read - self.aside
+        if self.left_out > share * wanted:
             raise TallyError(
-                f"{self.left_out} of {self.read} rows cannot be used, more than intake.dropped = {share:g} allows:\n"
+                f"{self.left_out} of {wanted} rows cannot be used, more than intake.dropped = {share:g} allows:\n"
                 + "\n".join(self.lines())
             )
