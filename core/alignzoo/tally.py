@@ -44,6 +44,8 @@ class Tally:
     set_aside: dict[str, Cases] = field(default_factory=dict)
     """Rows that are sound, and left out because a setting says so: a threshold, the other side of a split. They do not
     count against what a run allows to be dropped."""
+    sifted: dict[str, Cases] = field(default_factory=dict)
+    """Records, not rows, that a filter of the run held back."""
 
     def drop(self, reason: str, place: str = "", count: int = 1) -> None:
         """A row that was read is left out."""
@@ -56,6 +58,10 @@ class Tally:
     def put_aside(self, reason: str, place: str = "", count: int = 1) -> None:
         """A sound row is left out because a setting says so."""
         self.set_aside.setdefault(reason, Cases()).add(place, count)
+
+    def sift(self, filter: str, place: str = "", count: int = 1) -> None:
+        """A record that a source gave is held back by a filter."""
+        self.sifted.setdefault(filter, Cases()).add(place, count)
 
     @property
     def aside(self) -> int:
@@ -73,14 +79,16 @@ class Tally:
     def lines(self) -> list[str]:
         """For a reader, the commonest reason first."""
         told = [f"{self.read:,} rows read, {self.kept:,} kept"] if self.read else []
-        for verb, reasons in (("dropped", self.dropped), ("set aside", self.set_aside), ("noticed", self.noticed)):
+        kinds = {"dropped": self.dropped, "set aside": self.set_aside, "noticed": self.noticed, "filtered out": self.sifted}
+        for verb, reasons in kinds.items():
             common = sorted(reasons.items(), key=lambda item: -item[1].count)
             told += [f"  {verb} {reason}: {cases}" for reason, cases in common]
         return told
 
     def row(self) -> dict[str, Any]:
         """As plain data."""
-        kinds = {"dropped": self.dropped, "set_aside": self.set_aside, "noticed": self.noticed}
+        names = ("dropped", "set_aside", "noticed", "sifted")
+        kinds: dict[str, dict[str, Cases]] = {name: getattr(self, name) for name in names}
         told = {kind: {reason: vars(cases) for reason, cases in reasons.items()} for kind, reasons in kinds.items()}
         return {"read": self.read, "kept": self.kept, **told}
 

@@ -116,7 +116,7 @@ class Run:
             self.start()
         asking = self._asking(source, self.start_role)
         first: list[Feedback] = []
-        for number, record in enumerate(_counted(source.made.collect(asking), self.listener)):
+        for number, record in enumerate(_counted(source.collect(asking), self.listener)):
             if number < shown:
                 first.append(record)
         return first, asking.tally
@@ -275,11 +275,12 @@ class Run:
             policy=candidates() if "policy" in source.made.asks else None,
             manner=plainly(self.plan.answer.manner),
             seed=self.plan.seed,
+            evaluation=self._test_prompts() if source.filters else (),
         )
 
     def _heard(self, source: Part, asking: Asking) -> Iterator[Feedback]:
         """The records of a source; an error at their end if it had to leave out too much."""
-        yield from _counted(source.made.collect(asking), self.listener)
+        yield from _counted(source.collect(asking), self.listener)
         asking.tally.check(self.plan.intake.dropped)
 
     def _test_prompts(self) -> Sequence[Prompt]:

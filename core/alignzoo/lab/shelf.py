@@ -25,7 +25,8 @@ def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
     """The name of a stage by its content: what every stage reads, its own `rows`, and the plugins in these places."""
     table, made_with = plan.table(), plan.made_with()
     parts = plan.parts()
-    names = {parts[place].found.full_name for place in ("model", "task", *places) if place in parts}
+    read = ("model", "task", *places)
+    names = {part.found.full_name for place, part in parts.items() if place.partition(".filter.")[0] in read}
     content = {
         "settings": {name: table.get(name) for name in _READ_BY_ALL},
         "manner": table["answer"]["manner"],  # candidates are written in it

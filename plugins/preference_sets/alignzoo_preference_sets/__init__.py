@@ -11,10 +11,24 @@ def _source(id: str, where: str, summary: str, *gives: str, paper: str = "") -> 
     return Component("feedback", id, f"{_HERE}.{where}", summary, gives=gives, paper=paper)
 
 
+def _filters() -> Iterable[Component]:
+    for id, where, summary in (
+        ("boilerplate", "filters:Boilerplate", "hold back answers that say what assistants say of themselves"),
+        ("lengths", "filters:Lengths", "hold back answers that are too short, too long, or too unlike in length"),
+        ("duplicates", "filters:Duplicates", "hold back what was there before, but for case, space and punctuation"),
+        ("near-duplicates", "nearness:NearDuplicates", "hold back what is much like something that passed before"),
+        ("contradictions", "filters:Contradictions", "hold back comparisons that say the opposite of another one"),
+        ("overlap", "filters:Overlap", "hold back feedback on the prompts that the run is judged on, or much like them"),
+        ("script", "filters:Script", "hold back answers in other letters than these"),
+    ):
+        yield Component("filter", id, f"{_HERE}.{where}", summary)
+
+
 @hookimpl
 def alignzoo_components() -> Iterable[Component]:
-    """A source for each set, and one for files."""
+    """A source for each set, one for files, and filters for any source."""
     return (
+        *_filters(),
         _source(
             "file",
             "file:File",

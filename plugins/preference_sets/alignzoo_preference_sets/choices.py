@@ -13,7 +13,6 @@ from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenanc
 from alignzoo_preference_sets.data import Data, collected
 from alignzoo_preference_sets.fields import Row, Taken, Unfit, different, whole_text
 
-SAFERLHF = "PKU-Alignment/PKU-SafeRLHF"
 ANNOTATORS = ("annotator1", "annotator2", "annotator3")
 SAMPLES = ("sample0", "sample1", "sample2", "sample3")
 
@@ -23,7 +22,7 @@ class SafeRLHF:
     """Two answers with two labels: which is more helpful, and which is safer. They are two values, learned apart: as two
     rewards, or one of them as a cost."""
 
-    data: Data = Data(path=SAFERLHF)
+    data: Data = Data(path="PKU-Alignment/PKU-SafeRLHF")
     """Rows with prompt, response_0, response_1 and the labels."""
 
     value: Literal["helpful", "safe", "safe or not"] = "helpful"
@@ -94,7 +93,7 @@ class PandaLM:
         votes = {who: row.one_of(who, 0, 1, 2) for who in ANNOTATORS if row.has(who)}
         if not votes:
             raise Unfit("no annotator chose")
-        notices = ("an answer that is no text but a bare value, written out",) if bare or bare_too else ()
+        notices: tuple[str, ...] = ("an answer that is no text but a bare value, written out",) if bare or bare_too else ()
         notices += ("an annotator is missing",) if len(votes) < len(ANNOTATORS) else ()
         if self.voices == "each":
             records = tuple(_choice(prompt, answers, {1: 1.0, 2: 0.0, 0: 0.5}[vote], who) for who, vote in votes.items())

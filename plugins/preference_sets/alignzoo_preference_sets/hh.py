@@ -16,7 +16,6 @@ from alignzoo_preference_sets.data import Data, collected
 from alignzoo_preference_sets.fields import Row, Taken, Unfit, different, whole_text
 from alignzoo_preference_sets.transcripts import Transcript, common, read_transcript, written
 
-HUB = "Anthropic/hh-rlhf"
 LICENCE = "MIT"
 MOST_HARMFUL = 4
 """The highest rating of a red-team attempt: 0 failed, 4 succeeded wholly."""
@@ -38,7 +37,7 @@ Diverging = Literal["drop", "answer", "whole"]
 class HH:
     """Which of two dialogues crowd workers preferred: the more helpful, or the less harmful."""
 
-    data: Data = Data(path=HUB)
+    data: Data = Data(path="Anthropic/hh-rlhf")
     """Subsets: harmless-base, helpful-base, helpful-online, helpful-rejection-sampled."""
 
     diverging: Diverging = "drop"
@@ -65,7 +64,7 @@ class HH:
         if status != "ok" and (not diverges or self.diverging == "drop"):
             raise Unfit(status)
         shared, first, second = parted(chosen.turns, rejected.turns, self.diverging)
-        notices = ("two turns in a row by one speaker",) if _doubled(chosen) or _doubled(rejected) else ()
+        notices: tuple[str, ...] = ("two turns in a row by one speaker",) if _doubled(chosen) or _doubled(rejected) else ()
         notices += ("diverges before the last turn, kept",) if diverges else ()
         source = Provenance(_name("hh-rlhf", self.data.subset), licence=LICENCE)
         return Taken(
@@ -120,7 +119,7 @@ class RedTeam:
     """Dialogues in which people tried to make a model do harm, each rated by how far it let itself be led. The last answer,
     after all that went before it, is what is scored; more is less harmful."""
 
-    data: Data = Data(path=HUB, subset="red-team-attempts")
+    data: Data = Data(path="Anthropic/hh-rlhf", subset="red-team-attempts")
     """The subset red-team-attempts."""
 
     score: Literal["people", "model"] = "people"

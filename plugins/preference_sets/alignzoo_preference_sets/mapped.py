@@ -169,9 +169,7 @@ def _transcript(row: Row, column: str) -> tuple[Turn, ...]:
     if not isinstance(value, str) or "\n\nHuman:" not in value:
         return ()
     read = read_transcript(whole_text(value, column))
-    if read.before.strip():
-        raise Unfit(f"'{column}' has text before the first turn")
-    return read.turns
+    return () if read.before.strip() else read.turns  # words that happen to hold the marks are no transcript
 
 
 def _continued(asked: tuple[Turn, ...], before: tuple[Turn, ...]) -> tuple[Turn, ...]:

@@ -17,7 +17,6 @@ from alignzoo_preference_sets.data import Data, collected_from
 from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit
 from alignzoo_preference_sets.reading import Fault, Placed
 
-HUB = "OpenAssistant/oasst1"
 LICENCE = "Apache-2.0"
 _WHO: Mapping[str, Speaker] = {"prompter": "user", "assistant": "assistant"}
 _DEEPEST = 200
@@ -28,7 +27,7 @@ _DEEPEST = 200
 class Oasst:
     """Rankings of sibling answers, wherever in a tree they are; the prompt is the way from the root to them."""
 
-    data: Data = Data(path=HUB)
+    data: Data = Data(path="OpenAssistant/oasst1")
     """Whole trees, or messages."""
 
     kind: Literal["rankings", "demonstrations"] = "rankings"
@@ -63,7 +62,7 @@ class Oasst:
             raise Unfit("the first message was deleted")
         records: list[Feedback] = []
         notices: list[str] = []
-        ahead = [(root, (_turn(root),))]
+        ahead: list[tuple[Row, tuple[Turn, ...]]] = [(root, (_turn(root),))]
         while ahead:
             message, path = ahead.pop()
             replies = _there(message, notices)

@@ -14,6 +14,7 @@ import codecs
 import csv
 import gzip
 import json
+import re
 import zlib
 from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Iterator, Mapping
@@ -56,16 +57,29 @@ def rows_in(path: Path) -> Iterator[Placed]:
     kind = format_of(path)
     if kind not in FORMATS:
         raise ReadError(f"{path}: '{kind or path.name}' is no ending known here; there are {', '.join(FORMATS)}, .parquet")
-    pieces = _without_bom(pieces_of(path), path)
+    first, pieces = _opened(path)
     if kind in (".csv", ".tsv"):
         yield from _table(lines_of(pieces, path), path, "," if kind == ".csv" else "\t")
-        return
-    first = next((piece for piece in pieces if piece.strip()), b"")
-    whole = chain([first], pieces)
-    if first.lstrip().startswith(b"["):
-        yield from _array(whole, path)
+    elif first == b"[":
+        yield from _array(pieces, path)
     else:
-        yield from _json_lines(lines_of(whole, path), path)
+        yield from _json_lines(lines_of(pieces, path), path)
+
+
+def _opened(path: Path) -> tuple[bytes, Iterator[bytes]]:
+    """The first letter of a file that is no space, and all its bytes but a mark of their order."""
+    pieces, space = pieces_of(path), bytearray()
+    try:
+        first = next(pieces, b"")
+        if first.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+            raise ReadError(f"{path}:1: the file is UTF-16; save it as UTF-8")
+        first = first.removeprefix(BOM_UTF8)
+        while first and not first.strip() and len(space) < LONGEST:
+            space += first
+            first = next(pieces, b"")
+    except _DAMAGE as error:
+        raise _damaged(path, 1, error) from None
+    return first.lstrip()[:1], chain([bytes(space), first], pieces)
 
 
 # Bytes → lines ------------------------------------------------------------------------------------------------------
@@ -78,8 +92,8 @@ def pieces_of(path: Path) -> Iterator[bytes]:
     if magic == b"\x28\xb5\x2f\xfd":
         yield from _unpacked_zstandard(path)
     elif magic[:2] == b"\x1f\x8b":
-        with gzip.open(path) as file:
-            yield from _until_empty(file.read)
+        with gzip.open(path) as packed:
+            yield from _until_empty(packed.read1)  # gives what there is before it complains of what is missing
     else:
         with path.open("rb") as file:
             yield from _until_empty(file.read)
@@ -95,15 +109,6 @@ def _unpacked_zstandard(path: Path) -> Iterator[bytes]:
 def _until_empty(read: Any) -> Iterator[bytes]:
     while piece := read(_PIECE):
         yield piece
-
-
-def _without_bom(pieces: Iterator[bytes], path: Path) -> Iterator[bytes]:
-    first = b""
-    for first in pieces:
-        break
-    if first.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
-        raise ReadError(f"{path}:1: the file is UTF-16; save it as UTF-8")
-    return chain([first.removeprefix(BOM_UTF8)], pieces)
 
 
 def lines_of(pieces: Iterator[bytes], path: Path) -> Iterator[tuple[int, bytes | Fault]]:
@@ -176,67 +181,65 @@ def _row(line: bytes) -> Cells | Fault:
 
 def _array(pieces: Iterator[bytes], path: Path) -> Iterator[Placed]:
     """The objects of one JSON array. A fault in it is an error: what comes after it cannot be told apart any more."""
-    decoder, more = json.JSONDecoder(), _Text(pieces, path)
-    more.skip(" \t\r\n")
-    more.drop(1)  # the bracket
-    while True:
-        more.skip(" \t\r\n,")
-        if not more.held:
-            raise ReadError(f"{path}:{more.line}: the JSON array breaks off here; fetch the file again")
-        if more.held.startswith("]"):
-            return
-        place, wrong = f"{path.name}:{more.line}", "it has no end"
+    decode, text = json.JSONDecoder().raw_decode, _Text(pieces, path)
+    text.to_next()  # the bracket
+    text.go(1)
+    while (letter := text.to_next()) != "]":
+        if not letter:
+            raise ReadError(f"{path}:{text.line}: the JSON array breaks off here; fetch the file again")
+        place, wrong = f"{path.name}:{text.line}", "it has no end"
         try:
-            row, end = decoder.raw_decode(more.held)
+            row, end = decode(text.held, text.at)
         except RecursionError:
-            raise ReadError(f"{path}:{more.line}: JSON nested too deeply") from None
+            raise ReadError(f"{path}:{text.line}: JSON nested too deeply") from None
         except ValueError as error:
-            end, wrong = len(more.held), str(error)
-        if end < len(more.held):
-            more.drop(end)
+            end, wrong = len(text.held), str(error)
+        if end < len(text.held):
+            text.go(end - text.at)
             yield place, row if isinstance(row, dict) else Fault("a row must be a JSON object")
-        elif len(more.held) > LONGEST or not more.grow():
-            raise ReadError(
-                f"{path}:{more.line}: the JSON array breaks off, or is broken, in the element that begins here ({wrong})"
-            )
+        elif len(text.held) - text.at > LONGEST or not text.grow():
+            raise ReadError(f"{path}:{text.line}: the JSON array breaks off or is broken in the element here ({wrong})")
 
 
 class _Text:
-    """The part of a JSON array that was read and not yet used up."""
+    """The part of a JSON array that was read and not yet used up: `held`, from `at` on."""
 
     def __init__(self, pieces: Iterator[bytes], path: Path) -> None:
         self.pieces, self.path = pieces, path
         self.decoder = codecs.getincrementaldecoder("utf-8")()
-        self.held, self.line = "", 1
+        self.held, self.at, self.line = "", 0, 1
 
     def grow(self) -> bool:
         """Read on until twice as much is held, so that a long element is not tried again for every piece."""
+        self.held, self.at = self.held[self.at :], 0
         before = len(self.held)
         try:
             for piece in self.pieces:
                 self.held += self.decoder.decode(piece)
-                if len(self.held) >= 2 * before + 1:
+                if len(self.held) > 2 * before:
                     return True
             self.held += self.decoder.decode(b"", final=True)
         except UnicodeDecodeError:
             where = f"{self.path}:{self.line + self.held.count(chr(10))}"
-            raise ReadError(
-                f"{where}: invalid UTF-8 in or soon after this line; in JSON lines only one row would be lost"
-            ) from None
+            raise ReadError(f"{where}: invalid UTF-8 here or soon after; JSON lines would lose one row only") from None
         except _DAMAGE as error:
             raise _damaged(self.path, self.line, error) from None
         return len(self.held) > before
 
-    def skip(self, letters: str) -> None:
-        """Pass over these letters, reading on as far as they go."""
+    def to_next(self) -> str:
+        """Pass over space and commas, reading on as far as they go. The letter there; none at the end."""
         while True:
-            self.drop(len(self.held) - len(self.held.lstrip(letters)))
-            if self.held or not self.grow():
-                return
+            found = _NO_SPACE.search(self.held, self.at)
+            self.go((found.start() if found else len(self.held)) - self.at)
+            if found or not self.grow():
+                return found[0] if found else ""
 
-    def drop(self, count: int) -> None:
-        self.line += self.held.count("\n", 0, count)
-        self.held = self.held[count:]
+    def go(self, count: int) -> None:
+        self.line += self.held.count("\n", self.at, self.at + count)
+        self.at += count
+
+
+_NO_SPACE = re.compile(r"[^ \t\r\n,]")
 
 
 def _table(numbered: Iterator[tuple[int, bytes | Fault]], path: Path, comma: str) -> Iterator[Placed]:

@@ -13,8 +13,6 @@ from alignzoo.records import Completion, Feedback, Prompt, Provenance, Ranking, 
 from alignzoo_preference_sets.data import Data, collected
 from alignzoo_preference_sets.fields import Row, Taken, Unfit
 
-ULTRAFEEDBACK = "openbmb/UltraFeedback"
-HELPSTEER = "nvidia/HelpSteer2"
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 
 Attribute = Literal["helpfulness", "correctness", "coherence", "complexity", "verbosity"]
@@ -24,14 +22,14 @@ Attribute = Literal["helpfulness", "correctness", "coherence", "complexity", "ve
 class UltraFeedback:
     """Four answers to an instruction, marked by a model on four aspects from 1 to 5."""
 
-    data: Data = Data(path=ULTRAFEEDBACK)
+    data: Data = Data(path="openbmb/UltraFeedback")
     """Rows with an instruction and its completions, each with annotations."""
 
     kind: Literal["ratings", "rankings"] = "ratings"
     """A mark for each answer, or the answers in order of their marks."""
 
     mark: Literal["mean", "overall", "aspects"] = "mean"
-    """The mean of the aspects; the set's own `overall_score` (some of its tens were ones); or each aspect as a value of its own."""
+    """The mean of the aspects; the set's `overall_score` (some of its tens were ones); or each aspect as a value of its own."""
 
     def __post_init__(self) -> None:
         if self.kind == "rankings" and self.mark == "aspects":
@@ -103,7 +101,7 @@ def in_order(ratings: list[Rating]) -> Ranking:
 class HelpSteer:
     """An answer, marked by people on five attributes from 0 to 4. Complexity and verbosity are kinds, not merits."""
 
-    data: Data = Data(path=HELPSTEER)
+    data: Data = Data(path="nvidia/HelpSteer2")
     """Rows with prompt, response and the attributes; HelpSteer and HelpSteer2 have the same."""
 
     values: tuple[Attribute, ...] = ("helpfulness",)

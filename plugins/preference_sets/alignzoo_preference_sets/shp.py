@@ -17,14 +17,12 @@ from alignzoo.records import Comparison, Feedback, Prompt, Provenance
 from alignzoo_preference_sets.data import Data, collected
 from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, different
 
-HUB = "stanfordnlp/SHP"
-
 
 @dataclass(frozen=True)
 class SHP:
     """Readers' votes. `labels` says whether A is preferred; the ratio of votes says how clearly."""
 
-    data: Data = Data(path=HUB)
+    data: Data = Data(path="stanfordnlp/SHP")
     """A subset is a community: askculinary, askscience, …"""
 
     ratio: Annotated[float, Ge(1)] = 1.0

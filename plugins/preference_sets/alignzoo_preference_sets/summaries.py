@@ -11,9 +11,6 @@ from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenanc
 from alignzoo_preference_sets.data import Data, collected
 from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, different
 
-HUB = "openai/summarize_from_feedback"
-CONVERTED = "refs/convert/parquet"
-"""The hub's own copy as parquet: this set comes as a script, which `datasets` runs no more."""
 MIDDLE = 5
 """Confidence is a place on a line from 1, surely the first, over 5 to 9, surely the second; or it is null."""
 HIGH = 3
@@ -26,8 +23,9 @@ LIKERT = 7
 class SummarizeFromFeedback:
     """Labelers' choices between two summaries of a post or an article, or their marks for one."""
 
-    data: Data = Data(path=HUB, revision=CONVERTED)
-    """The subset (comparisons or axis) follows `kind` where it is not given."""
+    data: Data = Data(path="openai/summarize_from_feedback", revision="refs/convert/parquet")
+    """Read from the hub's own copy as parquet: the set comes as a script, which `datasets` runs no more. The subset
+    (comparisons or axis) follows `kind` where it is not given."""
 
     kind: Literal["comparisons", "axis"] = "comparisons"
     """Choices between two, or marks from 1 to 7 for one."""

@@ -12,9 +12,6 @@ from alignzoo.records import Comparison, Feedback, Prompt, Provenance
 from alignzoo_preference_sets.data import Data, collected
 from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, different
 
-HUB = "openai/webgpt_comparisons"
-CONVERTED = "refs/convert/parquet"
-"""The hub's own copy as parquet: this set comes as a script, which `datasets` runs no more."""
 _MARK = re.compile(r" ?\[(\d+(?:, ?\d+)*)\]")
 """A citation: [1], or [1, 3]."""
 
@@ -23,8 +20,9 @@ _MARK = re.compile(r" ?\[(\d+(?:, ?\d+)*)\]")
 class WebGPT:
     """Scores say which answer is better and, as they are no probabilities, nothing more: the sign counts, 0 is a tie."""
 
-    data: Data = Data(path=HUB, revision=CONVERTED)
-    """The set has no splits of its own; a question that comes again stays on one side of ours."""
+    data: Data = Data(path="openai/webgpt_comparisons", revision="refs/convert/parquet")
+    """Read from the hub's own copy as parquet: the set comes as a script, which `datasets` runs no more. It has no splits of
+    its own; a question that comes again stays on one side of ours."""
 
     ties: bool = True
     """Keep ties, as comparisons of strength 0.5."""
