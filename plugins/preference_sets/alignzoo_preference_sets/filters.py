@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt
 
 from alignzoo.interfaces import Asking, Count, Share
-from alignzoo.records import Comparison, Completion, Critique, Feedback, Prompt, Ranking, to_json
+from alignzoo.records import Comparison, Completion, Critique, Feedback, Prompt, Ranking, Rating
 
 PHRASES = (
     "as an ai language model",
@@ -37,9 +37,11 @@ class Boilerplate:
 
     def sift(self, records: Iterable[Feedback], asking: Asking) -> Iterator[Feedback]:
         """Records that say none of it."""
+        phrases = [f" {plain(phrase)} " for phrase in self.phrases]  # whole words: "has a language modelled" is none
         for record in records:
             answers = answers_in(record) if self.sides == "all" else answers_in(record)[:1]
-            if any(phrase in plain(answer.text) for answer in answers for phrase in map(plain, self.phrases)):
+            said = [f" {plain(answer.text)} " for answer in answers]
+            if any(phrase in text for text in said for phrase in phrases):
                 asking.tally.sift("boilerplate", record.prompt.id)
             else:
                 yield record
@@ -72,17 +74,17 @@ class Duplicates:
     """Holds back records that were there before but for case, space and punctuation. Remembers 8 bytes of each."""
 
     judgements: Literal["same", "any"] = "any"
-    """Whether the judgement, too, must be the same ("same": another annotator's vote on the same answers passes where it is
-    another vote), or only prompt and answers."""
+    """Whether only prompt and answers count, or the judgement and who gave it, too: "same" lets another vote on the same
+    answers pass, and that of another annotator."""
 
     def sift(self, records: Iterable[Feedback], asking: Asking) -> Iterator[Feedback]:
         """The first of each."""
         seen: set[bytes] = set()
         for record in records:
-            said = sorted(plain(answer.text) for answer in answers_in(record))
-            judgement = to_json(record) if self.judgements == "same" else ""
-            name = _short("\x00".join((type(record).__name__, plain(asked(record.prompt)), *said, judgement)))
-            if name in seen:
+            said = [plain(answer.text) for answer in answers_in(record)]
+            told = judgement(record) if self.judgements == "same" else ""
+            parts = (type(record).__name__, plain(asked(record.prompt)), told, *(said if told else sorted(said)))
+            if (name := _short("\x00".join(parts))) in seen:
                 asking.tally.sift("duplicates", record.prompt.id)
             else:
                 seen.add(name)
@@ -167,6 +169,20 @@ def answers_in(record: Feedback) -> tuple[Completion, ...]:
             return (record.revision, record.completion)
         case _:
             return (record.completion,)
+
+
+def judgement(record: Feedback) -> str:
+    """What was said of the answers, in their order, and by whom."""
+    match record:
+        case Comparison():
+            said = f"{record.strength}"
+        case Ranking():
+            said = f"{record.ranks}"
+        case Rating():
+            said = f"{record.value} {record.score}"
+        case _:
+            said = ""
+    return f"{record.provenance.source} {record.provenance.annotator} {said}"
 
 
 def asked(prompt: Prompt) -> str:

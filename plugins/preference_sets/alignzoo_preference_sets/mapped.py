@@ -46,9 +46,9 @@ def compared(row: Row, columns: Columns, source: str, licence: str) -> Taken:
     """Chosen over rejected."""
     asked = prompt_of(row, columns)
     (before, better), (other_before, worse) = dialogue_of(row, columns.chosen), dialogue_of(row, columns.rejected)
-    if before != other_before:
-        raise Unfit("chosen and rejected part before the last answer")
     turns = _continued(asked, before)
+    if turns != _continued(asked, other_before):
+        raise Unfit("chosen and rejected part before the last answer")
     strength = row.number(columns.strength) if columns.strength else 1.0
     if not 0 <= strength <= 1:
         raise Unfit(f"'{columns.strength}' must be between 0 and 1")
@@ -173,12 +173,20 @@ def _transcript(row: Row, column: str) -> tuple[Turn, ...]:
 
 
 def _continued(asked: tuple[Turn, ...], before: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    """The prompt, of a prompt's column and what stands before the answer: one of them, or both where they are the same."""
-    if asked and before and before[-len(asked) :] != asked and before[: len(asked)] != asked:
-        if all(turn.speaker == "system" for turn in asked):
-            return asked + before
+    """The prompt, of a prompt's column and what stands before the answer. Where both are there, what stands before begins with
+    the prompt, or ends with it; instructions may stand above either."""
+    if not before:
+        return asked
+    (above, prompt), (own, dialogue) = _headed(asked), _headed(before)
+    if prompt and prompt not in (dialogue[: len(prompt)], dialogue[-len(prompt) :]):
         raise Unfit("the dialogue is about something else than the prompt")
-    return before or asked
+    return (own or above) + dialogue
+
+
+def _headed(turns: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
+    """The instructions above, and the rest."""
+    count = next((i for i, turn in enumerate(turns) if turn.speaker != "system"), len(turns))
+    return turns[:count], turns[count:]
 
 
 def _asked_and_said(row: Row, columns: Columns) -> tuple[tuple[Turn, ...], str]:

@@ -177,14 +177,13 @@ def peak(path: Path) -> int:
 @pytest.mark.parametrize("form", ["jsonl", "json", "csv"])
 def test_memory_does_not_grow_with_the_file(form: str, tmp_path: Path) -> None:
     row = {"prompt": "why? " * 20, "answer": "because " * 20}
-    made = {
+    made: dict[str, Callable[[int], str]] = {
         "jsonl": lambda count: (json.dumps(row) + "\n") * count,
         "json": lambda count: json.dumps([row] * count),
         "csv": lambda count: "prompt,answer\n" + f"{row['prompt']},{row['answer']}\n" * count,
-    }[form]
-    small, large = (
-        written(tmp_path, f"{count}.{form}.gz", gzip.compress(made(count).encode(), 1)) for count in (3_000, 12_000)
-    )
+    }
+    packed = {count: gzip.compress(made[form](count).encode(), 1) for count in (3_000, 12_000)}
+    small, large = (written(tmp_path, f"{count}.{form}.gz", data) for count, data in packed.items())
     assert peak(large) < peak(small) + 200_000
     assert peak(large) < 2_500_000
 
