@@ -83,6 +83,18 @@ def test_a_stage_is_another_one_with_another_filter(tmp_path: Path) -> None:
     assert keys[0] != keys[1]
 
 
+def test_a_stage_is_another_one_with_other_bytes_in_its_file(tmp_path: Path) -> None:
+    whole = plan(tmp_path, "")
+    assert whole.feedback is not None
+    one = key_of(whole, {"feedback": whole.feedback.row()}, ("feedback",))
+    assert key_of(whole, {"feedback": whole.feedback.row()}, ("feedback",)) == one
+    other = key_of(whole, {}, ())
+    with (tmp_path / "pairs.jsonl").open("a") as file:
+        file.write('{"prompt": "More?", "chosen": "Yes.", "rejected": "No."}\n')
+    assert key_of(whole, {"feedback": whole.feedback.row()}, ("feedback",)) != one
+    assert key_of(whole, {}, ()) == other  # a stage that does not read it is the same
+
+
 @pytest.mark.parametrize(
     ("filters", "complaint"),
     [

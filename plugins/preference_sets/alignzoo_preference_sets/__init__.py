@@ -17,6 +17,7 @@ def _filters() -> Iterable[Component]:
         ("lengths", "filters:Lengths", "hold back answers that are too short, too long, or too unlike in length"),
         ("duplicates", "filters:Duplicates", "hold back what was there before, but for case, space and punctuation"),
         ("near-duplicates", "nearness:NearDuplicates", "hold back what is much like something that passed before"),
+        ("per-prompt", "filters:PerPrompt", "hold back what comes after the first so many records of one prompt"),
         ("contradictions", "filters:Contradictions", "hold back comparisons that say the opposite of another one"),
         ("overlap", "filters:Overlap", "hold back feedback on the prompts that the run is judged on, or much like them"),
         ("script", "filters:Script", "hold back answers in other letters than these"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -88,6 +89,24 @@ class Duplicates:
                 asking.tally.sift("duplicates", record.prompt.id)
             else:
                 seen.add(name)
+                yield record
+
+
+@dataclass(frozen=True)
+class PerPrompt:
+    """Holds back what comes after the first so many records of one prompt, so that a few prompts do not fill the lesson."""
+
+    most: Count = 5
+    """Records of one prompt. Five pairs of a post is what those who train on SHP take."""
+
+    def sift(self, records: Iterable[Feedback], asking: Asking) -> Iterator[Feedback]:
+        """The first of each prompt."""
+        passed: Counter[str] = Counter()
+        for record in records:
+            passed[record.prompt.id] += 1
+            if passed[record.prompt.id] > self.most:
+                asking.tally.sift("per-prompt", record.prompt.id)
+            else:
                 yield record
 
 

@@ -72,10 +72,13 @@ def community(domain: str) -> str:
 
 
 def _time(row: Row, name: str) -> str:
-    """Seconds since 1970, as a date; nothing where there are none."""
+    """Seconds since 1970, as a date; nothing where there are none, and another date as it stands."""
     if not row.has(name):
         return ""
-    seconds = row.number(name)
+    try:
+        seconds = row.number(name)
+    except Unfit:
+        return row.maybe(name)
     if not 0 <= seconds < 2**33:
         raise Unfit(f"'{name}' is no time in seconds")
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -53,6 +53,8 @@ class SummarizeFromFeedback:
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """A comparison, or ratings, for each row."""
         data = self.data if self.data.subset else replace(self.data, subset=self.kind)
+        if self.kind == "axis" and data.published == "train":
+            data = replace(data, published="validation")  # on the hub the marks are in validation and test only
         return collected(data, self.compared if self.kind == "comparisons" else self.marked, asking.tally)
 
     def compared(self, row: Row) -> Taken:

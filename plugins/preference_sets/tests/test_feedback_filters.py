@@ -16,6 +16,7 @@ from alignzoo_preference_sets.filters import (
     Duplicates,
     Lengths,
     Overlap,
+    PerPrompt,
     Script,
     answers_in,
     plain,
@@ -90,6 +91,19 @@ def test_duplicates() -> None:
     ]
     assert passed(Duplicates(), records) == [0, 3, 4]
     assert passed(Duplicates(judgements="same"), [*records, pair("use gloves", "no")]) == [0, 2, 3, 4, 5]
+
+
+def test_per_prompt() -> None:
+    other = Prompt.ask("And a fern?")
+    records = [
+        pair("a", "b"),
+        pair("a", "c"),
+        pair("a", "b", other),
+        pair("a", "d"),
+        pair("a", "c", other),
+        pair("b", "d", other),
+    ]
+    assert passed(PerPrompt(most=2), records) == [0, 1, 2, 4]
 
 
 def test_contradictions() -> None:

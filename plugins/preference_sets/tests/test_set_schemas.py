@@ -230,6 +230,8 @@ def test_votes() -> None:
     assert record.provenance.time == "2020-09-13T12:27:40Z"
     assert record.provenance.note == "askculinary; ratio 4; 60 s later"
     assert (taken.group, taken.notices) == ("abc", ())
+    for told, time in (("1600000060", "2020-09-13T12:27:40Z"), ("2020-09-13", "2020-09-13"), (None, "")):
+        assert only(SHP().taken(voted(created_at_utc_B=told))).provenance.time == time
     assert only(SHP().taken(voted(labels=1, score_A=80, score_ratio=2.0))).chosen.text == "Whisk in water."
     assert SHP().taken(voted(seconds_difference=-1)).notices == ("the preferred comment is the earlier one",)
     assert SHP().taken(voted(seconds_difference=0)).notices == ()

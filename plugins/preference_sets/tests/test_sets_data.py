@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from alignzoo_preference_sets.file import File
 from alignzoo_preference_sets.hh import HH
 from alignzoo_preference_sets.oasst import Oasst, trees
 from alignzoo_preference_sets.reading import Fault, ReadError
+from alignzoo_preference_sets.summaries import SummarizeFromFeedback
+from alignzoo_preference_sets.webgpt import WebGPT
 
 
 def dialogue(thread: int, answer: str) -> str:
@@ -159,12 +162,39 @@ def test_a_folder_laid_out_like_the_hubs_set_gives_what_the_file_gives(tmp_path:
     assert (len(tested), asking.tally.read, tested[0].provenance.split) == (3, 3, "test")
 
 
-def test_parquet(tmp_path: Path) -> None:
+def parquet(path: Path, rows: list[dict[str, Any]]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    path = tmp_path / "pairs.parquet"
-    pq.write_table(pa.Table.from_pylist([*pairs(3), {"chosen": None, "rejected": "x"}]), path)
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows), path)
+
+
+def test_folders_laid_out_like_the_hubs_own_parquet(tmp_path: Path) -> None:
+    """Its branch refs/convert/parquet has a folder for each subset and in it one for each split."""
+    examples = Path(__file__).resolve().parents[3] / "benchmarks" / "feedback"
+    rows = {
+        name: [json.loads(line) for line in (examples / f"{name}.jsonl").open()] for name in ("summaries", "axis", "webgpt")
+    }
+    for folder in ("comparisons/train", "comparisons/validation"):
+        parquet(tmp_path / "summaries" / folder / "0000.parquet", rows["summaries"])
+    for folder in ("axis/validation", "axis/test"):
+        parquet(tmp_path / "summaries" / folder / "0000.parquet", rows["axis"] * (1 + (folder == "axis/test")))
+    parquet(tmp_path / "webgpt" / "default" / "train" / "0000.parquet", rows["webgpt"])
+    summaries = Data(str(tmp_path / "summaries"))
+    assert len(gathered(SummarizeFromFeedback(summaries))[0]) == 1
+    assert len(gathered(SummarizeFromFeedback(summaries, kind="axis"))[0]) == 1
+    assert len(gathered(SummarizeFromFeedback(replace(summaries, published="test"), kind="axis"))[0]) == 2
+    [answered] = gathered(WebGPT(Data(str(tmp_path / "webgpt"))))[0]
+    assert [answered] == [
+        replace(one, provenance=answered.provenance) for one in gathered(WebGPT(Data(str(examples / "webgpt.jsonl"))))[0]
+    ]
+    assert answered.provenance.split == "train"
+
+
+def test_parquet(tmp_path: Path) -> None:
+    path = tmp_path / "set" / "pairs.parquet"
+    parquet(path, [*pairs(3), {"chosen": None, "rejected": "x"}])
     records, asking = gathered(HH(Data(str(path))))
     assert len(records) == 3
     assert asking.tally.dropped["'chosen' is null"].places == ["pairs.parquet:4"]
