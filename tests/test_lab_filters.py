@@ -18,6 +18,7 @@ from alignzoo.lab.run import Run
 from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.shelf import key_of
 from alignzoo.records import Feedback
+from alignzoo.seam.discovery import discover
 from alignzoo.seam.settings import SettingsError
 from alignzoo.tally import Tally
 
@@ -66,6 +67,18 @@ def test_a_run_keeps_its_filters(tmp_path: Path) -> None:
     assert "filter:preference_sets/lengths" in again.made_with()["plugins"]
 
 
+def test_a_corpus_is_read_before_a_model_is_loaded(tmp_path: Path) -> None:
+    """Its faults are told before the start is trained."""
+    file = written(tmp_path, '[start]\nuse = "sft"\n[start.feedback]\nuse = "playground"\nkind = "demonstrations"\n')
+    run = Run.open(file, tmp_path / "out")
+    (tmp_path / "pairs.jsonl").write_text('{"prompt": "Hi", "chosen": "a", "rejected": "a"}\n')
+    stages: list[str] = []
+    run.listener.stage = lambda name, what: stages.append(name)
+    with pytest.raises(ValueError, match="none of its rows can be used"):
+        run.train()
+    assert stages == ["collect"]
+
+
 def plan(folder: Path, filters: str) -> Plan:
     return read_plan(written(folder, filters))
 
@@ -81,6 +94,17 @@ def test_a_stage_is_another_one_with_another_filter(tmp_path: Path) -> None:
         keys.append(key_of(whole, {"feedback": rewarding.feedback.row()}, (place, f"{place}.feedback")))
         assert len(rewarding.feedback.filters) == bool(filters)
     assert keys[0] != keys[1]
+
+
+def test_a_stage_is_another_one_with_other_bytes_of_a_filter(tmp_path: Path) -> None:
+    """The filter's plugin is one of those whose digest counts."""
+    whole = plan(tmp_path, '[[feedback.filter]]\nuse = "boilerplate"\n')
+    source = whole.feedback
+    assert source is not None
+    one = key_of(whole, {}, ("feedback",))
+    elsewhere = Part(discover().find("reward", "sentiment"), source.filters[0].made)
+    object.__setattr__(source, "filters", (elsewhere,))
+    assert key_of(whole, {}, ("feedback",)) != one
 
 
 def test_a_stage_is_another_one_with_other_bytes_in_its_file(tmp_path: Path) -> None:

@@ -102,7 +102,8 @@ class Run:
     def collect(self) -> Path:
         """Gather the feedback. Candidates, where the source asks for any, are written by the start."""
         if self.plan.feedback is not None and not self.files.feedback.exists():
-            self.start()
+            if "policy" in self.plan.feedback.made.asks:
+                self.start()
             self.listener.stage("collect", self.plan.feedback.found.full_name)
             self._gather(self.plan.feedback, self.files.feedback, self.start_role)
         return self.files.feedback
@@ -125,6 +126,8 @@ class Run:
         """Improve the policy on the feedback, from the start."""
         if self.files.train.done:
             return
+        if self.plan.feedback and not self.plan.feedback.made.asks:
+            self.collect()  # what is wrong with a corpus is told before anything is trained
         self.start()
         self.rewards()
         self.collect()

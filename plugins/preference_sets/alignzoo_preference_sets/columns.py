@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from alignzoo.records import KINDS
+
 Form = Literal["comparisons", "verdicts", "rankings", "ratings", "demonstrations", "records"]
 
 
@@ -115,12 +117,16 @@ BESIDE: Mapping[Form, tuple[str, ...]] = {
 """What a form takes if it is there; each also takes annotator, time, group and id."""
 
 
+OURS = {"kind", *(f.name for kind in KINDS.values() for f in fields(kind))}
+"""The fields of records as alignzoo writes them."""
+
+
 def resolved(names: Iterable[str], said: Columns, form: str = "") -> tuple[Form, Columns]:
     """The form of a table with these columns (or this one), and the column of every part that it has."""
     there = list(names)
     if missing := [f"columns.{part} = '{column}'" for part, column in said.named().items() if column not in there]:
         raise ColumnsError(f"there is no such column: {', '.join(missing)}; there are {', '.join(there)}")
-    if form in ("", "records") and "kind" in there and not said.named():
+    if form == "records" or (not form and not said.named() and "kind" in there and set(there) <= OURS):
         return "records", Columns()
     for known, needed in NEEDS:
         if form in ("", known):
@@ -137,7 +143,7 @@ def resolved(names: Iterable[str], said: Columns, form: str = "") -> tuple[Form,
 def _filled(form: Form, found: dict[str, str], there: list[str], said: Columns) -> Columns:
     taken = set(found.values())
     for part in (*BESIDE[form], "annotator", "time", "group", "id"):
-        column = _column(part, there, said, ())
+        column = _column(part, there, said, ("prompt",))  # a prompt that is there twice is asked about, too
         if column and part not in found and column not in taken:
             found[part] = column
             taken.add(column)
@@ -145,7 +151,8 @@ def _filled(form: Form, found: dict[str, str], there: list[str], said: Columns) 
 
 
 def _column(part: str, there: list[str], said: Columns, needed: tuple[str, ...]) -> str:
-    """The column of a part; empty if there is none. Two that are equally plain are an error only for what is needed."""
+    """The column of a part; empty if there is none. Of two that are equally plain none is taken, and for what is needed it is
+    asked which."""
     named: str = getattr(said, part)
     if named:
         return "" if named == "-" else named

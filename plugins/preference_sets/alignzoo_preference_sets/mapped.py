@@ -72,7 +72,7 @@ def first_wins(row: Row, columns: Columns, words: Verdicts) -> float:
         raise Unfit(f"'{columns.winner}' is {'missing' if value is None else 'no verdict but ' + kind_of(value)}")
     said = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip().lower()
     first, second = _names(columns.first, words.first), _names(columns.second, words.second)
-    ties = {words.tie.lower()} if words.tie else {*TIES, *(() if "0" in first else ("0",))}
+    ties = (words.tie.strip().lower(),) if words.tie else TIES  # a bare 0 is none: it may count from 0, or be a tie
     for verdict, known in ((1.0, first), (0.0, second), (0.5, ties)):
         if said in known:
             return verdict

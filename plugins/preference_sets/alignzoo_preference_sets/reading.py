@@ -243,7 +243,7 @@ _NO_SPACE = re.compile(r"[^ \t\r\n,]")
 
 
 def _table(numbered: Iterator[tuple[int, bytes | Fault]], path: Path, comma: str) -> Iterator[Placed]:
-    """Rows below a header. A quoted cell may go over several lines; a row's place is its last line."""
+    """Rows below a header. A quoted cell may go over several lines; a row's place is its first line."""
     csv.field_size_limit(LONGEST)
     reader = csv.reader(_decoded(numbered, path), delimiter=comma, strict=True)
     try:
@@ -256,15 +256,17 @@ def _table(numbered: Iterator[tuple[int, bytes | Fault]], path: Path, comma: str
         twice = next(name for name in header if header.count(name) > 1)
         raise ReadError(f"{path}:1: two columns are called '{twice}'; rename one of them")
     while True:
+        before = reader.line_num
         try:
             cells = next(reader, None)
         except csv.Error as error:
-            yield f"{path.name}:{reader.line_num}", Fault(f"no row of a table: {error}")
+            lost = " (an open quote takes the next lines with it)" if reader.line_num > before + 1 else ""
+            yield f"{path.name}:{before + 1}", Fault(f"no row of a table: {error}{lost}")
             continue
         if cells is None:
             return
         if cells:
-            yield f"{path.name}:{reader.line_num}", _named(header, cells)
+            yield f"{path.name}:{before + 1}", _named(header, cells)
 
 
 def _named(header: list[str], cells: list[str]) -> Cells | Fault:

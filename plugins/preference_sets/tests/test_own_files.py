@@ -75,7 +75,7 @@ def test_a_system_text_stays_above(tmp_path: Path) -> None:
     assert records(File(written(tmp_path, {"prompt": "Hi", "chosen": MESSAGES, "rejected": OTHER})))[0].prompt == whole
 
 
-@pytest.mark.parametrize("tie", ["tie", "both", "Tie (bothbad)", "0"])
+@pytest.mark.parametrize("tie", ["tie", "both", "Tie (bothbad)"])
 def test_verdicts_may_be_ties(tie: str, tmp_path: Path) -> None:
     [record] = records(File(written(tmp_path, {"prompt": "Hi", "response_1": "a", "response_2": "b", "winner": tie})))
     assert record.strength == 0.5
@@ -88,6 +88,14 @@ def test_verdicts_in_words_of_ones_own(tmp_path: Path) -> None:
     assert record.chosen.text == "a"
     with pytest.raises(ReadError, match=r"'says' names neither answer; say verdicts.first"):
         records(File(written(tmp_path, row), columns=columns))
+
+
+def test_zero_is_not_guessed_where_answers_are_counted_from_one(tmp_path: Path) -> None:
+    """It may be a tie, as in PandaLM, or the first of two."""
+    row = {"prompt": "Hi", "response1": "a", "response2": "b", "winner": 0}
+    with pytest.raises(ReadError, match=r"'winner' names neither answer; say verdicts.first"):
+        records(File(written(tmp_path, row)))
+    assert records(File(written(tmp_path, row), verdicts=Verdicts(tie="0")))[0].tie
 
 
 def test_zero_is_the_first_where_answers_are_counted_from_it(tmp_path: Path) -> None:
@@ -149,6 +157,8 @@ def test_records_of_our_own_come_back(tmp_path: Path) -> None:
     assert records(File(written(tmp_path, json.loads(to_json(whole))))) == [whole]
     with pytest.raises(ReadError, match="no sound record: 'kind' must be one of"):
         records(File(written(tmp_path, {"kind": "x"})))
+    row = {"kind": "trivia", "question": "Hi", "chosen": "a", "rejected": "b"}
+    assert records(File(written(tmp_path, row)))[0].prompt.text == "Hi"  # a column that happens to be called so
 
 
 def test_csv(tmp_path: Path) -> None:
@@ -181,6 +191,7 @@ def test_what_is_named_is_not_told_as_guessed(tmp_path: Path) -> None:
             Columns(),
             "prompt and question could both be the prompt",
         ),
+        ({"question": "Hi", "prompt": "Ho", "chosen": "a", "rejected": "b"}, Columns(), "could both be the prompt"),
         ({"x": 1, "y": 2}, Columns(), "no telling what the columns x, y mean; say which are chosen"),
         (
             {"question": "Hi", "answer": "a"},

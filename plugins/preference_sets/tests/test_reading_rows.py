@@ -139,7 +139,7 @@ def test_what_is_no_file_of_rows(tmp_path: Path) -> None:
 def test_a_table(tmp_path: Path) -> None:
     path = written(tmp_path, "a.csv", '\ufeffprompt,score\r\n"Why,\nthen?",3\n\nHow?,4\n"a ""b""",5\n')
     assert list(rows_in(path)) == [
-        ("a.csv:3", {"prompt": "Why,\nthen?", "score": "3"}),
+        ("a.csv:2", {"prompt": "Why,\nthen?", "score": "3"}),
         ("a.csv:5", {"prompt": "How?", "score": "4"}),
         ("a.csv:6", {"prompt": 'a "b"', "score": "5"}),
     ]
@@ -155,6 +155,9 @@ def test_bad_rows_of_a_table(tmp_path: Path) -> None:
         ("a.csv:5", "invalid UTF-8"),
         ("a.csv:7", "no row of a table: unexpected end of data"),
     ]
+    open_quote = written(tmp_path, "c.csv", 'a,b\n"x,1\ny,2\n"z,3\n5,6\n')
+    [(place, reason)] = faults(open_quote)
+    assert (place, reason.endswith("(an open quote takes the next lines with it)")) == ("c.csv:2", True)
     with pytest.raises(ReadError, match="two columns are called 'a'"):
         list(rows_in(written(tmp_path, "b.csv", "a,b,a\n1,2,3\n")))
 

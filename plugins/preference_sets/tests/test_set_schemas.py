@@ -476,6 +476,7 @@ def test_labels_that_are_token_ids(monkeypatch: pytest.MonkeyPatch) -> None:
     ids = known.encode(" ".join(WORDS[:3]), add_special_tokens=False)
     record = only(LMHumanPreferences().taken(four(sample2=[*ids, 50_259, 50_259])))
     assert record.completions[0].text == known.decode(ids).strip()
+    assert only(LMHumanPreferences().taken(four(sample2=[*ids, 2**40, -1]))).completions[0].text == record.completions[0].text
     with pytest.raises(Unfit, match="'query' is empty"):
         LMHumanPreferences().taken(four(query=[50_259]))
     with pytest.raises(Unfit, match="'query' must be a number"):

@@ -24,6 +24,7 @@ from alignzoo_preference_sets.file import File
 from alignzoo_preference_sets.hh import HH
 from alignzoo_preference_sets.oasst import Oasst, trees
 from alignzoo_preference_sets.reading import Fault, ReadError
+from alignzoo_preference_sets.shp import SHP
 from alignzoo_preference_sets.summaries import SummarizeFromFeedback
 from alignzoo_preference_sets.webgpt import WebGPT
 
@@ -77,6 +78,13 @@ def test_the_other_side_is_set_aside_and_not_dropped(tmp_path: Path) -> None:
     assert (tally.read, tally.left_out, tally.unexplained) == (90, 0, 0)
     assert tally.aside == 90 - tally.kept > 60
     tally.check(0.0)
+
+
+def test_what_a_threshold_leaves_out_is_set_aside(tmp_path: Path) -> None:
+    row = json.loads((Path(__file__).resolve().parents[3] / "benchmarks" / "feedback" / "shp.jsonl").read_text())
+    _, asking = gathered(SHP(Data(written(tmp_path, [row, {**row, "score_ratio": 1.5}])), ratio=2.0))
+    assert (asking.tally.kept, asking.tally.aside, asking.tally.left_out) == (1, 1, 0)
+    assert asking.tally.set_aside["'score_ratio' below `ratio`"].places == ["pairs.jsonl:2"]
 
 
 def test_a_limit_counts_kept_rows(tmp_path: Path) -> None:
