@@ -73,6 +73,8 @@ def test_a_system_text_stays_above(tmp_path: Path) -> None:
         == whole
     )
     assert records(File(written(tmp_path, {"prompt": "Hi", "chosen": MESSAGES, "rejected": OTHER})))[0].prompt == whole
+    row = {"prompt": "Hi", "system": "Be brief.", "chosen": MESSAGES[1:], "rejected": OTHER[1:]}
+    assert records(File(written(tmp_path, row)))[0].prompt == whole
 
 
 @pytest.mark.parametrize("tie", ["tie", "both", "Tie (bothbad)"])
