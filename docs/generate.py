@@ -89,6 +89,7 @@ PLACES: dict[str, str] = {
     "task": "`[task]`",
     "model": "`[model]`",
     "feedback": "`[feedback]` and `[start.feedback]`",
+    "filter": "`[[feedback.filter]]`",
     "reward": "`[reward]` and `[judge]`",
     "optimizer": "`[optimizer]` and `[start]`",
 }
@@ -115,6 +116,7 @@ the nearest name; all of them are reported at once, before any model is loaded. 
 | `[optimizer]` | yes | the algorithm that aligns; `use` and its own settings |
 | `[task]` | yes, or `answer.file` | prompts to learn on and prompts to be judged on |
 | `[feedback]` | if the optimizer needs it | where judgements come from |
+| `[[feedback.filter]]` | no | what holds records of a source back; also below `start.feedback` and `reward.feedback` |
 | `[start]`, `[start.feedback]` | no | an optimizer that makes what alignment starts from, and what it learns from |
 | `[reward]` | if the optimizer needs it | what its answers are worth; `use` may be your own `module:function` |
 | `[reward.feedback]` | no | what it is trained on: `[reward]` then names an optimizer that deploys a reward |

@@ -49,7 +49,7 @@ def test_a_source_that_drops_too_much_is_refused() -> None:
 
 def test_rows_that_a_rule_leaves_aside_are_accounted_for_and_no_reason_to_refuse() -> None:
     tally = Tally(read=100, kept=1)
-    tally.set_aside("reply to a comment", "votes.jsonl:2", count=98)
+    tally.put_aside("reply to a comment", "votes.jsonl:2", count=98)
     tally.drop("not JSON", "votes.jsonl:3")
     tally.say("later comments won 3 of 4 pairs")
     assert (tally.unexplained, tally.left_out) == (0, 1)
@@ -57,11 +57,11 @@ def test_rows_that_a_rule_leaves_aside_are_accounted_for_and_no_reason_to_refuse
     assert tally.lines() == [
         "100 rows read, 1 kept",
         "  dropped not JSON: 1 (votes.jsonl:3)",
-        "  filtered reply to a comment: 98 (votes.jsonl:2, …)",
+        "  set aside reply to a comment: 98 (votes.jsonl:2, …)",
         "  later comments won 3 of 4 pairs",
     ]
     row = tally.row()
-    assert row["filtered"] == {"reply to a comment": {"count": 98, "places": ["votes.jsonl:2"]}}
+    assert row["set_aside"] == {"reply to a comment": {"count": 98, "places": ["votes.jsonl:2"]}}
     assert row["said"] == ["later comments won 3 of 4 pairs"]
 
 

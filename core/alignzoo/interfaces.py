@@ -98,6 +98,8 @@ class Asking:
     policy: Policy | None = None
     manner: Manner = Manner()
     seed: int = 0
+    evaluation: Sequence[Prompt] = ()
+    """The prompts that the run will be judged on, for filters that keep feedback apart from them."""
     tally: Tally = field(default_factory=Tally)
     """Where a source that reads tells what it left out, and why."""
 
@@ -118,6 +120,15 @@ class FeedbackSource(Protocol):
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """Yield records as they come, each with its provenance; the same ones for the same settings and seed."""
+        ...
+
+
+@runtime_checkable
+class Filter(Protocol):
+    """Stands between a source and the run, and holds records back. Its fields are its settings."""
+
+    def sift(self, records: Iterable[Feedback], asking: Asking) -> Iterator[Feedback]:
+        """Yield what may pass, as it comes, and tell the tally of the rest."""
         ...
 
 

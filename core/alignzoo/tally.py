@@ -39,21 +39,19 @@ class Tally:
     read: int = 0
     kept: int = 0
     dropped: dict[str, Cases] = field(default_factory=dict)
-    filtered: dict[str, Cases] = field(default_factory=dict)
-    """Rows that are as they should be, and that a rule of the source, as it is set, leaves aside. They are no reason to
-    refuse: of a million votes it may be that a thousand tell anything."""
     noticed: dict[str, Cases] = field(default_factory=dict)
     """Rows that were kept although there is something odd about them."""
     said: list[str] = field(default_factory=list)
     """What a source has to say of all that it read, a sentence each."""
+    set_aside: dict[str, Cases] = field(default_factory=dict)
+    """Rows that are sound, and left out because a rule or a setting says so: a threshold, the other side of a split. They are
+    no reason to refuse: of a million votes it may be that a thousand tell anything."""
+    sifted: dict[str, Cases] = field(default_factory=dict)
+    """Records, not rows, that a filter of the run held back."""
 
     def drop(self, reason: str, place: str = "", count: int = 1) -> None:
         """A row that was read is left out."""
         self.dropped.setdefault(reason, Cases()).add(place, count)
-
-    def set_aside(self, rule: str, place: str = "", count: int = 1) -> None:
-        """Nothing is wrong with a row, but a rule of the source does not take it."""
-        self.filtered.setdefault(rule, Cases()).add(place, count)
 
     def notice(self, what: str, place: str = "", count: int = 1) -> None:
         """A row is kept, but should be known of."""
@@ -63,6 +61,18 @@ class Tally:
         """Tell something of the whole."""
         self.said.append(sentence)
 
+    def put_aside(self, reason: str, place: str = "", count: int = 1) -> None:
+        """A sound row is left out because a setting says so."""
+        self.set_aside.setdefault(reason, Cases()).add(place, count)
+
+    def sift(self, filter: str, place: str = "", count: int = 1) -> None:
+        """A record that a source gave is held back by a filter."""
+        self.sifted.setdefault(filter, Cases()).add(place, count)
+
+    @property
+    def aside(self) -> int:
+        return sum(cases.count for cases in self.set_aside.values())
+
     @property
     def left_out(self) -> int:
         """Rows that cannot be used."""
@@ -70,20 +80,22 @@ class Tally:
 
     @property
     def unexplained(self) -> int:
-        """Rows that were read and neither kept, dropped nor filtered: always 0, or the source has a bug."""
-        return self.read - self.kept - self.left_out - sum(cases.count for cases in self.filtered.values())
+        """Rows that were read and neither kept, dropped nor set aside for a reason: always 0, or the source has a bug."""
+        return self.read - self.kept - self.left_out - self.aside
 
     def lines(self) -> list[str]:
         """For a reader, the commonest reason first."""
         told = [f"{self.read:,} rows read, {self.kept:,} kept"] if self.read else []
-        for verb, reasons in (("dropped", self.dropped), ("filtered", self.filtered), ("noticed", self.noticed)):
+        kinds = {"dropped": self.dropped, "set aside": self.set_aside, "noticed": self.noticed, "filtered out": self.sifted}
+        for verb, reasons in kinds.items():
             common = sorted(reasons.items(), key=lambda item: -item[1].count)
             told += [f"  {verb} {reason}: {cases}" for reason, cases in common]
         return told + [f"  {sentence}" for sentence in self.said]
 
     def row(self) -> dict[str, Any]:
         """As plain data."""
-        kinds = {"dropped": self.dropped, "filtered": self.filtered, "noticed": self.noticed}
+        names = ("dropped", "set_aside", "noticed", "sifted")
+        kinds: dict[str, dict[str, Cases]] = {name: getattr(self, name) for name in names}
         told = {kind: {reason: vars(cases) for reason, cases in reasons.items()} for kind, reasons in kinds.items()}
         return {"read": self.read, "kept": self.kept, **told, "said": list(self.said)}
 

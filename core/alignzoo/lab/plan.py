@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any
 
 from annotated_types import Ge
 
 from alignzoo import __version__
-from alignzoo.interfaces import Closed, Manner
+from alignzoo.interfaces import Asking, Closed, Manner
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
 from alignzoo.learning.rewards import Combine, Voice
 from alignzoo.model.loading import Loading
 from alignzoo.model.wardrobe import Lora
+from alignzoo.records import Feedback
 from alignzoo.seam.settings import table_of
 from alignzoo.seam.zoo import Found, Zoo
 
@@ -37,13 +38,22 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class Part:
-    """A component of a run, made with its settings."""
+    """A component of a run, made with its settings; and, where it is a source of feedback, the filters behind it."""
 
     found: Found
     made: Any
+    filters: tuple[Part, ...] = ()
 
     def row(self) -> dict[str, Any]:
-        return {"use": self.found.full_name, **(table_of(self.made) if is_dataclass(self.made) else {})}
+        filters = {"filter": [sieve.row() for sieve in self.filters]} if self.filters else {}
+        return {"use": self.found.full_name, **(table_of(self.made) if is_dataclass(self.made) else {}), **filters}
+
+    def collect(self, asking: Asking) -> Iterator[Feedback]:
+        """What a source gives, through its filters, one after the other."""
+        records: Iterator[Feedback] = self.made.collect(asking)
+        for sieve in self.filters:
+            records = sieve.made.sift(records, asking)
+        return records
 
 
 @dataclass(frozen=True)
@@ -120,7 +130,9 @@ class Plan:
             "optimizer": self.optimizer,
             "judge": self.judge,
         }
-        return {place: part for place, part in named.items() if part is not None}
+        there = {place: part for place, part in named.items() if part is not None}
+        filters = {f"{place}.filter.{i}": sieve for place, part in there.items() for i, sieve in enumerate(part.filters)}
+        return {**there, **filters}
 
     def placed_rewards(self) -> list[tuple[str, Rewarding]]:
         """The rewards by their places in the file: "reward", or "reward.0", "reward.1", …"""
@@ -134,7 +146,7 @@ class Plan:
         for place, part in self.parts().items():
             if place == "start.feedback":
                 whole["start"]["feedback"] = part.row()
-            elif place != "model" and not place.startswith("reward"):
+            elif place != "model" and not place.startswith("reward") and ".filter." not in place:
                 whole[place] = part.row()
         if self.rewards:
             rows = [rewarding.row() for rewarding in self.rewards]

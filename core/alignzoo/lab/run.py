@@ -102,7 +102,8 @@ class Run:
     def collect(self) -> Path:
         """Gather the feedback. Candidates, where the source asks for any, are written by the start."""
         if self.plan.feedback is not None and not self.files.feedback.exists():
-            self.start()
+            if "policy" in self.plan.feedback.made.asks:
+                self.start()
             self.listener.stage("collect", self.plan.feedback.found.full_name)
             self._gather(self.plan.feedback, self.files.feedback, self.start_role)
         return self.files.feedback
@@ -116,7 +117,7 @@ class Run:
             self.start()
         asking = self._asking(source, self.start_role)
         first: list[Feedback] = []
-        for number, record in enumerate(_counted(source.made.collect(asking), self.listener)):
+        for number, record in enumerate(_counted(source.collect(asking), self.listener)):
             if number < shown:
                 first.append(record)
         return first, asking.tally
@@ -125,6 +126,8 @@ class Run:
         """Improve the policy on the feedback, from the start."""
         if self.files.train.done:
             return
+        if self.plan.feedback and not self.plan.feedback.made.asks:
+            self.collect()  # what is wrong with a corpus is told before anything is trained
         self.start()
         self.rewards()
         self.collect()
@@ -279,11 +282,12 @@ class Run:
             policy=candidates() if "policy" in source.made.asks else None,
             manner=plainly(self.plan.answer.manner),
             seed=self.plan.seed,
+            evaluation=self._test_prompts() if source.filters else (),
         )
 
     def _heard(self, source: Part, asking: Asking) -> Iterator[Feedback]:
         """The records of a source; an error at their end if it had to leave out too much."""
-        yield from _counted(source.made.collect(asking), self.listener)
+        yield from _counted(source.collect(asking), self.listener)
         asking.tally.check(self.plan.intake.dropped)
 
     def _test_prompts(self) -> Sequence[Prompt]:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from alignzoo.interfaces import FeedbackSource, ModelSource, Optimizer, Reward, Task
+from alignzoo.interfaces import FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task
 from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, check_apart, check_fit
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
@@ -189,6 +189,7 @@ class _Reader:
     def part(self, place: str, kind: Kind, protocol: type, table: dict[str, Any], seed: int) -> Part | None:
         """A component by its `use`, made with the rest of its table; the run's seed serves where it has none of its own."""
         name = table.pop("use", None)
+        filters = self.filters(place, table.pop("filter", ()), seed) if kind == "feedback" else ()
         if not isinstance(name, str):
             self.problems.append(f'{self.file}: {place}: say what to use: use = "…" (see `alignzoo list --kind {kind}`)')
             return None
@@ -209,7 +210,16 @@ class _Reader:
         if not isinstance(made, protocol):
             self.problems.append(f"{self.file}: {place}.use: {found.full_name} is no {protocol.__name__}; tell its author")
             return None
-        return Part(found, made)
+        return Part(found, made, filters)
+
+    def filters(self, place: str, given: Any, seed: int) -> tuple[Part, ...]:
+        """[[feedback.filter]], one after the other in the order of the file."""
+        tables = [given] if isinstance(given, Mapping) else given
+        if tables and not _are_tables(tables):
+            self.problems.append(f"{self.file}: {place}.filter: must be tables, [[{place}.filter]]")
+            return ()
+        made = [self.part(f"{place}.filter.{i}", "filter", Filter, dict(table), seed) for i, table in enumerate(tables)]
+        return tuple(part for part in made if part is not None)
 
     def model(self, table: dict[str, Any], seed: int) -> tuple[str, Part | None]:
         path = table.pop("path", "")

@@ -25,16 +25,30 @@ def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
     """The name of a stage by its content: what every stage reads, its own `rows`, and the plugins in these places."""
     table, made_with = plan.table(), plan.made_with()
     parts = plan.parts()
-    names = {parts[place].found.full_name for place in ("model", "task", *places) if place in parts}
+    read = ("model", "task", *places)
+    names = {part.found.full_name for place, part in parts.items() if place.partition(".filter.")[0] in read}
+    settings = {name: table.get(name) for name in _READ_BY_ALL}
     content = {
-        "settings": {name: table.get(name) for name in _READ_BY_ALL},
+        "settings": settings,
         "manner": table["answer"]["manner"],  # candidates are written in it
         "rows": rows,
+        "files": _files({"settings": settings, "rows": rows}),
         "weights": _weights(plan.model),
         "made_with": {name: value for name, value in made_with.items() if name != "plugins"},
         "plugins": {name: digest for name, digest in made_with["plugins"].items() if name in names},
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _files(table: Mapping[str, Any]) -> dict[str, str]:
+    """The digest of every file that a setting names: with other bytes in it, it is another stage."""
+    found: dict[str, str] = {}
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            found |= _files(value)
+        elif name in ("path", "file") and isinstance(value, str) and value and Path(value).is_file():
+            found[value] = file_digest(Path(value))
+    return found
 
 
 def take(shelf: Path, key: str, files: Training) -> bool:

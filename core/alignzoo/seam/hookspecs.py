@@ -14,7 +14,7 @@ import pluggy
 API = "1.0"
 """The version of this page and of `interfaces`. A plugin built for 1.0 works with every 1.x."""
 
-Kind = Literal["optimizer", "reward", "feedback", "acquisition", "policy", "model", "task"]
+Kind = Literal["optimizer", "reward", "feedback", "filter", "acquisition", "policy", "model", "task"]
 
 hookspec = pluggy.HookspecMarker("alignzoo")
 hookimpl = pluggy.HookimplMarker("alignzoo")

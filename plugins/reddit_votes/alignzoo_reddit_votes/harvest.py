@@ -119,7 +119,7 @@ class Harvest:
             if self.splits.want(row.key):
                 yield self.judged(row)
             else:
-                self.set_aside(OTHER_SPLIT, row)
+                self.put_aside(OTHER_SPLIT, row)
 
     def judged(self, row: Post | Comment) -> Post | Comment:
         """A row with what the rules say of it. One that is left aside goes on all the same, without its words: what was
@@ -151,9 +151,9 @@ class Harvest:
         post = posts[0] if posts else self.stand_in(comments[0])
         if post is None or post.fault:
             for one in posts:
-                self.set_aside(one.fault, one)
+                self.put_aside(one.fault, one)
             for comment in comments:
-                self.set_aside(NO_POST, comment)
+                self.put_aside(NO_POST, comment)
             return
         used: set[str] = set()
         there = {comment.id: comment for comment in comments if comment.fault != "deleted"}
@@ -176,7 +176,7 @@ class Harvest:
             if known is None or row.retrieved >= known.retrieved:
                 newest[row.id] = row
             if known is not None:
-                self.set_aside(AGAIN, known if newest[row.id] is row else row)
+                self.put_aside(AGAIN, known if newest[row.id] is row else row)
         return list(newest.values())
 
     def stand_in(self, comment: Comment) -> Post | None:
@@ -194,7 +194,7 @@ class Harvest:
             if answers_himself or (answers_himself is None and self.rules.unknown == "leave out"):
                 fault = "submitter" if answers_himself else UNSAID.format("submitter")
         if fault:
-            self.set_aside(fault, comment)
+            self.put_aside(fault, comment)
             return False
         for name in unknown:
             self.tally.notice(UNSAID.format(name), self.place(comment.place))
@@ -225,13 +225,13 @@ class Harvest:
         if used:
             self.tally.kept += 1
         else:
-            self.set_aside(why_not, row)
+            self.put_aside(why_not, row)
         if isinstance(row, Post):
             for name in row.unknown:
                 self.tally.notice(UNSAID.format(name), self.place(row.place))
 
-    def set_aside(self, rule: str, row: Post | Comment) -> None:
-        self.tally.set_aside(rule, self.place(row.place))
+    def put_aside(self, rule: str, row: Post | Comment) -> None:
+        self.tally.put_aside(rule, self.place(row.place))
 
     def conclude(self) -> None:
         """Say what the votes were like as a whole."""

@@ -66,5 +66,5 @@ class Skim:
         """Account for the lines that were passed over."""
         for rule, (count, first) in self.seen.items():
             tally.read += count
-            tally.set_aside(rule, f"{file}:{first}", count)
+            tally.put_aside(rule, f"{file}:{first}", count)
         self.seen.clear()

@@ -106,7 +106,7 @@ class StackExchangeVotes:
                     tally.drop(str(error), self._place((0, line)))
                     continue
                 if row is None:
-                    tally.set_aside(NEITHER, self._place((0, line)))
+                    tally.put_aside(NEITHER, self._place((0, line)))
                 else:
                     yield row if self.accepted == "agree" or isinstance(row, Comment) else row._replace(accepted="")
         except CutError as error:

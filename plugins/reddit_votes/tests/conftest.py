@@ -102,7 +102,7 @@ def _last(text: str) -> str:
 
 
 def filtered(tally: Tally) -> dict[str, int]:
-    return {rule: cases.count for rule, cases in tally.filtered.items()}
+    return {rule: cases.count for rule, cases in tally.set_aside.items()}
 
 
 @dataclass(frozen=True)

@@ -245,7 +245,7 @@ def test_a_thread_as_the_site_gives_it(forum: Any, make: Any) -> None:
         records, tally = make.gathered(RedditVotes(threads=forum.file("thread.json", text.encode()), split="all"))
         assert make.ids(records) == [("two", "one")]
         assert (tally.read, make.filtered(tally)) == (4, {"nested": 1})
-        assert tally.filtered["nested"].places == ["thread.json:3"]  # the third row of the document
+        assert tally.set_aside["nested"].places == ["thread.json:3"]  # the third row of the document
 
 
 def test_lines_of_both_kinds_in_any_order_and_several_files(forum: Any, make: Any) -> None:
@@ -289,7 +289,7 @@ def test_skimming_leaves_aside_what_reading_would(separators: tuple[str, str], f
     records, tally = forum.collect([make.post()], comments)
     assert make.ids(records) == [("two", "one")]
     assert make.filtered(tally) == {"nested": 1, "its post is missing or left aside": 1}
-    assert tally.filtered["nested"].places == ["RC.jsonl:3"]
+    assert tally.set_aside["nested"].places == ["RC.jsonl:3"]
 
 
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])

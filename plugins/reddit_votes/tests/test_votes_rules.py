@@ -104,7 +104,7 @@ def test_what_was_deleted_or_says_nothing_has_no_switch(name: str, change: dict[
 )
 def test_a_post_that_was_taken_down_is_honoured(change: dict[str, Any], forum: Any, make: Any) -> None:
     records, tally = forum.collect([make.post() | change], make.pair, rules=Rules(off=get_args(Switch)))
-    assert (records, tally.filtered["deleted"].count) == ([], 1)
+    assert (records, tally.set_aside["deleted"].count) == ([], 1)
 
 
 def test_the_least_that_passes(forum: Any, make: Any) -> None:
@@ -130,7 +130,7 @@ def test_rules_that_shp_does_not_have_are_switched_on(
     comments = [make.comment("one", 4, 1) | row, make.pair[1]]
     assert len(forum.collect([make.post()], comments)[0]) == 1
     records, tally = forum.collect([make.post()], comments, rules=Rules(on=(name,), **limit))
-    assert (records, tally.filtered[name].count) == ([], 1)
+    assert (records, tally.set_aside[name].count) == ([], 1)
 
 
 def test_a_controversial_post_is_left_aside_on_demand(forum: Any, make: Any) -> None:

@@ -78,7 +78,7 @@ def test_of_what_was_read_twice_the_later_reading_counts(later_first: bool, foru
     records, tally = forum.collect([make.post()], rows, pairing=Pairing(ratio=1.0))
     assert records == []  # 3 against 4, where the earlier reading had 40
     assert make.filtered(tally) == {"the same id, read earlier": 1, "in no pair": 3}
-    assert tally.filtered["the same id, read earlier"].places == [f"RC.jsonl:{3 if later_first else 2}"]
+    assert tally.set_aside["the same id, read earlier"].places == [f"RC.jsonl:{3 if later_first else 2}"]
 
 
 def test_of_two_readings_at_one_time_the_last_row_counts(forum: Any, make: Any) -> None:
@@ -109,7 +109,7 @@ def test_a_thread_is_in_one_split_and_stays_there(forum: Any, make: Any) -> None
         records, tally = forum.collect(posts, comments, split=split, validation=0.2, test=0.3)
         assert all(record.provenance.split == split for record in records)
         parts[split] = {record.prompt.text for record in records}
-        assert tally.filtered["in another split"].count + tally.filtered["its post is missing or left aside"].count == (
+        assert tally.set_aside["in another split"].count + tally.set_aside["its post is missing or left aside"].count == (
             600 - 3 * len(records)
         )
     assert sum(map(len, parts.values())) == len(set().union(*parts.values())) == len(whole) == 200

@@ -66,7 +66,7 @@ def test_a_later_answer_that_is_ahead_is_preferred(tmp_path: Path, make: Any) ->
     assert (said.source, said.licence, said.time) == ("stackexchange", "CC BY-SA 3.0", "2010-07-20T05:00:00+00:00")
     assert said.note == "gardening.example 10: 13 (9) over 11 (2), written 14400 s later"
     assert (tally.read, tally.kept) == (4, 3)
-    assert tally.filtered["in no pair"].places == ["Posts.xml:6"]
+    assert tally.set_aside["in no pair"].places == ["Posts.xml:6"]
     assert tally.said[0].startswith("of siblings with different scores, the earlier comment is ahead in 2, the later one in 1")
 
 
@@ -90,20 +90,20 @@ def test_the_accepted_answer_loses_none_unless_it_is_ignored(tmp_path: Path, mak
 )
 def test_rules_hold_here_too(change: dict[str, str], rule: str, tmp_path: Path, make: Any) -> None:
     records, tally = collect(tmp_path, xml(QUESTION, answer(11, 2, 1, **change), answer(13, 9, 5)), make)
-    assert (records, tally.filtered[rule].count) == ([], 1)
+    assert (records, tally.set_aside[rule].count) == ([], 1)
 
 
 def test_who_has_no_account_is_left_aside(tmp_path: Path, make: Any) -> None:
     nobody = {name: value for name, value in answer(11, 2, 1).items() if name != "OwnerUserId"}
     _, tally = collect(tmp_path, xml(QUESTION, nobody, answer(13, 9, 5)), make)
-    assert tally.filtered["author"].count == 1
+    assert tally.set_aside["author"].count == 1
 
 
 def test_young_votes_are_left_aside_if_the_day_of_the_dump_is_known(tmp_path: Path, make: Any) -> None:
     rows = xml(QUESTION, answer(11, 2, 1), answer(13, 9, 5))
     assert len(collect(tmp_path, rows, make, fetched="2010-07-21T05:00:00")[0]) == 1
     records, tally = collect(tmp_path, rows, make, fetched="2010-07-21T04:59:59")
-    assert (records, tally.filtered["score_age"].count) == ([], 1)
+    assert (records, tally.set_aside["score_age"].count) == ([], 1)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,132 @@
+"""A file of one's own: its columns become records, by name or by a guess that is told.
+
+prompt, chosen, rejected                 → comparisons
+prompt, response_a, response_b, winner   → comparisons, with ties
+prompt, completions, ranks (or scores)   → rankings
+prompt, completion, score (or label)     → ratings
+messages; or prompt, completion          → demonstrations
+kind, …                                  → records as alignzoo writes them
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Literal
+
+from alignzoo.interfaces import Asking
+from alignzoo.records import Feedback, RecordError, from_json
+from alignzoo_preference_sets.columns import Columns, ColumnsError, Form, resolved
+from alignzoo_preference_sets.data import Data, collected
+from alignzoo_preference_sets.fields import Row, Taken, Unfit, whole_text
+from alignzoo_preference_sets.mapped import Verdicts, compared, demonstrated, judged, ranked, rated
+from alignzoo_preference_sets.reading import Fault
+
+_GIVES = {
+    "comparisons": ("comparison",),
+    "verdicts": ("comparison",),
+    "rankings": ("ranking",),
+    "ratings": ("rating",),
+    "demonstrations": ("demonstration",),
+    "records": ("demonstration", "comparison", "ranking", "rating", "critique"),
+}
+_LOOKED_AT = 20
+"""Rows in which a first sound one is looked for, to read the columns from it."""
+
+
+@dataclass(frozen=True)
+class File:
+    """Feedback of one's own, as JSON lines, CSV or parquet."""
+
+    data: Data = Data()
+    """Where it is."""
+
+    form: Literal["guess", "comparisons", "verdicts", "rankings", "ratings", "demonstrations", "records"] = "guess"
+    """What a row is; guessed from the columns."""
+
+    columns: Columns = Columns()
+    """Which column is what; guessed where it is plain."""
+
+    verdicts: Verdicts = Verdicts()
+    """How a winner is told."""
+
+    value: str = "overall"
+    """What ratings are ratings of."""
+
+    source: str = ""
+    """The name of the feedback in its records; the file's name if empty."""
+
+    licence: str = ""
+    """Its licence."""
+
+    def __post_init__(self) -> None:
+        if not self.data.path:
+            raise ValueError('say where the feedback is: data.path = "pairs.jsonl"')
+        if self.form == "guess":
+            if not Path(self.data.path).is_file():
+                raise ValueError(
+                    f'{self.data.path} is no file that can be looked into; say what it holds: form = "comparisons"'
+                )
+            self._resolved()  # so that columns that cannot be told apart are found before a model is loaded
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        return _GIVES[self._resolved()[0] if self.form == "guess" else self.form]
+
+    @property
+    def asks(self) -> tuple[str, ...]:
+        return ()
+
+    def collect(self, asking: Asking) -> Iterator[Feedback]:
+        """The records of each row; what was guessed is noticed first."""
+        form, columns = self._resolved()
+        guessed = {part: name for part, name in columns.named().items() if getattr(self.columns, part) != name}
+        if guessed:
+            told = ", ".join(f"{part} = '{name}'" for part, name in guessed.items())
+            asking.tally.notice(f"{form}; columns that were guessed: {told}", f"{Path(self.data.path).name}:1")
+        return collected(self.data, partial(self.taken, form, columns), asking.tally)
+
+    def taken(self, form: Form, columns: Columns, row: Row) -> Taken:
+        """A row's records, once it is known what the columns are."""
+        source = self.source or Path(self.data.path).name.partition(".")[0]
+        match form:
+            case "comparisons":
+                return compared(row, columns, source, self.licence)
+            case "verdicts":
+                return judged(row, columns, self.verdicts, source, self.licence)
+            case "rankings":
+                return ranked(row, columns, source, self.licence)
+            case "ratings":
+                return rated(row, columns, self.value, source, self.licence)
+            case "demonstrations":
+                return demonstrated(row, columns, source, self.licence)
+            case _:
+                return recorded(row)
+
+    def _resolved(self) -> tuple[Form, Columns]:
+        try:
+            return resolved(first_names(self.data), self.columns, "" if self.form == "guess" else self.form)
+        except ColumnsError as error:
+            raise ColumnsError(f"{self.data.path}: {error}") from None
+
+
+def first_names(data: Data) -> tuple[str, ...]:
+    """The columns of the first sound row."""
+    for _, cells in islice(data.rows(), _LOOKED_AT):
+        if not isinstance(cells, Fault):
+            return tuple(map(str, cells))
+    raise ColumnsError(f"no sound row among the first {_LOOKED_AT}, so no columns")
+
+
+def recorded(row: Row) -> Taken:
+    """A record as `feedback.jsonl` holds it."""
+    try:
+        line = whole_text(json.dumps(dict(row.cells), ensure_ascii=False), "the row")
+        record = from_json(line)
+    except RecordError as error:
+        raise Unfit(f"no sound record: {str(error).partition('; got')[0]}") from None
+    return Taken(record.prompt.turns[0].text, (record,))

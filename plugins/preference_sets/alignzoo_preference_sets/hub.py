@@ -1,0 +1,48 @@
+"""Rows by way of `datasets`, streamed: a set on the hub, a local folder laid out like one, a parquet file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from alignzoo_preference_sets.reading import Fault, Placed, ReadError
+
+
+def rows_of_set(path: str, subset: str, published: str, revision: str) -> Iterator[Placed]:
+    """The rows of a set's own split. A subset is a configuration of the set or, where it has no such one, a folder in it."""
+    from datasets import get_dataset_config_names, load_dataset
+
+    rest: dict[str, Any] = {"revision": revision} if revision else {}
+    with _told(path, "check its name, its subset and your connection; or download it, and give the path"):
+        configured = subset and subset in get_dataset_config_names(path, **rest)
+        rest |= {"name": subset} if configured else {"data_dir": subset} if subset else {}
+        rows = load_dataset(path, split=published, streaming=True, **rest)
+        yield from _placed(rows, f"{path}{'/' + subset if subset else ''} {published}")
+
+
+def rows_of_parquet(path: Path) -> Iterator[Placed]:
+    """The rows of one parquet file."""
+    from datasets import load_dataset
+
+    with _told(str(path), "fetch it again"):
+        rows = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
+        yield from _placed(rows, path.name)
+
+
+def _placed(rows: Any, name: str) -> Iterator[Placed]:
+    for number, row in enumerate(rows, start=1):
+        yield f"{name}:{number}", row if isinstance(row, Mapping) else Fault("a row must be a table")
+
+
+@contextmanager
+def _told(path: str, remedy: str) -> Iterator[None]:
+    """Whatever goes wrong in there (and `datasets` raises the errors of many libraries) is told with the set's name."""
+    try:
+        yield
+    except ReadError:
+        raise
+    except Exception as error:
+        first = str(error).strip().partition("\n")[0]
+        raise ReadError(f"{path}: cannot be read: {type(error).__name__}: {first}; {remedy}") from error

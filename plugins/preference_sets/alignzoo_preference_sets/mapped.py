@@ -1,0 +1,236 @@
+"""Rows with known columns → records. Answers may be texts, or dialogues that end with the answer: lists of messages, or
+transcripts with "Human:" and "Assistant:"."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Provenance, Ranking, Rating, Speaker, Turn
+from alignzoo_preference_sets.columns import Columns
+from alignzoo_preference_sets.fields import Row, Taken, Unfit, different, kind_of, whole_text
+from alignzoo_preference_sets.transcripts import read_transcript
+
+_ROLES: Mapping[str, Speaker] = {
+    "system": "system",
+    "user": "user",
+    "human": "user",
+    "prompter": "user",
+    "assistant": "assistant",
+    "gpt": "assistant",
+    "bot": "assistant",
+    "model": "assistant",
+}
+_WORDS = (("role", "content"), ("from", "value"), ("speaker", "text"))
+"""How messages name who speaks, and what is said."""
+UP = ("true", "1", "1.0", "+1", "up", "good", "yes", "like", "liked", "desirable", "👍")
+DOWN = ("false", "0", "0.0", "-1", "-1.0", "down", "bad", "no", "dislike", "disliked", "undesirable", "👎")
+TIES = ("tie", "both", "equal", "same", "draw", "none", "neither", "tie (bothbad)", "0.5")
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """Words of a winner's column. Without them, the column's own name or its ending counts: "response_a", "a", "model_a"."""
+
+    first: str = ""
+    """What it says where the first is better."""
+    second: str = ""
+    """Where the second is."""
+    tie: str = ""
+    """Where neither is."""
+
+
+def compared(row: Row, columns: Columns, source: str, licence: str) -> Taken:
+    """Chosen over rejected."""
+    asked = prompt_of(row, columns)
+    (before, better), (other_before, worse) = dialogue_of(row, columns.chosen), dialogue_of(row, columns.rejected)
+    turns = _continued(asked, before)
+    if turns != _continued(asked, other_before):
+        raise Unfit("chosen and rejected part before the last answer")
+    strength = row.number(columns.strength) if columns.strength else 1.0
+    if not 0 <= strength <= 1:
+        raise Unfit(f"'{columns.strength}' must be between 0 and 1")
+    comparison = Comparison(_prompt(turns), *different(better, worse), strength, _provenance(row, columns, source, licence))
+    return _taken(row, columns, turns, comparison)
+
+
+def judged(row: Row, columns: Columns, words: Verdicts, source: str, licence: str) -> Taken:
+    """Two answers, and a winner or a tie."""
+    turns, answers = prompt_of(row, columns), different(_answer(row, columns.first), _answer(row, columns.second))
+    first = first_wins(row, columns, words)
+    better, worse = answers if first >= 0.5 else answers[::-1]
+    kept = Comparison(_prompt(turns), better, worse, 1.0 if first != 0.5 else 0.5, _provenance(row, columns, source, licence))
+    return _taken(row, columns, turns, kept)
+
+
+def first_wins(row: Row, columns: Columns, words: Verdicts) -> float:
+    """The probability that the first is better: 1, 0, or 0.5."""
+    value = row.cells.get(columns.winner)
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        raise Unfit(f"'{columns.winner}' is {'missing' if value is None else 'no verdict but ' + kind_of(value)}")
+    said = str(int(value)) if isinstance(value, float) and value.is_integer() else str(value).strip().lower()
+    first, second = _names(columns.first, words.first), _names(columns.second, words.second)
+    ties = (words.tie.strip().lower(),) if words.tie else TIES  # a bare 0 is none: it may count from 0, or be a tie
+    for verdict, known in ((1.0, first), (0.0, second), (0.5, ties)):
+        if said in known:
+            return verdict
+    raise Unfit(f"'{columns.winner}' names neither answer; say verdicts.first and verdicts.second")
+
+
+def _names(column: str, word: str) -> set[str]:
+    """What may stand for a column: the word that was said, or its name, or its ending: response_a, a, model_a."""
+    if word:
+        return {word.strip().lower()}
+    low = column.lower()
+    ending = re.search(r"(?:(?<=_)[a-z]|\d+|^[a-z])$", low)
+    return {low} | ({ending[0], f"model_{ending[0]}"} if ending else set())
+
+
+def ranked(row: Row, columns: Columns, source: str, licence: str) -> Taken:
+    """Several answers by their ranks, or by their scores."""
+    turns, answers = prompt_of(row, columns), row.texts(columns.completions)
+    places = row.numbers(columns.ranks) if columns.ranks else tuple(-score for score in row.numbers(columns.scores))
+    if len(places) != len(answers):
+        raise Unfit("as many ranks or scores as answers are needed")
+    if len(answers) < 2:
+        raise Unfit("a ranking needs two answers or more")
+    order = sorted(range(len(answers)), key=lambda i: places[i])
+    levels = sorted(set(places))
+    ranks = tuple(levels.index(places[i]) for i in order)
+    who = _provenance(row, columns, source, licence)
+    return _taken(row, columns, turns, Ranking(_prompt(turns), tuple(Completion(answers[i]) for i in order), ranks, who))
+
+
+def rated(row: Row, columns: Columns, value: str, source: str, licence: str) -> Taken:
+    """One answer, with a score or a thumb."""
+    turns, answer = _asked_and_said(row, columns)
+    score = row.number(columns.score) if columns.score else _thumb(row, columns.label)
+    who = _provenance(row, columns, source, licence)
+    return _taken(row, columns, turns, Rating(_prompt(turns), Completion(answer), score, value, who))
+
+
+def demonstrated(row: Row, columns: Columns, source: str, licence: str) -> Taken:
+    """One answer, as an example to follow."""
+    turns, answer = _asked_and_said(row, columns)
+    who = _provenance(row, columns, source, licence)
+    return _taken(row, columns, turns, Demonstration(_prompt(turns), Completion(answer), who))
+
+
+# Parts of a row -------------------------------------------------------------------------------------------------------
+
+
+def prompt_of(row: Row, columns: Columns) -> tuple[Turn, ...]:
+    """What was asked; nothing where the dialogue itself says so."""
+    system = row.maybe(columns.system) if columns.system else ""
+    above = (Turn("system", system),) if system else ()
+    if not columns.prompt:
+        return above
+    if isinstance(row.cells.get(columns.prompt), list):
+        return above + messages_of(row, columns.prompt)
+    read = _transcript(row, columns.prompt)
+    if read and not read[-1].text:
+        read = read[:-1]  # "…\n\nAssistant:", where the answer is to follow
+    asked = row.text(columns.prompt)
+    more = row.maybe(columns.input) if columns.input else ""
+    return above + (read or (Turn("user", f"{asked}\n\n{more}" if more else asked),))
+
+
+def dialogue_of(row: Row, column: str) -> tuple[tuple[Turn, ...], str]:
+    """The turns before an answer, if there are any, and the answer."""
+    turns = messages_of(row, column) if isinstance(row.cells.get(column), list) else _transcript(row, column)
+    if not turns:
+        return (), row.text(column)
+    if turns[-1].speaker != "assistant" or not turns[-1].text:
+        raise Unfit(f"'{column}' does not end with an answer")
+    return turns[:-1], turns[-1].text
+
+
+def messages_of(row: Row, column: str) -> tuple[Turn, ...]:
+    """A list of messages as turns."""
+    turns = []
+    for message in row.tables(column):
+        known = [(who, what) for who, what in _WORDS if message.has(who)]
+        if not known:
+            raise Unfit(f"'{column}' holds a message without a role")
+        who, what = known[0]
+        role = message.text(who).lower()
+        if role not in _ROLES:
+            raise Unfit(f"'{column}' holds a message by neither system, user nor assistant")
+        turns.append(Turn(_ROLES[role], message.text(what)))
+    if not turns:
+        raise Unfit(f"'{column}' is empty")
+    return tuple(turns)
+
+
+def _transcript(row: Row, column: str) -> tuple[Turn, ...]:
+    value: Any = row.cells.get(column)
+    if not isinstance(value, str) or "\n\nHuman:" not in value:
+        return ()
+    read = read_transcript(whole_text(value, column))
+    return () if read.before.strip() else read.turns  # words that happen to hold the marks are no transcript
+
+
+def _continued(asked: tuple[Turn, ...], before: tuple[Turn, ...]) -> tuple[Turn, ...]:
+    """The prompt, of a prompt's column and what stands before the answer. Where both are there, what stands before begins with
+    the prompt, or ends with it; instructions may stand above either."""
+    if not before:
+        return asked
+    (above, prompt), (own, dialogue) = _headed(asked), _headed(before)
+    if prompt and prompt not in (dialogue[: len(prompt)], dialogue[-len(prompt) :]):
+        raise Unfit("the dialogue is about something else than the prompt")
+    return (own or above) + dialogue
+
+
+def _headed(turns: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
+    """The instructions above, and the rest."""
+    count = next((i for i, turn in enumerate(turns) if turn.speaker != "system"), len(turns))
+    return turns[:count], turns[count:]
+
+
+def _asked_and_said(row: Row, columns: Columns) -> tuple[tuple[Turn, ...], str]:
+    if columns.messages:
+        before, answer = dialogue_of(row, columns.messages)
+        return before, answer
+    before, answer = dialogue_of(row, columns.completion)
+    return _continued(prompt_of(row, columns), before), answer
+
+
+def _answer(row: Row, column: str) -> str:
+    return dialogue_of(row, column)[1]
+
+
+def _thumb(row: Row, column: str) -> float:
+    value = row.cells.get(column)
+    said = str(value).strip().lower()
+    if not isinstance(value, bool | int | float | str) or said not in (*UP, *DOWN):
+        raise Unfit(
+            f"'{column}' is {'missing' if value is None else 'no thumb: true or false, 1 or 0, up or down, good or bad'}"
+        )
+    return float(said in UP)
+
+
+def _prompt(turns: tuple[Turn, ...]) -> Prompt:
+    if not any(turn.speaker == "user" for turn in turns):
+        raise Unfit("there is no prompt, in a column of its own or before the answer")
+    return Prompt(turns)
+
+
+def _provenance(row: Row, columns: Columns, source: str, licence: str) -> Provenance:
+    return Provenance(source, _cell(row, columns.annotator), _cell(row, columns.time), licence)
+
+
+def _cell(row: Row, column: str) -> str:
+    """A name or a number, as text."""
+    value = row.cells.get(column) if column else None
+    if value is None:
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise Unfit(f"'{column}' must be text or a number, not {kind_of(value)}")
+    return whole_text(str(value), column).strip()
+
+
+def _taken(row: Row, columns: Columns, turns: tuple[Turn, ...], record: Any) -> Taken:
+    opening = next((turn.text for turn in turns if turn.speaker == "user"), "")
+    return Taken(_cell(row, columns.group) or opening, (record,), _cell(row, columns.id))
