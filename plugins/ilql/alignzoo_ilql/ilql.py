@@ -67,7 +67,7 @@ class ILQL:
     """τ: the expectile of Q that V is; ½ is the mean over the data's actions, towards 1 the best of them."""
     gamma: Annotated[float, Interval(gt=0, le=1)] = 0.99
     """γ: how much what comes a token later counts."""
-    cql: Annotated[float, Ge(0)] = 1.0
+    cql: Annotated[float, Ge(0)] = 4.0
     """Weight of the conservative term, log Σ exp Q − Q(taken). Noisy ratings want more of it than a game without noise."""
     awac: Annotated[float, Ge(0)] = 1.0
     """Weight of the imitation of the data by the policy; 0 leaves the policy as it is."""

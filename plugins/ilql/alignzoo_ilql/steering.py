@@ -26,7 +26,7 @@ from alignzoo_ilql.heads import Heads
 class Steering:
     """How strongly, and among which tokens."""
 
-    beta: Annotated[float, Ge(0)] = 1.0
+    beta: Annotated[float, Ge(0)] = 4.0
     """β: how much an advantage counts against the policy's own log-probability; 0 is the policy itself."""
     top_k: Annotated[int, Ge(0)] = 0
     """Draw only among so many tokens of the highest score, advantage included; 0 among all (trlX's rule)."""

@@ -17,7 +17,8 @@ from alignzoo.seam.discovery import discover
 
 ROOT = Path(__file__).resolve().parents[3]
 EXAMPLES = ROOT / "benchmarks" / "feedback"
-PAGES = sorted((ROOT / "docs" / "feedback").glob("*.md"))
+PAGES = sorted(page for page in (ROOT / "docs" / "feedback").glob("*.md") if page.stem != "votes")
+"""That one is another plugin's."""
 DEMO: dict[str, Any] = tomllib.loads((ROOT / "benchmarks" / "demo.toml").read_text())
 
 
