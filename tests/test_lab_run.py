@@ -150,7 +150,7 @@ def test_stages_that_are_done_are_not_done_again(done: Run) -> None:
 def test_dpo_starts_where_sft_ended(done: Run) -> None:
     """The reference is the SFT start, not the base: the first loss is log 2, and the start's adapter is not idle."""
     first = store.read_rows(done.files.train.updates)[0]
-    assert first["loss"] == pytest.approx(0.6931, abs=1e-3)
+    assert first["preference"] == pytest.approx(0.6931, abs=1e-3)
     start, policy = done.start_role(), done.policy()
     assert not start.idle
     assert start.digest == store.read_json(done.files.start.summary)["adapter"]
