@@ -31,7 +31,7 @@ PROMPTS = [Prompt.ask(f"is the {thing} {how}") for thing in ("cat", "dog", "bird
 SAID = {"yes please": 1.0, "no": 0.0, "true thanks": 0.8, "false and bad": 0.1}
 RATINGS = [Rating(prompt, Completion(text), score) for prompt in PROMPTS for text, score in SAID.items()]
 LESSON = Lesson(ratings=RATINGS)
-QUICK = ILQL(epochs=2, batch_size=8, hidden=(32,), alpha=0.3, sync_every=1, descent=Descent(lr=3e-3))
+QUICK = ILQL(cql=0.1, epochs=2, batch_size=8, hidden=(32,), alpha=0.3, sync_every=1, descent=Descent(lr=3e-3))
 FREELY = Manner(max_tokens=6, seed=5)
 
 
