@@ -21,7 +21,6 @@ from on_policy import carried_out, row
 
 from alignzoo.lab import store
 from alignzoo.lab.run import Run
-from alignzoo.seam.discovery import discover
 
 ENTRIES: Mapping[str, Mapping[str, object]] = {
     "dpo": {"use": "dpo"},
@@ -37,13 +36,7 @@ ENTRIES: Mapping[str, Mapping[str, object]] = {
     "bco": {"use": "bco"},
     "ilql": {"use": "ilql"},
 }
-"""A name, and what its [optimizer] table holds. Those whose plugin is not installed are left out."""
-
-
-def installed() -> Mapping[str, Mapping[str, object]]:
-    """The entries whose optimizer is here."""
-    here = {found.component.id for found in discover().components if found.component.kind == "optimizer"}
-    return {name: entry for name, entry in ENTRIES.items() if entry["use"] in here}
+"""A name, and what its [optimizer] table holds."""
 
 
 def labels(roots: Sequence[Path]) -> float:
@@ -84,12 +77,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Everybody who learns from pairs, on one run file.")
     parser.add_argument("file", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--only", nargs="*", default=list(ENTRIES))
+    parser.add_argument("--only", nargs="*", default=list(ENTRIES), choices=list(ENTRIES))
     parser.add_argument("--out", type=Path, default=Path("runs/relatives"))
     parser.add_argument("--at-once", type=int, default=2, help="runs beside each other, one thread each")
     parser.add_argument("--results", type=Path, help="without a suffix: .json and .md are written")
     args = parser.parse_args()
-    entries = {name: entry for name, entry in installed().items() if name in args.only}
+    entries = {name: entry for name, entry in ENTRIES.items() if name in args.only}
     with ThreadPoolExecutor(args.at_once) as pool:
         jobs = {
             name: [pool.submit(carried_out, args.file, name, entry, seed, args.out) for seed in range(args.seeds)]

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Ranking, Rating
@@ -22,6 +22,8 @@ class SafeRLHF:
     """Two answers with two labels: which is more helpful, and which is safer. They are two values, learned apart: as two
     rewards, or one of them as a cost."""
 
+    asks: ClassVar[tuple[str, ...]] = ()
+
     data: Data = Data(path="PKU-Alignment/PKU-SafeRLHF")
     """Rows with prompt, response_0, response_1 and the labels."""
 
@@ -31,10 +33,6 @@ class SafeRLHF:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("rating",) if self.value == "safe or not" else ("comparison",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """A comparison, or two ratings, for each row."""
@@ -67,6 +65,8 @@ def _unsafe_over_safe(row: Row, safer: int) -> bool:
 class PandaLM:
     """Two answers to an instruction, judged by three people: 1, 2, or 0 for a tie."""
 
+    asks: ClassVar[tuple[str, ...]] = ()
+
     data: Data = Data()
     """Rows with instruction, input, response1, response2 and annotator1 to annotator3."""
 
@@ -76,10 +76,6 @@ class PandaLM:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("comparison",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """The comparisons of each row."""
@@ -114,6 +110,8 @@ def _choice(prompt: Prompt, answers: tuple[Completion, Completion], first: float
 class LMHumanPreferences:
     """The best of four continuations of a text. One beats three; nothing is known of the three among themselves."""
 
+    asks: ClassVar[tuple[str, ...]] = ()
+
     data: Data = Data()
     """Labels as they were released: query, sample0 to sample3 and best, as token ids or as text."""
 
@@ -123,10 +121,6 @@ class LMHumanPreferences:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("ranking",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """A ranking of two places for each row."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Feedback, RecordError, from_json
@@ -41,6 +41,8 @@ _LOOKED_AT = 20
 @dataclass(frozen=True)
 class File:
     """Feedback of one's own, as JSON lines, CSV or parquet."""
+
+    asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data()
     """Where it is."""
@@ -76,10 +78,6 @@ class File:
     @property
     def gives(self) -> tuple[str, ...]:
         return _GIVES[self._resolved()[0] if self.form == "guess" else self.form]
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """The records of each row; what was guessed is noticed first."""

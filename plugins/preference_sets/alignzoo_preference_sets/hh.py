@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Rating, Turn
@@ -37,6 +37,8 @@ Diverging = Literal["drop", "answer", "whole"]
 class HH:
     """Which of two dialogues crowd workers preferred: the more helpful, or the less harmful."""
 
+    asks: ClassVar[tuple[str, ...]] = ()
+
     data: Data = Data(path="Anthropic/hh-rlhf")
     """Subsets: harmless-base, helpful-base, helpful-online, helpful-rejection-sampled."""
 
@@ -47,10 +49,6 @@ class HH:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("comparison",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """One comparison for each sound row, in the order of the set."""
@@ -119,6 +117,8 @@ class RedTeam:
     """Dialogues in which people tried to make a model do harm, each rated by how far it let itself be led. The last answer,
     after all that went before it, is what is scored; more is less harmful."""
 
+    asks: ClassVar[tuple[str, ...]] = ()
+
     data: Data = Data(path="Anthropic/hh-rlhf", subset="red-team-attempts")
     """The subset red-team-attempts."""
 
@@ -129,10 +129,6 @@ class RedTeam:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("rating",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """One rating for each dialogue."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Completion, Demonstration, Feedback, Prompt, Provenance, Ranking, Speaker, Turn
@@ -27,6 +27,8 @@ _DEEPEST = 200
 class Oasst:
     """Rankings of sibling answers, wherever in a tree they are; the prompt is the way from the root to them."""
 
+    asks: ClassVar[tuple[str, ...]] = ()
+
     data: Data = Data(path="OpenAssistant/oasst1")
     """Whole trees, or messages."""
 
@@ -42,10 +44,6 @@ class Oasst:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("ranking",) if self.kind == "rankings" else ("demonstration",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """The records of each tree."""

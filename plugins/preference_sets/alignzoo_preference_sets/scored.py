@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
+from typing import ClassVar, Literal
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Completion, Feedback, Prompt, Provenance, Ranking, Rating, Speaker, Turn
@@ -21,6 +21,8 @@ Attribute = Literal["helpfulness", "correctness", "coherence", "complexity", "ve
 @dataclass(frozen=True)
 class UltraFeedback:
     """Four answers to an instruction, marked by a model on four aspects from 1 to 5."""
+
+    asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data(path="openbmb/UltraFeedback")
     """Rows with an instruction and its completions, each with annotations."""
@@ -38,10 +40,6 @@ class UltraFeedback:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("rating",) if self.kind == "ratings" else ("ranking",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """The ratings, or the ranking, of each instruction."""
@@ -101,6 +99,8 @@ def in_order(ratings: list[Rating]) -> Ranking:
 class HelpSteer:
     """An answer, marked by people on five attributes from 0 to 4. Complexity and verbosity are kinds, not merits."""
 
+    asks: ClassVar[tuple[str, ...]] = ()
+
     data: Data = Data(path="nvidia/HelpSteer2")
     """Rows with prompt, response and the attributes; HelpSteer and HelpSteer2 have the same."""
 
@@ -114,10 +114,6 @@ class HelpSteer:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("rating",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """A rating for each attribute of each row."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
@@ -22,6 +22,8 @@ from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, different
 class SHP:
     """Readers' votes. `labels` says whether A is preferred; the ratio of votes says how clearly."""
 
+    asks: ClassVar[tuple[str, ...]] = ()
+
     data: Data = Data(path="stanfordnlp/SHP")
     """A subset is a community: askculinary, askscience, …"""
 
@@ -34,10 +36,6 @@ class SHP:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("comparison",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """One comparison for each row that is clear enough."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Rating
@@ -22,6 +22,8 @@ LIKERT = 7
 @dataclass(frozen=True)
 class SummarizeFromFeedback:
     """Labelers' choices between two summaries of a post or an article, or their marks for one."""
+
+    asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data(path="openai/summarize_from_feedback", revision="refs/convert/parquet")
     """Read from the hub's own copy as parquet: the set comes as a script, which `datasets` runs no more. The subset
@@ -45,10 +47,6 @@ class SummarizeFromFeedback:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("comparison",) if self.kind == "comparisons" else ("rating",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """A comparison, or ratings, for each row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Comparison, Feedback, Prompt, Provenance
@@ -19,6 +19,8 @@ _MARK = re.compile(r" ?\[(\d+(?:, ?\d+)*)\]")
 @dataclass(frozen=True)
 class WebGPT:
     """Scores say which answer is better and, as they are no probabilities, nothing more: the sign counts, 0 is a tie."""
+
+    asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data(path="openai/webgpt_comparisons", revision="refs/convert/parquet")
     """Read from the hub's own copy as parquet: the set comes as a script, which `datasets` runs no more. It has no splits of
@@ -36,10 +38,6 @@ class WebGPT:
     @property
     def gives(self) -> tuple[str, ...]:
         return ("comparison",)
-
-    @property
-    def asks(self) -> tuple[str, ...]:
-        return ()
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """One comparison for each row."""
