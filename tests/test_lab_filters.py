@@ -174,3 +174,17 @@ def test_what_is_set_aside_does_not_count_as_dropped() -> None:
     tally.check(0.1)
     with pytest.raises(ValueError, match="1 of 10 rows cannot be used"):
         tally.check(0.09)
+
+
+def test_a_stage_is_another_one_when_any_file_that_it_reads_is(tmp_path: Path) -> None:
+    """Whatever the setting is called, and be it one of a list."""
+    votes, others = tmp_path / "votes.jsonl", tmp_path / "others.jsonl"
+    votes.write_text("1\n")
+    others.write_text("1\n")
+    row = {"feedback": {"use": "feedback:some/votes", "comments": [str(votes)], "posts": {"from": str(others)}}}
+    whole = plan(tmp_path, "")
+    keys = [key_of(whole, row, ())]
+    for file in (votes, others):
+        file.write_text("2\n")
+        keys.append(key_of(whole, row, ()))
+    assert len(set(keys)) == 3

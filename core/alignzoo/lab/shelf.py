@@ -21,6 +21,10 @@ from alignzoo.lab.store import Training, file_digest
 _READ_BY_ALL = ("seed", "threads", "model", "task", "start", "watch", "intake")
 
 
+_LONGEST = 4096
+"""No path is longer; a setting that is may be a prompt."""
+
+
 def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
     """The name of a stage by its content: what every stage reads, its own `rows`, and the plugins in these places."""
     table, made_with = plan.table(), plan.made_with()
@@ -40,15 +44,15 @@ def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _files(table: Mapping[str, Any]) -> dict[str, str]:
-    """The digest of every file that a setting names: with other bytes in it, it is another stage."""
-    found: dict[str, str] = {}
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            found |= _files(value)
-        elif name in ("path", "file") and isinstance(value, str) and value and Path(value).is_file():
-            found[value] = file_digest(Path(value))
-    return found
+def _files(settings: Any) -> dict[str, str]:
+    """The digest of every file that a setting names, whatever the setting is called: with other bytes in it, it is another
+    stage."""
+    if isinstance(settings, Mapping):
+        settings = tuple(settings.values())
+    if isinstance(settings, list | tuple):
+        return {path: digest for part in settings for path, digest in _files(part).items()}
+    named = isinstance(settings, str | Path) and str(settings) and len(str(settings)) < _LONGEST and Path(settings).is_file()
+    return {str(settings): file_digest(Path(settings))} if named else {}
 
 
 def take(shelf: Path, key: str, files: Training) -> bool:

@@ -65,6 +65,7 @@ def _unsafe_over_safe(row: Row, safer: int) -> bool:
 class PandaLM:
     """Two answers to an instruction, judged by three people: 1, 2, or 0 for a tie."""
 
+    gives: ClassVar[tuple[str, ...]] = ("comparison",)
     asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data()
@@ -72,10 +73,6 @@ class PandaLM:
 
     voices: Literal["each", "together"] = "each"
     """A comparison for each annotator; or one for all, whose strength is their share of the votes (a tie is half a vote)."""
-
-    @property
-    def gives(self) -> tuple[str, ...]:
-        return ("comparison",)
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """The comparisons of each row."""
@@ -110,6 +107,7 @@ def _choice(prompt: Prompt, answers: tuple[Completion, Completion], first: float
 class LMHumanPreferences:
     """The best of four continuations of a text. One beats three; nothing is known of the three among themselves."""
 
+    gives: ClassVar[tuple[str, ...]] = ("ranking",)
     asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data()
@@ -117,10 +115,6 @@ class LMHumanPreferences:
 
     tokenizer: str = "gpt2"
     """Whose ids they are: a folder or a hub name. Only asked where the rows hold ids."""
-
-    @property
-    def gives(self) -> tuple[str, ...]:
-        return ("ranking",)
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """A ranking of two places for each row."""

@@ -37,6 +37,7 @@ Diverging = Literal["drop", "answer", "whole"]
 class HH:
     """Which of two dialogues crowd workers preferred: the more helpful, or the less harmful."""
 
+    gives: ClassVar[tuple[str, ...]] = ("comparison",)
     asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data(path="Anthropic/hh-rlhf")
@@ -45,10 +46,6 @@ class HH:
     diverging: Diverging = "drop"
     """Pairs that part before the last turn are dropped; or split at the last human turn that both share, where the next answer
     is compared ("answer"), or all that follows, the human's turns included ("whole")."""
-
-    @property
-    def gives(self) -> tuple[str, ...]:
-        return ("comparison",)
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """One comparison for each sound row, in the order of the set."""
@@ -117,6 +114,7 @@ class RedTeam:
     """Dialogues in which people tried to make a model do harm, each rated by how far it let itself be led. The last answer,
     after all that went before it, is what is scored; more is less harmful."""
 
+    gives: ClassVar[tuple[str, ...]] = ("rating",)
     asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data(path="Anthropic/hh-rlhf", subset="red-team-attempts")
@@ -125,10 +123,6 @@ class RedTeam:
     score: Literal["people", "model"] = "people"
     """The red-teamer's rating of success (0 to 4), turned round to 4 to 0; or the lowest harmlessness score that a preference
     model gave to any answer of the dialogue."""
-
-    @property
-    def gives(self) -> tuple[str, ...]:
-        return ("rating",)
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """One rating for each dialogue."""

@@ -99,6 +99,7 @@ def in_order(ratings: list[Rating]) -> Ranking:
 class HelpSteer:
     """An answer, marked by people on five attributes from 0 to 4. Complexity and verbosity are kinds, not merits."""
 
+    gives: ClassVar[tuple[str, ...]] = ("rating",)
     asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data(path="nvidia/HelpSteer2")
@@ -110,10 +111,6 @@ class HelpSteer:
     def __post_init__(self) -> None:
         if not self.values:
             raise ValueError("name one attribute at least: values = ['helpfulness']")
-
-    @property
-    def gives(self) -> tuple[str, ...]:
-        return ("rating",)
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """A rating for each attribute of each row."""

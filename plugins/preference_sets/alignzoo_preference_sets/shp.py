@@ -22,6 +22,7 @@ from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, different
 class SHP:
     """Readers' votes. `labels` says whether A is preferred; the ratio of votes says how clearly."""
 
+    gives: ClassVar[tuple[str, ...]] = ("comparison",)
     asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data(path="stanfordnlp/SHP")
@@ -32,10 +33,6 @@ class SHP:
 
     domains: tuple[str, ...] = ()
     """Only rows of these communities; all if empty."""
-
-    @property
-    def gives(self) -> tuple[str, ...]:
-        return ("comparison",)
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """One comparison for each row that is clear enough."""

@@ -20,6 +20,7 @@ _MARK = re.compile(r" ?\[(\d+(?:, ?\d+)*)\]")
 class WebGPT:
     """Scores say which answer is better and, as they are no probabilities, nothing more: the sign counts, 0 is a tie."""
 
+    gives: ClassVar[tuple[str, ...]] = ("comparison",)
     asks: ClassVar[tuple[str, ...]] = ()
 
     data: Data = Data(path="openai/webgpt_comparisons", revision="refs/convert/parquet")
@@ -34,10 +35,6 @@ class WebGPT:
 
     citations: bool = False
     """Keep the marks, [1], that point to quotes. Without the quotes they point to nothing."""
-
-    @property
-    def gives(self) -> tuple[str, ...]:
-        return ("comparison",)
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """One comparison for each row."""
