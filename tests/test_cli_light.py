@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from shelf import Shelf, offering, optimizer
+from shelf import HEAD, Shelf, offering, optimizer
 from test_seam_discovery import BAD
 
 from alignzoo.cli.table import table
@@ -223,3 +223,45 @@ def test_main_can_be_called_again_and_again(capsys: pytest.CaptureFixture[str]) 
 
     assert [main(["list", "--json"]), main(["list", "--json"]), main(("lst",))] == [0, 0, 2]
     assert "did you mean 'list'" in capsys.readouterr().err
+
+
+VERB = f"""
+{HEAD}from alignzoo.seam.hookspecs import Command
+
+@hookimpl
+def alignzoo_commands():
+    yield Command("greet", "zoo_greeter.greet", "say a word")
+"""
+GREET = """
+def arguments(page):
+    page.add_argument("word")
+    page.add_argument("--twice", action="store_true")
+
+def run(args):
+    print(*[args.word] * (2 if args.twice else 1))
+    return 3
+"""
+
+
+def test_a_plugin_adds_a_command_that_is_imported_only_when_used(shelf: Shelf) -> None:
+    module = shelf.put("greeter", VERB)
+    (shelf.folder / module / "greet.py").write_text(GREET)
+    helped = alignzoo("--help", path=shelf.folder, spy=True)
+    assert "greet" in helped.stdout
+    assert "say a word (of plugin 'greeter')" in " ".join(helped.stdout.split())
+    assert helped.stderr == "HEAVY []\n"
+    done = alignzoo("greet", "hello", "--twice", path=shelf.folder)
+    assert (done.returncode, done.stdout) == (3, "hello hello\n")
+    odd = alignzoo("greet", "hello", "--twize", path=shelf.folder)
+    assert (odd.returncode, odd.stderr) == (2, "alignzoo: no option '--twize'; did you mean '--twice'?\n")
+    near = alignzoo("gret", path=shelf.folder)
+    assert near.stderr == "alignzoo: no command named 'gret'; did you mean 'greet'?\n"
+
+
+def test_a_broken_command_keeps_no_other_from_working(shelf: Shelf) -> None:
+    shelf.put("greeter", VERB)  # its module is not there
+    done = alignzoo("list", "--json", path=shelf.folder)
+    assert done.returncode == 0
+    faults = [row["reason"] for row in json.loads(done.stdout)["broken"] if row["plugin"] == "greeter"]
+    assert faults == ["command 'greet' is in 'zoo_greeter.greet', but there is no such module"]
+    assert "no command named 'greet'" in alignzoo("greet", path=shelf.folder).stderr

@@ -19,7 +19,8 @@ from alignzoo.lab.runfile import read_plan
 from alignzoo.learning.ledger import Budget
 from alignzoo.learning.memory import newest
 from alignzoo.learning.rewards import Combined, ScoreError, Voice
-from alignzoo.records import Completion, Prompt
+from alignzoo.model.role import bare_on
+from alignzoo.records import Completion, Prompt, completion_from_row, prompt_from_row
 from alignzoo.seam.settings import SettingsError
 from alignzoo.testing import toy_folder
 
@@ -298,3 +299,48 @@ def test_a_reward_that_fails_in_the_middle_is_named_and_the_last_checkpoint_stay
     again = Run.open(file, tmp_path / "run", changes)
     again.train()
     assert len(store.read_rows(again.files.train.updates)) == 3
+
+
+# A reward that reads with the run's own model ---------------------------------------------------------------------------
+
+READER = """
+from dataclasses import dataclass, replace
+from typing import Any
+
+@dataclass(frozen=True)
+class Likely:
+    role: Any = None
+
+    def __call__(self, prompts, completions):
+        return self.scored(prompts, completions)
+
+    def scored(self, prompts, completions):
+        forest = self.role.base.text.replies(prompts, [[one] for one in completions], "cpu")
+        from alignzoo.model.forest import per_reply
+        return per_reply(self.role.logps(forest), forest).tolist()
+
+@dataclass(frozen=True)
+class Reader:
+    def __call__(self, prompts, completions):
+        raise ValueError("nobody lent me a model")
+
+    def reading(self, role):
+        assert not role.trained
+        return Likely(role)
+"""
+
+
+def test_a_reward_without_a_model_is_lent_the_bare_base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_reader.py").write_text(READER)
+    monkeypatch.chdir(tmp_path)
+    model = toy_folder(tmp_path / "model")
+    file = written(tmp_path, '[reward]\nuse = "mine_reader:Reader"\n', str(model))
+    run = Run.open(file, tmp_path / "run", ['judge.use="mine_reader:Reader"'])
+    report = run.report()
+    bare = bare_on(run.base, "bare")
+    rows = store.read_rows(run.files.answers)
+    lent = sys.modules["mine_reader"].Likely(bare)
+    prompts = [prompt_from_row(row["prompt"]) for row in rows]
+    told = lent.scored(prompts, [completion_from_row(row["completion"]) for row in rows])
+    assert [row["score"] for row in store.read_rows(run.files.scores)] == pytest.approx(told, abs=1e-4)
+    assert report.markdown()

@@ -176,3 +176,51 @@ def test_metadata_that_lies_in_the_current_directory_is_not_installed(shelf: She
 def test_standing_in_site_packages_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(pluggy.__file__).parent.parent)
     assert "alignzoo" in {entry.distribution for entry in entries()}
+
+
+def commanding(*commands: str) -> str:
+    lines = "".join(f"    yield {command}\n" for command in commands)
+    return f"{HEAD}from alignzoo.seam.hookspecs import Command\n@hookimpl\ndef alignzoo_commands():\n{lines}"
+
+
+def verb(word: str, module: str, more: str = "") -> str:
+    return f'Command("{word}", "{module}.work", "does {word}"{more})'
+
+
+def test_the_commands_of_plugins_are_found(shelf: Shelf) -> None:
+    module = shelf.put("good", commanding(verb("weigh", "zoo_good"), verb("sum-up", "zoo_good")))
+    zoo = look(shelf)
+    assert zoo.broken == ()
+    assert [(added.command.verb, added.plugin, added.command.module) for added in zoo.commands] == [
+        ("weigh", "good", f"{module}.work"),
+        ("sum-up", "good", f"{module}.work"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("command", "reason"),
+    [
+        (verb("train", "zoo_bad"), "the command 'train' is alignzoo's own"),
+        (verb("Weigh it", "zoo_bad"), "'Weigh it' cannot be a command"),
+        (verb("weigh", "zoo_bad", ", api='1.9'"), "command 'weigh' is built for plugin API 1.9"),
+        (verb("weigh", "zoo_none"), "there is no such module"),
+        ("'weigh'", "alignzoo_commands gives a str, not a Command"),
+        ("1 / 0", "alignzoo_commands raises ZeroDivisionError"),
+    ],
+)
+def test_a_bad_command_is_told_and_hides_no_good_one(shelf: Shelf, command: str, reason: str) -> None:
+    shelf.put("bad", commanding(command))
+    shelf.put("good", commanding(verb("look-at", "zoo_good")))
+    zoo = look(shelf)
+    assert [added.command.verb for added in zoo.commands] == ["look-at"]
+    assert [reason in fault.reason for fault in zoo.broken] == [True]
+
+
+def test_a_verb_that_two_claim_is_nobodys_but_for_the_one_in_the_registry(shelf: Shelf) -> None:
+    shelf.put("one", commanding(verb("weigh", "zoo_one")))
+    shelf.put("two", commanding(verb("weigh", "zoo_two")))
+    zoo = look(shelf)
+    assert zoo.commands == ()
+    assert {fault.reason for fault in zoo.broken} == {"the command 'weigh' is claimed by one and two"}
+    owned = Registry((Plugin("two", "zoo-two", "bundled", "", (), "Apache-2.0"),))
+    assert [added.plugin for added in discover([str(shelf.folder)], owned).commands] == ["two"]

@@ -89,6 +89,15 @@ class Valued(Protocol):
         ...
 
 
+@runtime_checkable
+class Reading(Protocol):
+    """A reward that reads with a model, as a judge does, and has none of its own: the run lends it the base."""
+
+    def reading(self, role: Role) -> Reward:
+        """This reward, reading with `role`: the run's base, no adapter on it, which nobody trains."""
+        ...
+
+
 @dataclass(frozen=True)
 class Asking:
     """What a run can offer to a feedback source. A corpus that is read needs none of it; an oracle that is asked about

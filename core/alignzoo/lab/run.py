@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Asking, Closed, Lesson, Policy, Reward, no_reward
+from alignzoo.interfaces import Asking, Closed, Lesson, Policy, Reading, Reward, no_reward
 from alignzoo.lab import store
 from alignzoo.lab.answering import answers, plainly, read_prompts, scores
 from alignzoo.lab.folders import RunError, plan_in, settle
@@ -156,7 +156,7 @@ class Run:
             judge = check_judge(self.plan)
             self.answer()
             self.listener.stage("judge", judge.found.full_name)
-            store.write_rows(self.files.scores, scores(judge.made, store.read_rows(self.files.answers)))
+            store.write_rows(self.files.scores, scores(self._lent(judge.made), store.read_rows(self.files.answers)))
         return self.files.scores
 
     def report(self) -> Report:
@@ -233,10 +233,17 @@ class Run:
             reward = rewarding.part.made
             if rewarding.feedback:
                 reward = reward.deploy(self._loaded(files.folder.name, files), Lesson())
-            parts.append((rewarding.voice, Scored(reward, rewarding.part.found.full_name)))
+            parts.append((rewarding.voice, Scored(self._lent(reward), rewarding.part.found.full_name)))
         if len(parts) == 1 and parts[0][0] == Voice(name=parts[0][0].name):
             return parts[0][1]
         return Combined(parts, self.plan.combine) if parts else no_reward
+
+    def _lent(self, reward: Reward) -> Reward:
+        """A reward that can be asked: one that reads with a model and has none is lent the base."""
+        if not isinstance(reward, Reading):
+            return reward
+        self.base.dismiss("reader")
+        return reward.reading(bare_on(self.base, "reader"))
 
     def _lesson(self, feedback: Iterable[Feedback], needs: Sequence[str]) -> Lesson:
         prompts = self.plan.task.made.prompts("train") if self.plan.task else ()

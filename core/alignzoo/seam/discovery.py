@@ -25,8 +25,8 @@ from alignzoo.seam.hookspecs import Component, Kind
 from alignzoo.seam.installed import Entry, entries, normal
 from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.registry import Registry, read
-from alignzoo.seam.vetting import Fault, check, tell
-from alignzoo.seam.zoo import Broken, Found, Zoo
+from alignzoo.seam.vetting import Fault, check, check_command, tell
+from alignzoo.seam.zoo import Added, Broken, Found, Zoo
 
 HOOKS = tuple(name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "alignzoo_spec"))
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "datasets", "accelerate", "numpy", "pydantic")
@@ -37,6 +37,7 @@ class _Offer:
     """What came of loading one plugin."""
 
     components: list[Found] = field(default_factory=list)
+    commands: list[Added] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
 
 
@@ -56,7 +57,9 @@ def discover(paths: Iterable[str] | None = None, registry: Registry | None = Non
         clash = times[entry.plugin] > 1
         offers.append(_refused(entry, _claimed_twice(entry, claims)) if clash else _offer(entry))
     found = sorted((f for offer in offers for f in offer.components), key=_order)
-    return Zoo(tuple(found), tuple(fault for offer in offers for fault in offer.broken), catalogue)
+    commands, clashes = _apart([added for offer in offers for added in offer.commands], catalogue)
+    faults = [fault for offer in offers for fault in offer.broken]
+    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands))
 
 
 def _order(found: Found) -> tuple[int, str, str]:
@@ -69,7 +72,10 @@ def _offer(entry: Entry) -> _Offer:
     light = _heavy_modules()
     try:
         with redirect_stdout(heard):
-            components = _components(_module(entry), entry)
+            module = _module(entry)
+            hooks = _hooks(module, entry)
+            components = _called(module, "alignzoo_components", entry) if "alignzoo_components" in hooks else []
+            commands = _called(module, "alignzoo_commands", entry) if "alignzoo_commands" in hooks else []
     except Fault as fault:
         return _refused(entry, fault)
     except Exception as error:  # objects in a plugin's module may do anything when they are looked at
@@ -89,6 +95,13 @@ def _offer(entry: Entry) -> _Offer:
         else:
             package = entry.module.partition(".")[0]
             offer.components.append(Found(component, entry.plugin, package, entry.distribution, entry.version))
+    for command in commands:
+        try:
+            check_command(command, entry)
+        except Fault as fault:
+            offer.broken.append(_broken(entry, fault, ()))
+        else:
+            offer.commands.append(Added(command, entry.plugin, entry.distribution, entry.version))
     return offer
 
 
@@ -119,25 +132,29 @@ def _module(entry: Entry) -> ModuleType:
         raise Fault(f"importing it fails: {_said(error)}", tell(entry)) from None
 
 
-def _components(module: ModuleType, entry: Entry) -> list[Any]:
-    """Call the plugin's hook. pluggy is silent about a hook that it does not know, so the names are looked at first."""
+def _hooks(module: ModuleType, entry: Entry) -> list[str]:
+    """The hooks that a plugin has. pluggy is silent about one that it does not know, so the names are looked at first."""
     hooks = list(_marked(module))
     if not hooks:
         fix = f"It needs a function `@hookimpl def {HOOKS[0]}()`. {tell(entry)}"
         raise Fault(f"it offers nothing: {entry.module} has no hook", fix)
+    return hooks
+
+
+def _called(module: ModuleType, hook: str, entry: Entry) -> list[Any]:
+    """What one hook of a plugin gives."""
     manager = pluggy.PluginManager("alignzoo")
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(module, name=entry.plugin)
-        return [item for result in manager.hook.alignzoo_components() for item in result]
+        return [item for result in getattr(manager.hook, hook)() for item in result]
     except KeyboardInterrupt:
         raise
     except pluggy.PluginValidationError as error:
         reason = str(error).strip().splitlines()[-1]
-        fix = f"alignzoo_components takes no arguments. {tell(entry)}"
-        raise Fault(f"{', '.join(hooks)} has the wrong signature: {reason}", fix) from None
+        raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes no arguments. {tell(entry)}") from None
     except BaseException as error:
-        raise Fault(f"{', '.join(hooks)} raises {_said(error)}", tell(entry)) from None
+        raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
 
 
 def _marked(module: ModuleType) -> Iterator[str]:
@@ -166,6 +183,23 @@ def _new(component: Component, offer: _Offer, entry: Entry) -> None:
     if any((f.component.kind, f.component.id) == (component.kind, component.id) for f in offer.components):
         reason = f"it offers {component.kind} '{component.id}' more than once; the first counts"
         raise Fault(reason, tell(entry))
+
+
+def _apart(commands: list[Added], catalogue: Registry) -> tuple[list[Added], list[Broken]]:
+    """The commands that mean one thing. Of two plugins with the same verb the one in the registry keeps it; if neither is, or
+    both are, nobody has it."""
+    kept, clashes = [], []
+    for added in commands:
+        rivals = [other for other in commands if other.command.verb == added.command.verb]
+        owned = [other for other in rivals if catalogue.owner(other.plugin)] or rivals
+        if owned == [added]:
+            kept.append(added)
+        else:
+            names = " and ".join(sorted({other.plugin for other in rivals}))
+            fix = f"pip uninstall {added.distribution}, or ask its author to choose another verb"
+            reason = f"the command '{added.command.verb}' is claimed by {names}"
+            clashes.append(Broken(added.plugin, added.distribution, added.version, reason, fix))
+    return kept, clashes
 
 
 # Refusing -----------------------------------------------------------------------------------------------------------

@@ -36,7 +36,24 @@ class Component:
     api: str = API
 
 
+@dataclass(frozen=True)
+class Command:
+    """A verb of its own: `alignzoo VERB …`. `module` is imported only when the verb is used; it has `arguments(page)`, which
+    tells an `argparse.ArgumentParser` what the verb takes, and `run(args)`, which does it and returns the exit code."""
+
+    verb: str
+    module: str
+    summary: str
+    api: str = API
+
+
 @hookspec
 def alignzoo_components() -> Iterable[Component]:
     """Name the components of this plugin."""
+    raise NotImplementedError
+
+
+@hookspec
+def alignzoo_commands() -> Iterable[Command]:
+    """Name the commands that this plugin adds to `alignzoo`."""
     raise NotImplementedError

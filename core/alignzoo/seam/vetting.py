@@ -5,10 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any, get_args
 
-from alignzoo.seam.hookspecs import API, Component, Kind
+from alignzoo.seam.hookspecs import API, Command, Component, Kind
 from alignzoo.seam.installed import Entry
 from alignzoo.seam.nearest import nearest
 from alignzoo.seam.source import file_of
+
+VERBS = ("list", "info", "run", "collect", "train", "answer", "judge", "show", "chat", "export")
+"""The commands of alignzoo itself, which no plugin can replace."""
 
 
 class Fault(Exception):
@@ -39,18 +42,30 @@ def check(component: Any, entry: Entry) -> None:
         if not isinstance(words, tuple) or not all(isinstance(word, str) for word in words):
             fix = f'Write a tuple of words, as in {name}=("comparisons",). {tell(entry)}'
             raise Fault(f"component '{component.id}': {name} is {words!r}", fix)
-    _check_api(component, entry)
+    _check_api(f"component '{component.id}'", component.api, entry)
     _check_object(component, entry)
 
 
-def _check_api(component: Component, entry: Entry) -> None:
+def check_command(command: Any, entry: Entry) -> None:
+    if not isinstance(command, Command):
+        raise Fault(f"alignzoo_commands gives a {type(command).__name__}, not a Command", tell(entry))
+    if not re.fullmatch(r"[a-z][a-z-]*", str(command.verb)):
+        raise Fault(f"'{command.verb}' cannot be a command", f"A verb is lower-case letters and hyphens. {tell(entry)}")
+    if command.verb in VERBS:
+        raise Fault(f"the command '{command.verb}' is alignzoo's own, which keeps it", tell(entry))
+    _check_api(f"command '{command.verb}'", command.api, entry)
+    if not file_of(str(command.module)):
+        raise Fault(f"command '{command.verb}' is in '{command.module}', but there is no such module", tell(entry))
+
+
+def _check_api(what: str, api: str, entry: Entry) -> None:
     """Compatible if the major version is ours and the minor one is not newer."""
-    parts = re.fullmatch(r"(\d+)\.(\d+)", str(component.api))
+    parts = re.fullmatch(r"(\d+)\.(\d+)", str(api))
     if not parts:
-        raise Fault(f"component '{component.id}': '{component.api}' is no API version such as {API}", tell(entry))
+        raise Fault(f"{what}: '{api}' is no API version such as {API}", tell(entry))
     major, minor = map(int, parts.groups())
     our_major, our_minor = map(int, API.split("."))
-    reason = f"component '{component.id}' is built for plugin API {component.api}; this alignzoo has {API}"
+    reason = f"{what} is built for plugin API {api}; this alignzoo has {API}"
     if (major, minor) > (our_major, our_minor):
         raise Fault(reason, f"pip install --upgrade alignzoo, or install an older {entry.distribution}")
     if major != our_major:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from alignzoo.seam.hookspecs import Component, Kind
+from alignzoo.seam.hookspecs import Command, Component, Kind
 from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.registry import Registry
 from alignzoo.seam.source import digest
@@ -78,6 +78,16 @@ class Found:
 
 
 @dataclass(frozen=True)
+class Added:
+    """A command that a plugin adds, and where it comes from."""
+
+    command: Command
+    plugin: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Broken:
     """A fault in an installed plugin: why, and what to do. `holds` are the component ids that it may be hiding; empty
     where its components can be used all the same."""
@@ -101,6 +111,7 @@ class Zoo:
     components: tuple[Found, ...]
     broken: tuple[Broken, ...]
     registry: Registry
+    commands: tuple[Added, ...] = ()
 
     def find(self, kind: Kind, name: str) -> Found:
         """The component of this kind that a name means, or a `ZooError` that says what was meant, perhaps."""
