@@ -6,8 +6,8 @@ chance: which seeds were drawn, which prompts, and what is left over. Another be
     Var(mean) = Var(seed means) / S  +  max(0, MS_prompts − MS_rest) / (S P)
 
 where the variance of seed means already holds the rest (Searle, Casella & McCulloch 1992, "Variance Components", ch. 4). The
-quantile is Student's, with the degrees of freedom of Satterthwaite (1946). With five seeds a percentile bootstrap covers between
-84 and 99.8 % where 95 % are promised, this form between 93.8 and 95.9 % (`docs/decisions/0015-intervals.md`).
+quantile is Student's, with the degrees of freedom of Satterthwaite (1946). With five seeds a percentile bootstrap covers from
+84 to 99.8 % where 95 % are promised, this form 93.8 to 95.9 % (`docs/decisions/0015-intervals.md`).
 
 Two contestants are compared by their differences at the same seed and the same prompt, so what is common to both cancels.
 """
