@@ -28,6 +28,15 @@ def parser() -> argparse.ArgumentParser:
     return _pages(VERBS, _added())[""]
 
 
+def documented() -> dict[str, argparse.ArgumentParser]:
+    """The pages of all verbs, those that plugins add among them, with everything that they take."""
+    added = _added()
+    pages = _pages(VERBS, added)
+    for one in added:
+        _filled(one, pages)
+    return pages
+
+
 def _added() -> tuple[Added, ...]:
     """The commands of plugins."""
     from alignzoo.seam.discovery import discover
