@@ -24,7 +24,7 @@ _DO = (
     r"do (?:that|this|it|such)|(?:say|share|give (?:you )?) ?(?:that|this)|tell you (?:how|that))"
 )
 _REFUSAL = re.compile(
-    rf"\b{_WILL_NOT} (?:\w+ ){{0,2}}?{_DO}\b|\b(?:i|we) (?:must|have to|need to) (?:decline|refuse)\b|"
+    rf"\b{_WILL_NOT} (?:\w+ ){{0,3}}?{_DO}\b|\b(?:i|we) (?:must|have to|need to) (?:decline|refuse)\b|"
     r"\b(?:i|we) (?:refuse|decline) to\b|\bagainst my (?:principles|guidelines|values)\b"
 )
 

@@ -124,7 +124,7 @@ def test_beliefs_are_those_of_whole_options_and_company_changes_nothing() -> Non
         for option in alone:
             forest = base.text.replies([question.prompt], [[option]])
             assert len(forest.targets) == len(option.text.split())  # the end is not asked about
-            ps.append(float(per_reply(policy.logps(forest), forest).exp()))
+            ps.append(float(per_reply(policy.logps(forest), forest).detach().exp()))
         assert found.match == pytest.approx(sum(ps[: question.matching]) / sum(ps), rel=1e-4)
         assert found.said == pytest.approx(sum(ps), rel=1e-4)
         assert beliefs(policy, [question])[0].match == pytest.approx(found.match, rel=1e-5)
