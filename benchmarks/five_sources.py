@@ -35,31 +35,32 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 """The [feedback] of each, as settings."""
 
 
-def one(file: Path, source: str, seed: int, out: Path, changes: Sequence[str]) -> Run:
-    """One source under one seed."""
-    folder = out / f"world-{seed}"
+def one(file: Path, source: str, seed: int, out: Path, changes: Sequence[str]) -> store.Folder:
+    """One source under one seed; a run that is judged is not looked at again."""
+    folder, files = out / f"world-{seed}", store.Folder(out / f"{source}-{seed}")
+    if files.report.exists():
+        return files
     if not (folder / "verdicts.csv").exists():
         write(folder, seed)
     own = [setting.replace("FOLDER", str(folder)) for setting in SOURCES[source]]
     listener = Listener(line=lambda line: print(f"    {line}", flush=True))
-    run = Run.open(file, out / f"{source}-{seed}", [*changes, *own, f"seed={seed}"], listener)
-    run.report()
-    return run
+    Run.open(file, files.root, [*changes, *own, f"seed={seed}"], listener).report()
+    return files
 
 
-def figures(runs: Sequence[Run]) -> dict[str, Any]:
+def figures(runs: Sequence[store.Folder]) -> dict[str, Any]:
     """Of one source, over its seeds."""
-    roots = [run.files.root for run in runs]
+    roots = [files.root for files in runs]
     before, after = ([scores_of(root, who, "") for root in roots] for who in ("start", "policy"))
     gains = [{name: b[name] - a[name] for name in a} for a, b in zip(before, after, strict=True)]
     summaries = [store.read_json(root / "train" / "summary.json") for root in roots]
-    told = [store.read_rows(run.files.train.updates)[-1] for run in runs]
+    told = [store.read_rows(files.train.updates)[-1] for files in runs]
     return {
         "start": over_seeds(before),
         "policy": over_seeds(after),
         "gain": over_seeds(gains),
         "harmless": over_seeds([scores_of(root, "policy", "harmless") for root in roots]),
-        "records": [sum(1 for _ in store.read_feedback(run.files.feedback)) for run in runs],
+        "records": [sum(1 for _ in store.read_feedback(files.feedback)) for files in runs],
         "up": [round(one["ups"]) for one in told],
         "down": [round(one["downs"]) for one in told],
         "updates": [summary["ledger"]["updates"] for summary in summaries],
