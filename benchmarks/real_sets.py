@@ -25,10 +25,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from seeds import over_seeds
 
 from alignzoo.interfaces import Asking, FeedbackSource, Lesson
 from alignzoo.lab import store
+from alignzoo.lab.statistics import bootstrap
 from alignzoo.learning.canaries import Canaries, Watch, watching
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.intake import Limits, admit
@@ -51,8 +51,6 @@ from alignzoo_reward_model.reward_model import RewardModel
 HELD_OUT = 0.25
 LOOSE = Pairing(ratio=1.0, comments_per_post=1000, pairs_per_post=20)
 """By SHP's own rules these samples of whole threads give too few pairs to learn from (see the account of each)."""
-Said = dict[str, float]
-"""By prompt: how right a judge was on its held-out pairs."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +114,7 @@ def words(text: str) -> Counter[str]:
 def bag_of_words(learned: Sequence[Comparison], trial: Sequence[Comparison], strength: float = 1.0) -> list[float]:
     """The leads of the trial's pairs: w · (log(1 + count) of chosen − of rejected), w by penalised logistic regression."""
     known = Counter(word for pair in learned for word in set(words(pair.chosen.text)) | set(words(pair.rejected.text)))
-    place = {word: i for i, (word, count) in enumerate(known.items()) if count > 1}
+    place = {word: i for i, word in enumerate(word for word, count in known.items() if count > 1)}
 
     def rows(pairs: Sequence[Comparison]) -> torch.Tensor:
         table = torch.zeros(len(pairs), len(place))
@@ -157,7 +155,7 @@ def lengths(learned: Sequence[Comparison], trial: Sequence[Comparison]) -> list[
 def reward_model(base: Base, lesson: Lesson, on: Any, trial: Sequence[Comparison], seed: int) -> list[float]:
     """The leads by a reward model that is trained from the bare base."""
     base.dismiss_all()
-    optimizer = RewardModel(on=on, held_out=0.0, samples=0, batch_size=16, epochs=2, seed=seed, descent=Descent(lr=1e-3))
+    optimizer = RewardModel(on=on, held_out=0.0, samples=0, batch_size=16, epochs=1, seed=seed, descent=Descent(lr=1e-3))
     role = role_on(base, "reward", seed=seed)
     with watching(Canaries(base, Watch())):
         for _ in optimizer.improve(role, lesson):
@@ -171,11 +169,14 @@ def reward_model(base: Base, lesson: Lesson, on: Any, trial: Sequence[Comparison
 # What came of it -----------------------------------------------------------------------------------------------------------
 
 
-def said(trial: Sequence[Comparison], leads: Sequence[float]) -> Said:
+def said(trial: Sequence[Comparison], seeds: Sequence[Sequence[float]]) -> dict[str, list[float]]:
+    """By prompt, how right each seed was on its held-out pairs. The prompts are the same under every seed, so they are
+    resampled once for all of them."""
     told: dict[str, list[float]] = {}
-    for pair, lead in zip(trial, leads, strict=True):
-        told.setdefault(pair.prompt.id, []).append(rightness(lead, pair.strength))
-    return {name: fmean(values) for name, values in told.items()}
+    for leads in seeds:
+        for pair, lead in zip(trial, leads, strict=True):
+            told.setdefault(pair.prompt.id, []).append(rightness(lead, pair.strength))
+    return told
 
 
 def one(name: str, folder: Path, base: Base, seeds: int) -> dict[str, Any]:
@@ -192,9 +193,9 @@ def one(name: str, folder: Path, base: Base, seeds: int) -> dict[str, Any]:
     known = [pair for pair in comparisons_in(learned) if not pair.tie]
     rankings: Sequence[Ranking | Comparison] = lesson.rankings if need == "rankings" else lesson.comparisons
     judges = {
-        "reward model": [said(tried, reward_model(base, lesson, need, tried, seed)) for seed in range(seeds)],
-        "bag of words": [said(tried, bag_of_words(known, tried))],
-        "lengths": [said(tried, lengths(known, tried))],
+        "reward model": [reward_model(base, lesson, need, tried, seed) for seed in range(seeds)],
+        "bag of words": [bag_of_words(known, tried)],
+        "lengths": [lengths(known, tried)],
     }
     reach = ceiling(list(comparisons_in(records)), [pair.strength for pair in tried])
     return {
@@ -211,7 +212,8 @@ def one(name: str, folder: Path, base: Base, seeds: int) -> dict[str, Any]:
         "prompts": len({pair.prompt.id for pair in tried}),
         "ceiling": reach.get("ceiling"),
         "agreement": reach.get("agreement"),
-        **{judge: over_seeds(told) for judge, told in judges.items()},
+        **{judge: bootstrap(said(tried, leads)).row() for judge, leads in judges.items()},
+        "each seed": [bootstrap(said(tried, [leads])).mean for leads in judges["reward model"]],
     }
 
 
@@ -227,11 +229,11 @@ def table(rows: Mapping[str, Mapping[str, Any]], command: str, seeds: int) -> st
         cells = [_interval(row[judge]) for judge in ("reward model", "bag of words", "lengths")]
         top = f"{row['ceiling']:.3f}" if row["ceiling"] else "not known"
         lines.append(f"| {name} | {row['learned']} | {row['tried']} ({row['prompts']}) | {' | '.join(cells)} | {top} |")
-    lines += ["", f"Shares of right pairs, a mean over prompts; {seeds} seeds of the reward model; 95 % intervals over prompts"]
-    return (
-        "\n".join([*lines, "(and seeds). The ceiling is what a perfect judge could reach, from how far annotators agree."])
-        + "\n"
-    )
+    lines += [
+        "",
+        f"Shares of right pairs, a mean over prompts; {seeds} seeds of the reward model; 95 % intervals over prompts.",
+    ]
+    return "\n".join([*lines, "The ceiling is what a perfect judge could reach, from how far annotators agree."]) + "\n"
 
 
 def _interval(figure: Mapping[str, float]) -> str:
