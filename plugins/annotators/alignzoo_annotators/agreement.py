@@ -21,16 +21,18 @@ Z = 1.959963984540054
 """Of a 95 % interval."""
 
 
-def pairwise(counts: Numbers) -> Numbers:
-    """For each item that two or more judged, the share of pairs of annotators that say the same (Fleiss 1971)."""
-    judged = counts.sum(1)
-    counts, judged = counts[judged > 1], judged[judged > 1]
-    return np.asarray((np.square(counts).sum(1) - judged) / (judged * (judged - 1)))
+def pairwise(counts: Numbers, alike: Numbers | None = None) -> Numbers:
+    """For each item that two or more judged, the share of pairs of annotators that say the same (Fleiss 1971): of m people,
+    n_c of whom said c, Σ n_c (n_c − 1) of the m (m − 1). `alike[c, d]` makes saying c and d so far the same."""
+    kept = counts[counts.sum(1) > 1]
+    judged = kept.sum(1)
+    same = np.square(kept).sum(1) if alike is None else ((kept @ alike) * kept).sum(1)
+    return np.asarray((same - judged) / (judged * (judged - 1)))
 
 
-def agreement(counts: Numbers) -> float | None:
+def agreement(counts: Numbers, alike: Numbers | None = None) -> float | None:
     """The mean of that over items; None where no two judged the same one."""
-    shares = pairwise(counts)
+    shares = pairwise(counts, alike)
     return float(shares.mean()) if len(shares) else None
 
 

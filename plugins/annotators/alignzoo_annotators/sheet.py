@@ -83,7 +83,7 @@ def _choice(pair: Comparison, who: Who) -> Judgement:
 
 def _score(rating: Rating, who: Who) -> Judgement:
     told, answer = rating.provenance, answer_name(rating.prompt, rating.completion)
-    on = rating.value
+    on = rating.value or "score"
     return Judgement(f"{answer}/{on}", rating.prompt.id, _person(told), who.group(told), rating.score, on, (answer,))
 
 
