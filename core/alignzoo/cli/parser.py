@@ -28,6 +28,15 @@ def parser() -> argparse.ArgumentParser:
     return _pages(VERBS, _added())[""]
 
 
+def pages() -> dict[str, argparse.ArgumentParser]:
+    """The page of every verb, filled, those of plugins among them: what the documentation is written from and held to."""
+    added = _added()
+    whole = _pages(VERBS, added)
+    for one in added:
+        _filled(one, whole)
+    return whole
+
+
 def _added() -> tuple[Added, ...]:
     """The commands of plugins."""
     from alignzoo.seam.discovery import discover

@@ -13,8 +13,20 @@ from alignzoo.cli import main
 from alignzoo.interfaces import Asking
 from alignzoo.lab.statistics import ceiling_of_agreement
 from alignzoo.lab.store import write_feedback
-from alignzoo.records import Comparison, Completion, Demonstration, Feedback, Prompt, Provenance, Ranking, Rating, to_json
+from alignzoo.records import (
+    Comparison,
+    Completion,
+    Demonstration,
+    Feedback,
+    Prompt,
+    Provenance,
+    Ranking,
+    Rating,
+    from_json,
+    to_json,
+)
 from alignzoo.seam.discovery import discover
+from alignzoo_annotators.merged import Merged
 from alignzoo_annotators.sheet import Sheet, answer_name, item_name, judgements_in, plain_names, scale_of
 from alignzoo_annotators.survey import Section, survey
 from alignzoo_annotators.told import lines_of
@@ -340,6 +352,19 @@ def test_a_mistake_is_told_in_a_line(
     assert (code, out) == (2, "")
     assert err.startswith(f"alignzoo: {message}")
     assert len(err.splitlines()) == 1
+
+
+def test_the_example_on_the_page() -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "feedback" / "annotators.md").read_text(encoding="utf-8")
+    records = [from_json(line) for line in page.splitlines() if line.startswith('{"kind"')]
+    told = of(records)
+    assert told.agreement is not None
+    assert told.lenient is not None
+    assert told.first is not None
+    assert (told.agreement.mean, told.lenient.mean, told.first.mean) == pytest.approx((1 / 6, 5 / 12, 1 / 2))
+    assert told.between == {"old, old": 0.5, "old, young": 0.0}
+    votes = list(Merged("votes").sift(records, Asking()))
+    assert [one.strength for one in votes if isinstance(one, Comparison)] == pytest.approx([2 / 3, 3 / 4])
 
 
 def test_rows_are_plain_data() -> None:
