@@ -78,8 +78,9 @@ def markdown(rows: Mapping[str, Mapping[str, Any]], command: str, seeds: int) ->
     lines = [
         f"`{command}`",
         "",
-        f"{seeds} seeds; 95 % intervals over seeds and prompts. Left: how often each group, asked without noise, finds the aligned",
-        "policy's answer better than the start's to the same held-out prompt. Right: the gold reward and some of its values.",
+        f"{seeds} seeds; 95 % intervals over seeds and prompts. Left: how often each group, asked without noise, finds the",
+        "aligned policy's answer better than the start's to the same held-out prompt. Right: the gold reward, and some of its",
+        "values.",
         "",
         f"| whose choices | {' | '.join(f'{group} prefer it' for group in GROUPS)} | gold | {' | '.join(VALUES)} | KL |",
         "|" + "---|" * (3 + len(GROUPS) + len(VALUES)),

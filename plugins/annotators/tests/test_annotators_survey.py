@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -233,7 +234,7 @@ def test_a_sheet_both_ways_counts_every_item_twice() -> None:
 @pytest.fixture(scope="module")
 def crowd() -> list[Feedback]:
     zoo = discover()
-    source = zoo.find("feedback", "playground").load()(candidates="world", judges=3, count=900, skips=0.0, drop_out=0.0)
+    source = zoo.find("feedback", "playground").load()(candidates="world", judges=3, count=2400, skips=0.0, drop_out=0.0)
     prompts = zoo.find("task", "playground").load()().prompts("train")
     return list(source.collect(Asking(prompts=prompts)))
 
@@ -251,7 +252,7 @@ def test_the_crowd_agrees_within_groups_more_than_across(crowd: list[Feedback]) 
     habits = {group.name: [] for group in told.groups}  # type: ignore[var-annotated]
     for person in told.people:
         habits[person.group].append(person.dawid_skene)
-    assert max(habits["daring"]) < sum(habits["friendly"]) / len(habits["friendly"])
+    assert fmean(habits["daring"]) < min(fmean(habits[name]) for name in ("careful", "friendly", "hurried")) - 0.05
 
 
 def test_a_turncoat_is_found(crowd: list[Feedback]) -> None:
@@ -266,7 +267,7 @@ def test_a_turncoat_is_found(crowd: list[Feedback]) -> None:
     by = {one.name: one for one in told.people}
     assert by["turncoat"].kappa == min(one.kappa for one in told.people if one.kappa is not None)
     assert by["turncoat"].dawid_skene == min(one.dawid_skene for one in told.people if one.dawid_skene is not None)
-    assert by["turncoat"].dawid_skene < 0.3
+    assert by["turncoat"].dawid_skene < 0.4
     assert by["turncoat"].crowd_bt == min(one.crowd_bt for one in told.people if one.crowd_bt is not None)
 
 
