@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from alignzoo.cli.table import table
 from alignzoo.lab.statistics import Estimate
-from alignzoo_annotators.survey import Group, Person, Section
+from alignzoo_annotators.section import Group, Person, Section
 
 T = TypeVar("T")
 NOTHING = "–"

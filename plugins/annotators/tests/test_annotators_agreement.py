@@ -108,11 +108,9 @@ def test_balanced_choices_have_twice_the_agreement_less_one(agreed: float) -> No
     both, split = round(1000 * agreed), 1000 - round(1000 * agreed)
     counts = np.array([[2.0, 0.0]] * both + [[1.0, 1.0]] * split)
     mirrored = np.vstack([counts, counts[:, ::-1]])
-    table = np.array([[both, split / 2], [split / 2, both]])
     assert agreement(mirrored) == pytest.approx(agreed)
     assert fleiss_kappa(mirrored) == pytest.approx(2 * agreed - 1)
     assert cohen_kappa(np.array([[both, split], [split, both]], float)) == pytest.approx(2 * agreed - 1)
-    assert table.shape == (2, 2)
 
 
 def test_nothing_over_nothing_is_no_figure() -> None:

@@ -28,8 +28,9 @@ from alignzoo.records import (
 )
 from alignzoo.seam.discovery import discover
 from alignzoo_annotators.merged import Merged
+from alignzoo_annotators.section import Section
 from alignzoo_annotators.sheet import Sheet, answer_name, item_name, judgements_in, plain_names, scale_of
-from alignzoo_annotators.survey import Section, survey
+from alignzoo_annotators.survey import survey
 from alignzoo_annotators.told import lines_of
 from alignzoo_annotators.who import Who, WhoError
 
