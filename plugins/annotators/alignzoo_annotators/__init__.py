@@ -11,14 +11,14 @@ def alignzoo_components() -> Iterable[Component]:
         "filter",
         "merged",
         "alignzoo_annotators.merged:Merged",
-        "Repeated judgements of the same two answers become one: by majority, by votes, or by who can be relied on",
+        "make one of the judgements of the same two answers, by majority, by votes, or by who can be relied on",
         paper="https://doi.org/10.2307/2346806",
     )
     yield Component(
         "filter",
         "whose",
         "alignzoo_annotators.whose:Whose",
-        "Whose choices are learned: some annotators or groups only, or each with a share or an equal say",
+        "learn the choices of some annotators or groups only, or of each to a share or alike",
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
-from alignzoo_annotators.who import Who, WhoError
+from alignzoo_annotators.who import Place, Who, WhoError
 
 DEFAULT = Who()
 
@@ -14,9 +15,10 @@ def arguments(page: argparse.ArgumentParser) -> None:
     page.add_argument("target", metavar="RUN", help="feedback (.jsonl), the folder of a run, or a run file (.toml) to collect")
     page.add_argument("--gold", metavar="FILE", help="judgements of some of the same answers by somebody who knows (.jsonl)")
     page.add_argument("--groups", metavar="FILE", default="", help="each annotator's group: a JSON object, or CSV")
-    page.add_argument("--group-in", default=DEFAULT.read, choices=("note", "annotator", "source", "split", "licence"))
-    page.add_argument("--group-is", metavar="REGEX", default=DEFAULT.pattern, help="whose first bracket is the group")
-    page.add_argument("--shown", metavar="REGEX", default=DEFAULT.shown, help="on the note: was the first answer chosen?")
+    places = get_args(Place)
+    page.add_argument("--group-in", default=DEFAULT.read, choices=places, help="else where a record tells it (note)")
+    page.add_argument("--group-is", metavar="RE", default=DEFAULT.pattern, help="and how: the first bracket is the group")
+    page.add_argument("--shown", metavar="RE", default=DEFAULT.shown, help="on the note: the first bracket is what was chosen")
     page.add_argument("--resamples", type=int, default=1000, metavar="N", help="draws of prompts for the intervals")
     page.add_argument("--seed", type=int, default=0, help="of those draws")
     page.add_argument("--json", action="store_true", help="print JSON")

@@ -10,12 +10,14 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from alignzoo.records import Provenance
 
+Place = Literal["note", "annotator", "source", "split", "licence"]
 FIRST = ("first", "left", "1", "a")
 """What a note may call the answer that was shown first."""
 
@@ -31,26 +33,28 @@ class Who:
     file: str = ""
     """Names the group of each annotator: a JSON object, or CSV with the columns annotator and group. Whoever is not in it is
     asked for by the pattern."""
-    read: Literal["note", "annotator", "source", "split", "licence"] = "note"
+    read: Place = "note"
     """Where the pattern is looked for."""
     pattern: str = r"^group ([^;]+)"
     """A regular expression whose first bracket is the group."""
-    shown: str = r"\bchose the (first|second)\b"
-    """A regular expression on the note whose first bracket tells which of two answers was chosen: "first" (or "left", "1",
-    "a"), and anything else for the second."""
-    known: Mapping[str, str] = field(default_factory=dict, init=False, repr=False, compare=False)
-    """Group by annotator, as the file has it."""
+    shown: str = r"\bchose the (\w+)"
+    """A regular expression on the note whose first bracket tells which of two answers was chosen: "first", "left", "1" or "a";
+    anything else is the second."""
 
     def __post_init__(self) -> None:
         for name in ("pattern", "shown"):
             _check_pattern(name, getattr(self, name))
-        if self.file:
-            object.__setattr__(self, "known", groups_in(Path(self.file)))
+        self.named()
+
+    def named(self) -> Mapping[str, str]:
+        """Group by annotator, as the file has it."""
+        return _groups_in(self.file, _bytes_of(self.file)) if self.file else {}
 
     def group(self, told: Provenance) -> str:
         """The group of whoever judged; empty where nothing tells it."""
-        if told.annotator in self.known:
-            return self.known[told.annotator]
+        named = self.named()
+        if told.annotator in named:
+            return named[told.annotator]
         found = re.search(self.pattern, getattr(told, self.read))
         return (found[1] or "").strip() if found else ""
 
@@ -60,10 +64,18 @@ class Who:
         return None if not found or not found[1] else found[1].lower() in FIRST
 
 
-def groups_in(path: Path) -> dict[str, str]:
-    """Group by annotator, of a JSON object or a CSV file."""
-    if not path.is_file():
-        raise WhoError(f"there is no file {path} that would name groups")
+def _bytes_of(file: str) -> tuple[int, int]:
+    """What changes when the file does."""
+    if not Path(file).is_file():
+        raise WhoError(f"there is no file {file} that would name groups")
+    about = Path(file).stat()
+    return about.st_mtime_ns, about.st_size
+
+
+@lru_cache(maxsize=8)
+def _groups_in(file: str, _: tuple[int, int]) -> Mapping[str, str]:
+    """Group by annotator, of a JSON object or a CSV file. It is asked for at every record, and read once."""
+    path = Path(file)
     text = path.read_text(encoding="utf-8-sig")
     return _of_json(path, text) if text.lstrip().startswith("{") else _of_csv(path, text)
 

@@ -247,7 +247,10 @@ def test_groups_by_note_by_name_and_by_file(tmp_path: Path) -> None:
     for name in ("groups.json", "groups.csv"):
         assert Who(str(tmp_path / name)).group(told("ann", "careful")) == "old"
         assert Who(str(tmp_path / name)).group(told("cem", "careful")) == "careful"
-    assert Who(str(tmp_path / "groups.csv")).group(told("bob")) == "young"
+    who = Who(str(tmp_path / "groups.csv"))
+    assert who.group(told("bob")) == "young"
+    (tmp_path / "groups.csv").write_text("annotator,group\nbob,ancient\n")
+    assert who.group(told("bob")) == "ancient"
 
 
 def test_what_was_shown_first() -> None:
