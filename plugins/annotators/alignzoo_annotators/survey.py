@@ -17,6 +17,7 @@ import numpy as np
 from alignzoo.lab.statistics import Estimate, ceiling_of_agreement
 from alignzoo.records import Feedback
 from alignzoo_annotators.agreement import (
+    Level,
     Numbers,
     agreement,
     cohen_kappa,
@@ -68,7 +69,7 @@ def section(on: str, given: Sequence[Judgement], truth: Mapping[str, float], int
     laid = sheet if on else sheet.both_ways()
     counts, met = laid.counts(), meetings(sheet)
     ties = sum(one.value == 0.5 for one in given) if not on else 0
-    levels = ("ordinal", "interval") if on else ("nominal",)
+    levels: tuple[Level, ...] = ("ordinal", "interval") if on else ("nominal",)
     return Section(
         of=on,
         judgements=len(given),
