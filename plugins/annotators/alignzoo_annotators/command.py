@@ -53,6 +53,9 @@ def run(args: argparse.Namespace) -> int:
 def feedback_of(target: Path) -> Path:
     """The file of feedback that is meant. A run file is collected first, as `alignzoo collect` does."""
     if target.suffix == ".toml" and target.is_file():
+        from alignzoo.cli.quiet import quiet_libraries
+
+        quiet_libraries()
         from alignzoo.lab.run import Run
 
         return Run.open(target).collect()

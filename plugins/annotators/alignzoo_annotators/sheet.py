@@ -36,8 +36,6 @@ class Judgement:
     group: str
     value: float
     on: str = ""
-    answers: tuple[str, ...] = ()
-    """Names of the answers."""
     chose_first: bool | None = None
     """Whether the answer that was shown first was chosen."""
     chose_longer: bool | None = None
@@ -62,29 +60,27 @@ def judgements_in(records: Iterable[Feedback], who: Who) -> Iterator[Judgement]:
 
 
 def _choice(pair: Comparison, who: Who) -> Judgement:
-    told, prompt = pair.provenance, pair.prompt.id
+    told = pair.provenance
     chosen, rejected = answer_name(pair.prompt, pair.chosen), answer_name(pair.prompt, pair.rejected)
     value = 0.5 if pair.tie else float(pair.strength > 0.5)
     longer = None
     if not pair.tie and (more := len(pair.chosen.text.split()) - len(pair.rejected.text.split())):
         longer = (more > 0) == (value == 1)
-    sides = (chosen, rejected) if chosen <= rejected else (rejected, chosen)
     return Judgement(
-        item=item_name(pair),
-        prompt=prompt,
+        item="/".join(sorted((chosen, rejected))),
+        prompt=pair.prompt.id,
         annotator=_person(told),
         group=who.group(told),
-        value=value if sides[0] == chosen else 1 - value,
-        answers=sides,
+        value=value if chosen <= rejected else 1 - value,  # of the answer that the item names first
         chose_first=None if pair.tie else who.chose_first(told),
         chose_longer=longer,
     )
 
 
 def _score(rating: Rating, who: Who) -> Judgement:
-    told, answer = rating.provenance, answer_name(rating.prompt, rating.completion)
-    on = rating.value or "score"
-    return Judgement(f"{answer}/{on}", rating.prompt.id, _person(told), who.group(told), rating.score, on, (answer,))
+    told, on = rating.provenance, rating.value or "score"
+    item = f"{answer_name(rating.prompt, rating.completion)}/{on}"
+    return Judgement(item, rating.prompt.id, _person(told), who.group(told), rating.score, on)
 
 
 def answer_name(prompt: Prompt, answer: Completion) -> str:
