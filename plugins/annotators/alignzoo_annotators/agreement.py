@@ -63,7 +63,7 @@ def krippendorff_alpha(counts: Numbers, values: Sequence[float], level: Level = 
     together -= np.diag((kept / (kept.sum(1, keepdims=True) - 1)).sum(0))  # nobody is paired with himself
     totals = together.sum(1)
     far = distances(totals, np.asarray(values, float), level)
-    expected = float((np.outer(totals, totals) - np.diag(totals))[far > 0] @ far[far > 0])
+    expected = float(totals @ far @ totals)
     if expected <= 0:
         return None
     return 1 - (float(totals.sum()) - 1) * float((together * far).sum()) / expected
