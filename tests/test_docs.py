@@ -17,6 +17,7 @@ import pytest
 from shelf import shelf_in
 
 from alignzoo.cli.parser import bundled_pages
+from alignzoo.cli.parser import pages
 from alignzoo.lab.runfile import plan_of
 from alignzoo.records import from_json
 from alignzoo.seam.discovery import discover
@@ -159,6 +160,7 @@ def commands(page: Path) -> list[str]:
 @every_page()
 def test_commands_parse(page: Path, zoo: Zoo) -> None:
     parsers = bundled_pages()
+    parsers = pages()
     for command in commands(page):
         words = shlex.split(command, comments=True)
         if words[:1] == ["python"]:
