@@ -17,7 +17,6 @@ import pytest
 from shelf import shelf_in
 
 from alignzoo.cli.parser import bundled_pages
-from alignzoo.cli.parser import pages
 from alignzoo.lab.runfile import plan_of
 from alignzoo.records import from_json
 from alignzoo.seam.discovery import discover
