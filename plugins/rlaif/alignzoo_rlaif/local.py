@@ -1,0 +1,118 @@
+"""A judge on this machine: the run's bare base, or a second model, read by the log-probabilities of its answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from alignzoo.interfaces import Manner
+from alignzoo.model.base import Base
+from alignzoo.model.forest import Ids, Tree, per_reply, plant
+from alignzoo.model.role import Role, bare_on
+from alignzoo.records import Completion, Prompt
+from alignzoo_rlaif.form import Sheet
+from alignzoo_rlaif.judging import JudgeError
+from alignzoo_rlaif.sitting import Answer
+
+if TYPE_CHECKING:
+    from alignzoo_rlaif.hiring import Hired
+
+_PACKED = 8192
+"""Tokens in one forward pass."""
+
+_WRITTEN = 16
+"""Tokens for an answer that is written, besides the thoughts."""
+
+
+@dataclass(frozen=True)
+class LocalOracle:
+    """A role that never moves, and how it is to be read."""
+
+    role: Role
+    hired: Hired
+
+    @classmethod
+    def of(cls, hired: Hired, role: Role | None) -> LocalOracle:
+        """The run's bare base, or the judge's own model, which is loaded here."""
+        if hired.model:
+            role = bare_on(Base.load(hired.model), "judge")
+        if role is None:
+            raise JudgeError("model: a local judge needs a model; there is no run here to lend its base, so name one")
+        return cls(role, hired)
+
+    def answer(self, sheets: Sequence[Sheet]) -> list[Answer]:
+        """By the log-probabilities of the answers, after the judge's thoughts if it may have any; or by what it writes."""
+        if self.hired.reading == "written":
+            return [parsed(sheet, said) for sheet, said in zip(sheets, self._written(sheets), strict=True)]
+        thoughts = self._thoughts(sheets) if self.hired.thoughts else [""] * len(sheets)
+        asked = [self._asked(sheet, thought) for sheet, thought in zip(sheets, thoughts, strict=True)]
+        return [Answer(chances, thought) for chances, thought in zip(self._chances(asked), thoughts, strict=True)]
+
+    def reply(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        """The likeliest reply, as a reference."""
+        return [done for (done,) in self.role.sample(prompts, manner=Manner(temperature=0.0))]
+
+    def _thoughts(self, sheets: Sequence[Sheet]) -> list[str]:
+        """What the judge thinks aloud, up to where its answer would begin."""
+        stop = stem(sheets[0]).strip()
+        manner = Manner(max_tokens=self.hired.thoughts, temperature=0.0, stop=(stop,))
+        return [done.text for (done,) in self.role.sample([sheet.prompt for sheet in sheets], manner=manner)]
+
+    def _written(self, sheets: Sequence[Sheet]) -> list[str]:
+        manner = Manner(max_tokens=self.hired.thoughts + _WRITTEN, temperature=0.0)
+        return [done.text for (done,) in self.role.sample([sheet.prompt for sheet in sheets], manner=manner)]
+
+    def _asked(self, sheet: Sheet, thought: str) -> tuple[Ids, tuple[Ids, ...]]:
+        """What stands before the answers, and each answer's own tokens."""
+        text = self.role.base.text
+        wholes = [text.reply_ids(Completion(thought + answer, finished=False)) for answer in sheet.answers]
+        shared, answers = apart(wholes, sheet.answers)
+        unknown = text.tokenizer.unk_token_id
+        if unknown is not None and any(unknown in answer for answer in answers):
+            raise JudgeError(f"the tokenizer does not know {list(sheet.marks)}; choose options that it has words for")
+        return text.prompt_ids(sheet.prompt) + shared, answers
+
+    def _chances(self, asked: Sequence[tuple[Ids, tuple[Ids, ...]]]) -> list[tuple[float, ...]]:
+        """Only the answers there are share the probability: log p of all tokens of each, summed and renormalised."""
+        forest = plant([Tree(before, answers) for before, answers in asked], self.role.base.device)
+        with torch.no_grad():
+            sums = [per_reply(self.role.read(piece).logps(), piece) for piece in forest.split(_PACKED)]
+        return renormalised(torch.cat(sums), [len(answers) for _, answers in asked])
+
+
+def apart(wholes: Sequence[Ids], said: Sequence[str]) -> tuple[Ids, tuple[Ids, ...]]:
+    """What all answers begin with, and what each goes on with: "(A)" and "(B)", " A" and " B", whatever the tokenizer makes of
+    them. Each keeps one token at least."""
+    most = min(map(len, wholes)) - 1
+    shared = next((i for i in range(most) if len({whole[i] for whole in wholes}) > 1), max(most, 0))
+    rest = tuple(whole[shared:] for whole in wholes)
+    if len(set(rest)) < len(rest) or not all(rest):
+        raise JudgeError(f"the tokenizer writes two of the answers {list(said)} alike; choose options that it can tell apart")
+    return wholes[0][:shared], rest
+
+
+def renormalised(sums: Tensor, counts: Sequence[int]) -> list[tuple[float, ...]]:
+    """The probability of each of a sheet's answers, were there no others."""
+    return [tuple(part.double().softmax(0).tolist()) for part in torch.split(sums, list(counts))]
+
+
+def stem(sheet: Sheet) -> str:
+    """How every answer begins, in letters."""
+    first, *others = sheet.answers
+    same = next((i for i, letter in enumerate(first) if any(other[i : i + 1] != letter for other in others)), len(first))
+    return first[:same]
+
+
+def parsed(sheet: Sheet, said: str) -> Answer:
+    """The last answer that a text gives; none if it gives none."""
+    before = re.escape(stem(sheet).strip())
+    marks = "|".join(map(re.escape, sorted(sheet.marks, key=len, reverse=True)))
+    found: list[str] = re.findall(rf"{before}\s*({marks})(?!\w)", said)
+    if not found:
+        return Answer(note=said)
+    return Answer(tuple(float(mark == found[-1]) for mark in sheet.marks), said)
