@@ -49,17 +49,7 @@ class Opinion:
             sum(w * said for w, said in zip(weights, order, strict=True)) / sum(weights)
             for order in ([v.shown_first for v in self.verdicts], [v.shown_second for v in self.verdicts])
         )
-        return Verdict(first, second)
-
-    @property
-    def contradictory(self) -> bool:
-        """Whether another reply wins in each order."""
-        return (self.whole.shown_first - 0.5) * (self.whole.shown_second - 0.5) < 0
-
-    @property
-    def chance(self) -> float:
-        """The probability that the first reply is better; one half where the orders contradict each other."""
-        return 0.5 if self.contradictory else self.whole.probability
+        return Verdict(first, second, unread=sum(verdict.unread for verdict in self.verdicts))
 
 
 def opinions(judge: Judge, cases: Sequence[Case], principles: Sequence[Sequence[Principle]]) -> list[Opinion]:
@@ -162,10 +152,13 @@ class AIPreferences:
 
     def _record(self, asking: Asking, opinion: Opinion) -> Iterator[Comparison]:
         """The label, with the likelier side as chosen; an account of it either way."""
-        tally, case, chance = asking.tally, opinion.case, opinion.chance
+        tally, case, whole = asking.tally, opinion.case, opinion.whole
+        chance = whole.label
         tally.read += 1
+        if whole.unread:
+            tally.notice("a verdict could not be read, and counts as one half", f"prompt {case.prompt.id}", whole.unread)
         if chance == 0.5:
-            reason = "ties: the judge contradicts itself across orders" if opinion.contradictory else "ties: one half"
+            reason = "ties: the judge contradicts itself across orders" if whole.contradictory else "ties: one half"
             if self.ties == "drop":
                 return tally.put_aside(reason, f"prompt {case.prompt.id}")
             tally.notice(reason, f"prompt {case.prompt.id}")
@@ -175,7 +168,6 @@ class AIPreferences:
         if self.labels == "hard" and chance != 0.5:
             strength = 1.0
         ids = ", ".join(principle.id for principle in opinion.principles)
-        whole = opinion.whole
         note = f"principle {ids}; constitution {self.rules.label}; orders {whole.shown_first:.3f} {whole.shown_second:.3f}"
         yield Comparison(case.prompt, better, worse, strength, Provenance(SOURCE, f"judge {self.judge.which}", note=note))
 
@@ -195,7 +187,7 @@ class Spent:
         """Opinions, and what the base's meter said before they were asked for."""
         self.pairs += len(told)
         self.verdicts += sum(len(opinion.verdicts) for opinion in told)
-        self.agreed += [float(not opinion.contradictory) for opinion in told]
+        self.agreed += [float(not opinion.whole.contradictory) for opinion in told]
         self.read += self.meter.read - before[0]
         self.written += self.meter.written - before[1]
 
