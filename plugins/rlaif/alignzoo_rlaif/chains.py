@@ -1,7 +1,7 @@
 """Recorded chains of critique and revision, as Anthropic published them beside Constitutional AI (Bai et al. 2022).
 
-A row holds a dialogue up to the assistant's turn (`rl_prompt`), the first answer (`initial_response`), and the rounds (`cst`): each
-with the principle's key, the critique and the revision. Texts are stripped, for the space around them belongs to the dialogue.
+A row holds a dialogue up to the assistant's turn (`rl_prompt`), the first answer (`initial_response`), and the rounds (`cst`):
+each with the principle's key, the critique and the revision. Texts are stripped: the space around them is the dialogue's.
 """
 
 from __future__ import annotations

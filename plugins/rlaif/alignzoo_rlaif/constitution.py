@@ -187,8 +187,8 @@ def _from_lines(text: str) -> Iterator[Principle]:
 
 
 def _from_json(text: str, file: str) -> Iterator[Principle]:
-    """Anthropic's principles. A row is {"key", "prompt", "edit_request"} or {"key", "instruction"}; a JSON file may also hold one
-    table with the keys outside. Their words stay as they are, without the labels between which they stand in a dialogue."""
+    """Anthropic's principles. A row is {"key", "prompt", "edit_request"} or {"key", "instruction"}; a JSON file may also hold
+    one table with the keys outside. Their words stay as they are, without the labels between which they stand."""
     for place, key, row in _rows(text, file):
         where = f"{file}:{place}"
         if not isinstance(row, dict):
@@ -199,7 +199,9 @@ def _from_json(text: str, file: str) -> Iterator[Principle]:
             )
         id, prompt = str(row.get("key", key)), row.get("prompt", "")
         said = {
-            "critique": _unlabelled("".join(prompt) if isinstance(prompt, list) else str(prompt), "CritiqueRequest", "Critique"),
+            "critique": _unlabelled(
+                "".join(prompt) if isinstance(prompt, list) else str(prompt), "CritiqueRequest", "Critique"
+            ),
             "revision": _unlabelled(str(row.get("edit_request", "")), "RevisionRequest", "Revision"),
             "comparison": str(row.get("instruction", "")).strip().removesuffix("Options:").strip(),
         }

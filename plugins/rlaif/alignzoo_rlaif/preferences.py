@@ -1,5 +1,5 @@
-"""Preferences of a judge under a constitution: the other half of Constitutional AI (Bai et al. 2022, section 4), and RLAIF's labels
-(Lee et al. 2023, https://arxiv.org/abs/2309.00267).
+"""Preferences of a judge under a constitution: the other half of Constitutional AI (Bai et al. 2022, section 4), and the labels of
+RLAIF (Lee et al. 2023, https://arxiv.org/abs/2309.00267).
 
     x → y₁, y₂ ~ π(·|x)      p = P(y₁ is better | a principle), the mean of both orders      strength = max(p, 1 − p)
 
@@ -193,6 +193,6 @@ class Spent:
 
     def told(self, labels: int) -> str:
         return (
-            f"{labels:,} labels cost {self.verdicts:,} verdicts in both orders ({self.pairs:,} pairs), {self.read:,} tokens read "
-            f"and {self.written:,} written by the judge; the orders agree in {fmean(self.agreed):.1%} of the pairs"
+            f"{labels:,} labels cost {self.verdicts:,} verdicts in both orders ({self.pairs:,} pairs), {self.read:,} tokens "
+            f"read and {self.written:,} written by the judge; the orders agree in {fmean(self.agreed):.1%} of the pairs"
         )
