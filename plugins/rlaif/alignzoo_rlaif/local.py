@@ -15,15 +15,13 @@ from alignzoo.model.base import Base
 from alignzoo.model.forest import Ids, Tree, per_reply, plant
 from alignzoo.model.role import Role, bare_on
 from alignzoo.records import Completion, Prompt
+from alignzoo_rlaif.beginnings import PACKED, Beginnings
 from alignzoo_rlaif.form import Sheet
 from alignzoo_rlaif.judging import JudgeError
 from alignzoo_rlaif.sitting import Answer
 
 if TYPE_CHECKING:
     from alignzoo_rlaif.hiring import Hired
-
-_PACKED = 8192
-"""Tokens in one forward pass."""
 
 _WRITTEN = 16
 """Tokens for an answer that is written, besides the thoughts."""
@@ -35,6 +33,7 @@ class LocalOracle:
 
     role: Role
     hired: Hired
+    beginnings: Beginnings
 
     @classmethod
     def of(cls, hired: Hired, role: Role | None) -> LocalOracle:
@@ -43,7 +42,7 @@ class LocalOracle:
             role = bare_on(Base.load(hired.model), "judge")
         if role is None:
             raise JudgeError("model: a local judge needs a model; there is no run here to lend its base, so name one")
-        return cls(role, hired)
+        return cls(role, hired, Beginnings(role))
 
     def answer(self, sheets: Sequence[Sheet]) -> list[Answer]:
         """By the log-probabilities of the answers, after the judge's thoughts if it may have any; or by what it writes."""
@@ -78,11 +77,17 @@ class LocalOracle:
         return text.prompt_ids(sheet.prompt) + shared, answers
 
     def _chances(self, asked: Sequence[tuple[Ids, tuple[Ids, ...]]]) -> list[tuple[float, ...]]:
-        """Only the answers there are share the probability: log p of all tokens of each, summed and renormalised."""
-        forest = plant([Tree(before, answers) for before, answers in asked], self.role.base.device)
+        """Only the answers there are share the probability: log p of all tokens of each, summed and renormalised. Of answers
+        of one token no other column of the head is needed, for what all columns sum to cancels."""
+        base = self.role.base
+        if base.plain_head and all(len(answer) == 1 for _, answers in asked for answer in answers):
+            states = self.beginnings.ends([before for before, _ in asked])
+            tokens = torch.tensor([[answer[0] for answer in answers] for _, answers in asked], device=base.device)
+            return renormalised(base.head.columns(states, tokens))
+        forest = plant([Tree(before, answers) for before, answers in asked], base.device)
         with torch.no_grad():
-            sums = [per_reply(self.role.read(piece).logps(), piece) for piece in forest.split(_PACKED)]
-        return renormalised(torch.cat(sums), [len(answers) for _, answers in asked])
+            sums = [per_reply(self.role.read(piece).logps(), piece) for piece in forest.split(PACKED)]
+        return renormalised(torch.cat(sums).view(len(asked), -1))
 
 
 def apart(wholes: Sequence[Ids], said: Sequence[str]) -> tuple[Ids, tuple[Ids, ...]]:
@@ -96,9 +101,9 @@ def apart(wholes: Sequence[Ids], said: Sequence[str]) -> tuple[Ids, tuple[Ids, .
     return wholes[0][:shared], rest
 
 
-def renormalised(sums: Tensor, counts: Sequence[int]) -> list[tuple[float, ...]]:
-    """The probability of each of a sheet's answers, were there no others."""
-    return [tuple(part.double().softmax(0).tolist()) for part in torch.split(sums, list(counts))]
+def renormalised(sums: Tensor) -> list[tuple[float, ...]]:
+    """(sheets, answers) → the probability of each of a sheet's answers, were there no others."""
+    return [tuple(chances) for chances in sums.double().softmax(-1).tolist()]
 
 
 def stem(sheet: Sheet) -> str:
