@@ -198,15 +198,14 @@ def _from_json(text: str, file: str) -> Iterator[Principle]:
                 f"{where}: '{odd[0]}' is not known here; a row has key, and prompt and edit_request, or instruction"
             )
         id, prompt = str(row.get("key", key)), row.get("prompt", "")
-        said = {
-            "critique": _unlabelled(
-                "".join(prompt) if isinstance(prompt, list) else str(prompt), "CritiqueRequest", "Critique"
-            ),
-            "revision": _unlabelled(str(row.get("edit_request", "")), "RevisionRequest", "Revision"),
-            "comparison": str(row.get("instruction", "")).strip().removesuffix("Options:").strip(),
-        }
+        asked = "".join(prompt) if isinstance(prompt, list) else str(prompt)
         try:
-            yield Principle(id, **said)
+            yield Principle(
+                id,
+                critique=_unlabelled(asked, "CritiqueRequest", "Critique"),
+                revision=_unlabelled(str(row.get("edit_request", "")), "RevisionRequest", "Revision"),
+                comparison=str(row.get("instruction", "")).strip().removesuffix("Options:").strip(),
+            )
         except ValueError as error:
             raise ConstitutionError(f"{where}: {error}") from None
 

@@ -4,8 +4,8 @@ principles before it, and then does without them.
     L = KL( π₀(·| c(x), y₍<ₜ₎) ‖ π_θ(·| x, y₍<ₜ₎) )        y ~ π₀(·| c(x)), a mean over its tokens
 
 π₀ is the policy as it was. The context c(x) is the principles as an instruction, or a request to revise a draft of its own
-under a principle: what is distilled is then critique and revision. Of the teacher's distribution the `top_k` likeliest tokens count
-one by one, and all others together as one: a bound from below that is exact for the whole vocabulary.
+under a principle: what is distilled is then critique and revision. Of the teacher's distribution the `top_k` likeliest
+tokens count one by one, and all others together as one: a bound from below that is exact for the whole vocabulary.
 
 Left out: distilling into a smaller model; text of people in the place of the teacher's replies.
 """

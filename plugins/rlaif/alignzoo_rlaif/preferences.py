@@ -1,5 +1,5 @@
-"""Preferences of a judge under a constitution: the other half of Constitutional AI (Bai et al. 2022, section 4), and the labels of
-RLAIF (Lee et al. 2023, https://arxiv.org/abs/2309.00267).
+"""Preferences of a judge under a constitution: the other half of Constitutional AI (Bai et al. 2022, section 4), and the labels
+of RLAIF (Lee et al. 2023, https://arxiv.org/abs/2309.00267).
 
     x → y₁, y₂ ~ π(·|x)      p = P(y₁ is better | a principle), the mean of both orders      strength = max(p, 1 − p)
 

@@ -1,8 +1,8 @@
 """Critique and revision as a source of feedback: the supervised half of Constitutional AI (Bai et al. 2022, section 3).
 
 The policy answers the run's prompts; a critic, under principles drawn from a constitution, finds fault with each answer and
-writes a better one, round after round. What comes of it are `Critique` records, and by the core's conversions demonstrations (the
-revisions, for SFT) and comparisons (the revision over the original).
+writes a better one, round after round. What comes of it are `Critique` records, and by the core's conversions
+demonstrations (the revisions, for SFT) and comparisons (the revision over the original).
 
 Left out: mixing in helpful answers (name a second source, or principles of both sorts), and the few-shot examples (`revising`).
 """

@@ -160,7 +160,7 @@ def test_an_ensemble_asks_all_of_each_pair(rules: str) -> None:
     records, tally = gathered(rules, under="ensemble", count=40)
     assert all(r.strength == pytest.approx(0.7) and len(r.chosen.text) < len(r.rejected.text) for r in records)
     assert records[0].provenance.note.startswith("principle long, short;")
-    assert tally.said[0].startswith("40 labels cost 128 verdicts in both orders (64 pairs)")
+    assert tally.said[0].startswith("40 labels cost 80 verdicts in both orders (40 pairs)")
 
 
 def test_hard_labels_are_sure_and_ties_stay_ties(rules: str) -> None:

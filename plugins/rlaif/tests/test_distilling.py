@@ -11,6 +11,7 @@ import torch
 from alignzoo.interfaces import Lesson, LessonError, Optimizer
 from alignzoo.lab.store import Training, read_rows
 from alignzoo.lab.training import Seat, Terms, train
+from alignzoo.learning.canaries import Watch
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.ledger import Budget
 from alignzoo.model.forest import per_reply
@@ -101,7 +102,8 @@ def test_columns_of_the_head_are_the_whole_spread_in_these_places(rules: str, pl
     assert torch.allclose(ours, whole.gather(1, ids), atol=1e-5)
     weights = torch.linspace(-1, 2, ours.numel()).view_as(ours)
     grads = [torch.autograd.grad((weights * said).sum(), policy.parameters()) for said in (ours, whole.gather(1, ids))]
-    assert all(torch.allclose(a, b, atol=1e-4) for a, b in zip(*grads, strict=True))
+    gaps = [float((a - b).abs().max() / b.abs().max()) for a, b in zip(*grads, strict=True) if b.any()]
+    assert max(gaps) < 1e-3
     assert likeliest(policy, forest, 0)[0].shape[1] == base.vocabulary
 
 
@@ -138,7 +140,9 @@ def test_no_prompt_is_taught_and_examined(rules: str) -> None:
 
 def trained(how: ContextDistillation, folder: Path, *, budget: Budget = Budget()) -> tuple[Role, list[dict[str, Any]]]:
     base, files = toy_base(), Training(folder)
-    done = train(how, Lesson(prompts=PROMPTS), Seat(base, lambda base: policy_on(base)), files, Terms(budget))
+    done = train(
+        how, Lesson(prompts=PROMPTS), Seat(base, lambda base: policy_on(base)), files, Terms(budget, Watch(kl_limit=500))
+    )
     return done.policy, read_rows(files.updates)
 
 

@@ -12,7 +12,7 @@ from alignzoo.interfaces import Asking, FeedbackSource, Lesson, Manner
 from alignzoo.model.role import policy_on
 from alignzoo.records import Completion, Critique, Prompt, Turn
 from alignzoo.tally import Tally
-from alignzoo.testing import toy_base
+from alignzoo.testing import WORDS, toy_base
 from alignzoo_rlaif.chains import ChainError, Chains, read_chain, read_dialogue
 from alignzoo_rlaif.constitution import ConstitutionError, Principle
 from alignzoo_rlaif.revising import ask_critique, ask_revision, flaw, revise, revise_in_rounds
@@ -248,11 +248,12 @@ def test_what_cannot_be_used_is_dropped_by_reason(rules: str) -> None:
 def test_the_base_criticises_and_the_tokens_of_the_revision_are_its_own(rules: str) -> None:
     base = toy_base()
     policy = policy_on(base)
+    many = [Prompt.ask(f"{word} the {thing}") for word in WORDS[:8] for thing in WORDS[20:26]]
     with pytest.raises(CollectError, match="no more to be had"):  # random words are cut, or speak in tongues
         list(CritiqueRevision(rules, count=1, max_tokens=2).collect(Asking(prompts=PROMPTS, policy=policy, manner=Manner(2))))
     assert base.roles["reviser"].bare
     source = CritiqueRevision(rules, count=1, max_tokens=40, critic="policy")
-    [record] = source.collect(Asking(prompts=PROMPTS, policy=policy, manner=Manner(40)))
+    [record] = source.collect(Asking(prompts=many, policy=policy, manner=Manner(40)))
     assert isinstance(record, Critique)
     assert record.revision.tokens
     assert record.revision.logps == record.completion.logps == ()
