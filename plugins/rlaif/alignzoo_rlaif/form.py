@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,7 +37,8 @@ Reply {B}:
 {question}
 Options:
 ({A}) Reply {A}
-({B}) Reply {B}"""
+({B}) Reply {B}
+End with {answers}."""
 
 RATE = """{question}
 
@@ -54,7 +55,7 @@ The reply:
 [{mark}]
 
 {question}
-Rate the reply from {lowest} to {highest}."""
+Rate the reply from {lowest} to {highest}. End with {answers}."""
 
 Layout = Literal["as written", "one line"]
 
@@ -67,10 +68,18 @@ class Sheet:
     """One thing that a judge is asked, and the answers it can give, worst first where they have an order."""
 
     prompt: Prompt
+    """What the judge reads."""
     answers: tuple[str, ...]
     """Each answer as it would be written."""
     marks: tuple[str, ...]
     """What tells the answers apart: the letters, the scores."""
+    stem: str
+    """What stands before the mark in every answer."""
+    about: Prompt
+    """The prompt whose replies are judged."""
+    shown: tuple[str, ...]
+    """Their texts, in the order shown."""
+    question: str
 
 
 @dataclass(frozen=True)
@@ -78,9 +87,9 @@ class Form:
     """Templates and options. Holes are written {question}; other braces are left alone."""
 
     compare: str = COMPARE
-    """How two replies are put; may hold {question}, {conversation}, {request}, {first}, {second}, {A}, {B}, {mark}."""
+    """How two replies are put; may hold {question}, {conversation}, {request}, {first}, {second}, {A}, {B}, {answers}, {mark}."""
     rate: str = RATE
-    """How one reply is put; may hold {question}, {conversation}, {request}, {reply}, {lowest}, {highest}, {mark}."""
+    """How one reply is put; may hold {question}, {conversation}, {request}, {reply}, {lowest}, {highest}, {answers}, {mark}."""
     system: str = ""
     """What the judge is told before."""
     letters: tuple[tuple[str, str], ...] = (("A", "B"), ("C", "D"), ("P", "Q"), ("X", "Y"))
@@ -97,7 +106,7 @@ class Form:
     """Put behind a reply that was cut before its end: the judge should know."""
 
     def __post_init__(self) -> None:
-        both = {"question", "conversation", "request", "mark"}
+        both = {"question", "conversation", "request", "answers", "mark"}
         checked("compare", self.compare, both | {"first", "second", "A", "B"}, {"first", "second"})
         checked("rate", self.rate, both | {"reply", "lowest", "highest"}, {"reply"})
         checked("answer", self.answer, {"letter"}, {"letter"})
@@ -120,7 +129,9 @@ class Form:
             "B": letters[1],
         }
         answers = tuple(fill(self.answer, {"letter": letter}) for letter in letters)
-        return Sheet(Prompt.ask(fill(self.compare, filled), system=self.system), answers, letters)
+        put = Prompt.ask(fill(self.compare, filled | {"answers": _either(answers)}), system=self.system)
+        texts = tuple(done.text for done in shown)
+        return Sheet(put, answers, letters, before(self.answer), case.prompt, texts, question)
 
     def estimation(self, prompt: Prompt, completion: Completion, question: str, *, seed: int) -> Sheet:
         """Ask how good one reply is."""
@@ -131,7 +142,8 @@ class Form:
             "highest": self.scale[-1],
         }
         answers = tuple(fill(self.rating, {"score": score}) for score in self.scale)
-        return Sheet(Prompt.ask(fill(self.rate, filled), system=self.system), answers, self.scale)
+        put = Prompt.ask(fill(self.rate, filled | {"answers": _either(answers)}), system=self.system)
+        return Sheet(put, answers, self.scale, before(self.rating), prompt, (completion.text,), question)
 
     def _shared(self, prompt: Prompt, question: str, draw: int) -> dict[str, str]:
         turns = [f"{_SAID[turn.speaker]}: {self._line(turn.text)}" for turn in prompt.turns]
@@ -153,6 +165,15 @@ class Form:
 def drawn(seed: int, *parts: str) -> int:
     """A number that nobody can guess who does not know the seed, the same for the same case in either order."""
     return int.from_bytes(hashlib.sha256(repr((seed, *parts)).encode()).digest()[:8], "big")
+
+
+def before(template: str) -> str:
+    """What stands before a template's first hole."""
+    return _HOLE.split(template, maxsplit=1)[0]
+
+
+def _either(answers: Sequence[str]) -> str:
+    return " or ".join(f'"{answer}"' for answer in answers)
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:

@@ -11,13 +11,18 @@ the judge. What is wrong with the settings is told when they are read, before an
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Share
-from alignzoo_rlaif.form import Form
+from alignzoo.model.loading import Loading
+from alignzoo_rlaif.endpoint import Endpoint
+from alignzoo_rlaif.form import Form, before
 from alignzoo_rlaif.judging import Judge, JudgeError
+from alignzoo_rlaif.recorded import RecordedOracle
+from alignzoo_rlaif.remote import RemoteOracle
 from alignzoo_rlaif.sitting import Sitting
 
 if TYPE_CHECKING:
@@ -56,8 +61,26 @@ class Hired:
     """Draws letters, marks and, where only one is shown, the order."""
     model: str = ""
     """A folder or hub name of a model that judges instead of the run's base."""
+    loading: Loading = Loading()
+    """How that model is loaded."""
+    endpoint: Endpoint = Endpoint()
+    """Where a remote judge is, and how much it may be asked."""
+    file: Path = Path()
+    """The verdicts of a recorded judge."""
+    who: str = ""
+    """Whose verdicts, where the file holds those of several."""
 
     def __post_init__(self) -> None:
+        if self.thoughts and not before(self.form.answer).strip():
+            raise JudgeError(
+                'thoughts: nothing would tell where they end; let the form\'s answer begin with words: "Answer: {letter}"'
+            )
+        if self.which == "remote" and not (self.endpoint.url and self.endpoint.model):
+            raise JudgeError('endpoint: a remote judge needs an address and a model: url = "http://…/v1", model = "…"')
+        if self.which == "recorded" and not self.file.is_file():
+            raise JudgeError(f"file: there is no file {self.file} with recorded verdicts")
+        if self.which != "local" and self.calibrate != "none":
+            raise JudgeError(f'calibrate: a {self.which} judge does not tell enough for that; leave it at "none"')
         if self.reading == "written" and self.calibrate != "none":
             raise JudgeError('calibrate: written verdicts have no probabilities to calibrate; set reading = "options"')
 
@@ -67,4 +90,6 @@ class Hired:
             from alignzoo_rlaif.local import LocalOracle
 
             return Sitting(LocalOracle.of(self, role), self)
-        raise JudgeError(f"which: '{self.which}' is not there yet")
+        if self.which == "remote":
+            return Sitting(RemoteOracle(self.endpoint.line(), self), self)
+        return Sitting(RecordedOracle.of(self.file, self.who), self)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from alignzoo.records import Completion, Prompt
 from alignzoo_rlaif.beginnings import PACKED, Beginnings
 from alignzoo_rlaif.form import Sheet
 from alignzoo_rlaif.judging import JudgeError
+from alignzoo_rlaif.parsing import parsed
 from alignzoo_rlaif.sitting import Answer
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class LocalOracle:
     def of(cls, hired: Hired, role: Role | None) -> LocalOracle:
         """The run's bare base, or the judge's own model, which is loaded here."""
         if hired.model:
-            role = bare_on(Base.load(hired.model), "judge")
+            role = bare_on(Base.load(hired.model, hired.loading), "judge")
         if role is None:
             raise JudgeError("model: a local judge needs a model; there is no run here to lend its base, so name one")
         return cls(role, hired, Beginnings(role))
@@ -47,7 +47,8 @@ class LocalOracle:
     def answer(self, sheets: Sequence[Sheet]) -> list[Answer]:
         """By the log-probabilities of the answers, after the judge's thoughts if it may have any; or by what it writes."""
         if self.hired.reading == "written":
-            return [parsed(sheet, said) for sheet, said in zip(sheets, self._written(sheets), strict=True)]
+            manner = Manner(max_tokens=self.hired.thoughts + _WRITTEN, temperature=0.0)
+            return [parsed(sheet, said) for sheet, said in zip(sheets, self._said(sheets, manner), strict=True)]
         thoughts = self._thoughts(sheets) if self.hired.thoughts else [""] * len(sheets)
         asked = [self._asked(sheet, thought) for sheet, thought in zip(sheets, thoughts, strict=True)]
         return [Answer(chances, thought) for chances, thought in zip(self._chances(asked), thoughts, strict=True)]
@@ -58,12 +59,10 @@ class LocalOracle:
 
     def _thoughts(self, sheets: Sequence[Sheet]) -> list[str]:
         """What the judge thinks aloud, up to where its answer would begin."""
-        stop = stem(sheets[0]).strip()
-        manner = Manner(max_tokens=self.hired.thoughts, temperature=0.0, stop=(stop,))
-        return [done.text for (done,) in self.role.sample([sheet.prompt for sheet in sheets], manner=manner)]
+        stop = sheets[0].stem.strip()
+        return self._said(sheets, Manner(max_tokens=self.hired.thoughts, temperature=0.0, stop=(stop,)))
 
-    def _written(self, sheets: Sequence[Sheet]) -> list[str]:
-        manner = Manner(max_tokens=self.hired.thoughts + _WRITTEN, temperature=0.0)
+    def _said(self, sheets: Sequence[Sheet], manner: Manner) -> list[str]:
         return [done.text for (done,) in self.role.sample([sheet.prompt for sheet in sheets], manner=manner)]
 
     def _asked(self, sheet: Sheet, thought: str) -> tuple[Ids, tuple[Ids, ...]]:
@@ -104,20 +103,3 @@ def apart(wholes: Sequence[Ids], said: Sequence[str]) -> tuple[Ids, tuple[Ids, .
 def renormalised(sums: Tensor) -> list[tuple[float, ...]]:
     """(sheets, answers) → the probability of each of a sheet's answers, were there no others."""
     return [tuple(chances) for chances in sums.double().softmax(-1).tolist()]
-
-
-def stem(sheet: Sheet) -> str:
-    """How every answer begins, in letters."""
-    first, *others = sheet.answers
-    same = next((i for i, letter in enumerate(first) if any(other[i : i + 1] != letter for other in others)), len(first))
-    return first[:same]
-
-
-def parsed(sheet: Sheet, said: str) -> Answer:
-    """The last answer that a text gives; none if it gives none."""
-    before = re.escape(stem(sheet).strip())
-    marks = "|".join(map(re.escape, sorted(sheet.marks, key=len, reverse=True)))
-    found: list[str] = re.findall(rf"{before}\s*({marks})(?!\w)", said)
-    if not found:
-        return Answer(note=said)
-    return Answer(tuple(float(mark == found[-1]) for mark in sheet.marks), said)
