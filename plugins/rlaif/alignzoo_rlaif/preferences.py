@@ -192,7 +192,8 @@ class Spent:
         self.written += self.meter.written - before[1]
 
     def told(self, labels: int) -> str:
+        tokens = f", {self.read:,} tokens read and {self.written:,} written by the base" if self.read else ""
         return (
-            f"{labels:,} labels cost {self.verdicts:,} verdicts in both orders ({self.pairs:,} pairs), {self.read:,} tokens "
-            f"read and {self.written:,} written by the judge; the orders agree in {fmean(self.agreed):.1%} of the pairs"
+            f"{labels:,} labels cost {self.verdicts:,} verdicts on {self.pairs:,} pairs{tokens}; the orders do not contradict "
+            f"each other in {fmean(self.agreed):.1%} of the pairs"
         )

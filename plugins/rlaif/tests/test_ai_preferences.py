@@ -160,7 +160,7 @@ def test_an_ensemble_asks_all_of_each_pair(rules: str) -> None:
     records, tally = gathered(rules, under="ensemble", count=40)
     assert all(r.strength == pytest.approx(0.7) and len(r.chosen.text) < len(r.rejected.text) for r in records)
     assert records[0].provenance.note.startswith("principle long, short;")
-    assert tally.said[0].startswith("40 labels cost 80 verdicts in both orders (40 pairs)")
+    assert tally.said[0].startswith("40 labels cost 80 verdicts on 40 pairs; the orders")
 
 
 def test_hard_labels_are_sure_and_ties_stay_ties(rules: str) -> None:
@@ -174,7 +174,7 @@ def test_a_judge_that_goes_by_the_place_has_no_opinion(rules: str) -> None:
     records, tally = gathered(rules, WordCounter(0.6, lean=0.3), count=20)
     assert {record.strength for record in records} == {0.5}
     assert tally.noticed["ties: the judge contradicts itself across orders"].count == 20
-    assert tally.said[0].endswith("agree in 0.0% of the pairs")
+    assert tally.said[0].endswith("each other in 0.0% of the pairs")
     asking = Asking(prompts=PROMPTS, policy=Talker())
     source = AIPreferences(rules, judge=HiredCounter(WordCounter(0.6, lean=0.3)), ties="drop", count=20)  # type: ignore[arg-type]
     with pytest.raises(CollectError, match="0 of 20 records"):
