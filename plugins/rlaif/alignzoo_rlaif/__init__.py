@@ -62,6 +62,12 @@ def alignzoo_components() -> Iterable[Component]:
         summary="whether a judge finds all that an answer says supported by its prompt",
         paper="https://arxiv.org/abs/2306.00186",
     )
+    yield Component(
+        "filter",
+        "hybrid",
+        "alignzoo_rlaif.hybrid:Hybrid",
+        summary="people's comparisons and a judge's mixed, by share or where the judge is unsure, never above a stated cost",
+    )
 
 
 @hookimpl
