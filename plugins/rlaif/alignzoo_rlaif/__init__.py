@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from alignzoo.seam.hookspecs import Component, hookimpl
+from alignzoo.seam.hookspecs import Command, Component, hookimpl
 
 
 @hookimpl
@@ -48,3 +48,22 @@ def alignzoo_components() -> Iterable[Component]:
         needs=("prompts",),
         paper="https://arxiv.org/abs/2112.00861",
     )
+    yield Component(
+        "reward",
+        "ai-judge",
+        "alignzoo_rlaif.rewards:AIJudge",
+        summary="what a judge finds an answer worth: a model here, an endpoint, or recorded verdicts",
+        paper="https://arxiv.org/abs/2309.00267",
+    )
+    yield Component(
+        "reward",
+        "consistency",
+        "alignzoo_rlaif.rewards:Consistency",
+        summary="whether a judge finds all that an answer says supported by its prompt",
+        paper="https://arxiv.org/abs/2306.00186",
+    )
+
+
+@hookimpl
+def alignzoo_commands() -> Iterable[Command]:
+    yield Command("judge-check", "alignzoo_rlaif.check", "measure a judge on pairs whose better answer is known")

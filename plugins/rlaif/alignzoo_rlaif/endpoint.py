@@ -154,7 +154,7 @@ class Line:
         counts = [answer["usage"].get(name) for name in ("prompt_tokens", "completion_tokens")]
         if not all(isinstance(count, int) for count in counts):
             return most
-        return (counts[0] * self.endpoint.price_in + counts[1] * self.endpoint.price_out) / 1e6
+        return float(counts[0] * self.endpoint.price_in + counts[1] * self.endpoint.price_out) / 1e6
 
     def _hold(self, most: float) -> None:
         """Begin a request only if no cap can be broken by it and all those under way; and wait for its turn."""
@@ -167,8 +167,8 @@ class Line:
                 )
             if end.most_requests is not None and cache.requests + self.begun >= end.most_requests:
                 raise CostError(
-                    f"endpoint.most_requests: all {end.most_requests} requests are made. {len(cache.answers)} answers are kept in "
-                    f"{cache.path}; allow more and run it again"
+                    f"endpoint.most_requests: all {end.most_requests} requests are made. {len(cache.answers)} answers are kept "
+                    f"in {cache.path}; allow more and run it again"
                 )
             self.held, self.begun = self.held + most, self.begun + 1
             now = self.clock()

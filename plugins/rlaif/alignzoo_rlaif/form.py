@@ -36,8 +36,8 @@ Reply {B}:
 
 {question}
 Options:
-({A}) Reply {A}
-({B}) Reply {B}
+{A}: reply {A}
+{B}: reply {B}
 End with {answers}."""
 
 RATE = """{question}
@@ -87,18 +87,18 @@ class Form:
     """Templates and options. Holes are written {question}; other braces are left alone."""
 
     compare: str = COMPARE
-    """How two replies are put; may hold {question}, {conversation}, {request}, {first}, {second}, {A}, {B}, {answers}, {mark}."""
+    """How two replies are put. Holes: {question}, {conversation}, {request}, {first}, {second}, {A}, {B}, {answers}, {mark}."""
     rate: str = RATE
-    """How one reply is put; may hold {question}, {conversation}, {request}, {reply}, {lowest}, {highest}, {answers}, {mark}."""
+    """How one reply is put. Holes: {question}, {conversation}, {request}, {reply}, {lowest}, {highest}, {answers}, {mark}."""
     system: str = ""
     """What the judge is told before."""
     letters: tuple[tuple[str, str], ...] = (("A", "B"), ("C", "D"), ("P", "Q"), ("X", "Y"))
     """What may stand for the reply shown first and the one shown second; each case draws one pair, by the seed."""
-    answer: str = "The answer is: ({letter})"
+    answer: str = "The answer is {letter}"
     """How the judge answers a comparison."""
     scale: tuple[str, ...] = tuple(str(score) for score in range(1, 11))
     """What it may answer when it rates, from the worst to the best; the steps between them are taken to be equal."""
-    rating: str = "The rating is: {score}"
+    rating: str = "The rating is {score}"
     """How it answers when it rates."""
     layout: Layout = "as written"
     """Whether requests and replies are put as they were written, or each on one line, for forms that go by lines."""

@@ -20,7 +20,7 @@ from alignzoo.interfaces import Share
 from alignzoo.model.loading import Loading
 from alignzoo_rlaif.endpoint import Endpoint
 from alignzoo_rlaif.form import Form, before
-from alignzoo_rlaif.judging import Judge, JudgeError
+from alignzoo_rlaif.judging import JudgeError
 from alignzoo_rlaif.recorded import RecordedOracle
 from alignzoo_rlaif.remote import RemoteOracle
 from alignzoo_rlaif.sitting import Sitting
@@ -44,9 +44,7 @@ class Hired:
     orders: Literal["both", "drawn"] = "both"
     """Show every pair in both orders, or in one that is drawn by the seed, at half the price and with the lean left in."""
     thoughts: Annotated[int, Ge(0)] = 0
-    """Tokens that the judge may think aloud before it answers; 0 asks for the answer at once."""
-    opening: str = ""
-    """How its thoughts begin, as in "Let's think step by step:"."""
+    """Tokens that the judge may think aloud before it answers (let the form ask it to); 0 asks for the answer at once."""
     clamp: Annotated[float, Interval(ge=0, le=0.5)] = 0.0
     """Keep probabilities within [clamp, 1 - clamp]. A judge that has thought aloud is too sure: Bai et al. take 0.4."""
     rates_by: Literal["scale", "reference"] = "scale"
@@ -84,7 +82,7 @@ class Hired:
         if self.reading == "written" and self.calibrate != "none":
             raise JudgeError('calibrate: written verdicts have no probabilities to calibrate; set reading = "options"')
 
-    def judge(self, role: Role | None) -> Judge:
+    def judge(self, role: Role | None) -> Sitting:
         """The judge. `role` is the run's bare base; a judge with a model of its own, or with none, does without."""
         if self.which == "local":
             from alignzoo_rlaif.local import LocalOracle

@@ -45,21 +45,34 @@ class LocalOracle:
         return cls(role, hired, Beginnings(role))
 
     def answer(self, sheets: Sequence[Sheet]) -> list[Answer]:
-        """By the log-probabilities of the answers, after the judge's thoughts if it may have any; or by what it writes."""
-        if self.hired.reading == "written":
-            manner = Manner(max_tokens=self.hired.thoughts + _WRITTEN, temperature=0.0)
-            return [parsed(sheet, said) for sheet, said in zip(sheets, self._said(sheets, manner), strict=True)]
-        thoughts = self._thoughts(sheets) if self.hired.thoughts else [""] * len(sheets)
-        asked = [self._asked(sheet, thought) for sheet, thought in zip(sheets, thoughts, strict=True)]
-        return [Answer(chances, thought) for chances, thought in zip(self._chances(asked), thoughts, strict=True)]
+        """By the log-probabilities of the answers, after the judge's thoughts if it may have any; or by what it writes. A sheet
+        that does not fit is not read at all: a judge must not see half a case."""
+        lengths = [len(self.role.base.text.prompt_ids(sheet.prompt)) for sheet in sheets]
+        room = self.role.base.text.context - self.hired.thoughts - _WRITTEN
+        fitting = [sheet for sheet, length in zip(sheets, lengths, strict=True) if length <= room]
+        read = iter((self._written(fitting) if self.hired.reading == "written" else self._read(fitting)) if fitting else ())
+        return [
+            next(read) if length <= room else Answer(note=f"the sheet has {length} tokens, and there is room for {room}")
+            for length in lengths
+        ]
 
     def reply(self, prompts: Sequence[Prompt]) -> list[Completion]:
         """The likeliest reply, as a reference."""
         return [done for (done,) in self.role.sample(prompts, manner=Manner(temperature=0.0))]
 
+    def _read(self, sheets: Sequence[Sheet]) -> list[Answer]:
+        thoughts = self._thoughts(sheets) if self.hired.thoughts else [""] * len(sheets)
+        asked = [self._asked(sheet, thought) for sheet, thought in zip(sheets, thoughts, strict=True)]
+        return [Answer(chances, thought) for chances, thought in zip(self._chances(asked), thoughts, strict=True)]
+
+    def _written(self, sheets: Sequence[Sheet]) -> list[Answer]:
+        manner = Manner(max_tokens=self.hired.thoughts + _WRITTEN, temperature=0.0)
+        return [parsed(sheet, said) for sheet, said in zip(sheets, self._said(sheets, manner), strict=True)]
+
     def _thoughts(self, sheets: Sequence[Sheet]) -> list[str]:
         """What the judge thinks aloud, up to where its answer would begin."""
-        stop = sheets[0].stem.strip()
+        if not (stop := sheets[0].stem.strip()):
+            return [""] * len(sheets)  # nothing would tell where they end
         return self._said(sheets, Manner(max_tokens=self.hired.thoughts, temperature=0.0, stop=(stop,)))
 
     def _said(self, sheets: Sequence[Sheet], manner: Manner) -> list[str]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignzoo.records import Completion, Prompt, RecordError, Turn
+from alignzoo.records import Completion, Prompt, Turn
 from alignzoo_rlaif.form import Sheet
 from alignzoo_rlaif.judging import JudgeError
 from alignzoo_rlaif.sitting import Answer, Oracle
@@ -36,12 +36,14 @@ class RecordedOracle:
     @classmethod
     def of(cls, file: Path, who: str = "") -> RecordedOracle:
         """The answers in a file; `who` names the judge where there are several."""
-        oracle = cls(file)
+        oracle, there = cls(file), set()
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
             if not line.strip():
                 continue
             try:
-                oracle.answers.update(_answers(json.loads(line), who))
+                row = json.loads(line)
+                there |= set(row.get("judges", ()))
+                oracle.answers.update(_answers(row, who))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 wrong = (
                     str(error) if isinstance(error, JudgeError) else f"no recorded verdict ({type(error).__name__}: {error})"
@@ -79,8 +81,8 @@ class Recording:
         with self.file.open("a", encoding="utf-8") as file:
             for sheet, answer in zip(sheets, answers, strict=True):
                 turns = [{"speaker": turn.speaker, "text": turn.text} for turn in sheet.about.turns]
-                row = {"turns": turns, "shown": sheet.shown, "question": sheet.question}
-                row |= {"chances": answer.chances, "note": answer.note}
+                about = {"turns": turns, "shown": sheet.shown, "question": sheet.question}
+                row = {**about, "chances": answer.chances, "note": answer.note}
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
         return answers
 
@@ -91,21 +93,14 @@ class Recording:
 def _answers(row: Mapping[str, Any], who: str) -> Iterator[tuple[Key, Answer]]:
     """The one answer of a line of ours, or both orders of a published pair."""
     if "judges" not in row:
-        prompt = _prompt(row["turns"])
+        prompt = Prompt(tuple(Turn(turn["speaker"], turn["text"]) for turn in row["turns"]))
         chances = tuple(float(chance) for chance in row["chances"])
         yield (prompt.id, tuple(row["shown"]), str(row.get("question", ""))), Answer(chances, str(row.get("note", "")))
         return
-    if who not in row["judges"]:
-        raise JudgeError(f"who: no judge {who!r} here; there is {', '.join(sorted(row['judges']))}")
+    if who not in row["judges"]:  # not every judge was asked about every pair
+        return
     said, one, two = row["judges"][who], row["output_1"], row["output_2"]
     for order, shown, first in (("ab", (one, two), "1"), ("ba", (two, one), "2")):
         winner = str(said[order]["winner"])
         chances = (float(winner == first), float(winner != first)) if winner in ("1", "2") else ()
         yield (Prompt.ask(row["input"]).id, shown, ""), Answer(chances, str(said[order].get("completion", "")))
-
-
-def _prompt(turns: Any) -> Prompt:
-    try:
-        return Prompt(tuple(Turn(turn["speaker"], turn["text"]) for turn in turns))
-    except RecordError as error:
-        raise JudgeError(str(error)) from None
