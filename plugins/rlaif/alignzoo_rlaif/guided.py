@@ -190,8 +190,8 @@ def contest(
     wins = [[[0.0] * len(principles) for _ in own] for own in fields]
     for (f, i, j), opinion in zip(places, told, strict=True):
         for p, verdict in enumerate(opinion.verdicts):
-            wins[f][i][p] += verdict.probability / (len(fields[f]) - 1)
-            wins[f][j][p] += (1 - verdict.probability) / (len(fields[f]) - 1)
+            wins[f][i][p] += verdict.label / (len(fields[f]) - 1)
+            wins[f][j][p] += (1 - verdict.label) / (len(fields[f]) - 1)
     weights = [principle.weight for principle in principles]
     return [[joined(chances, weights, together) for chances in own] for own in wins]
 

@@ -77,4 +77,4 @@ def test_constitutional_ai_in_one_run(tmp_path: Path, monkeypatch: pytest.Monkey
     dpo = Run.open(HERE / "rl-cai.toml", tmp_path / "dpo", [*few, "optimizer.use=dpo"])
     dpo.train()
     assert all("; constitution mixed@" in record.provenance.note for record in read_feedback(dpo.files.feedback))
-    assert read_feedback(dpo.files.start.feedback) == read_feedback(best.files.start.feedback)
+    assert list(read_feedback(dpo.files.start.feedback)) == list(read_feedback(best.files.start.feedback))

@@ -181,6 +181,15 @@ def test_texts_that_were_cut_are_neither_judged_nor_chosen(rules: str) -> None:
     assert all(case.first.finished and case.second.finished for case in judge.seen)
 
 
+def test_a_judge_that_goes_by_the_place_chooses_nothing() -> None:
+    class Leaning(Counting):
+        def compare(self, cases: Sequence[Case], question: str) -> list[Verdict]:
+            return [Verdict(0.9, 0.3) for _ in cases]
+
+    field = [Completion("a"), Completion("a b")]
+    assert contest(Leaning(), PROMPTS[:1], [field], [Principle("p", comparison="?")], "worst") == [[0.5, 0.5]]
+
+
 def test_one_text_is_chosen_without_a_contest(rules: str) -> None:
     class Parrot(Talker):
         def _said(self, prompt: Prompt, k: int) -> Completion:

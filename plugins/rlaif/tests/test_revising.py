@@ -308,9 +308,11 @@ def test_chains_from_a_file(tmp_path: Path) -> None:
     assert tally.set_aside["the revision changes nothing"].places == ["chains.jsonl:1"]
     assert [cases.places for cases in tally.dropped.values()] == [["chains.jsonl:2"], ["chains.jsonl:3"]]
     assert tally.unexplained == 0
+    last = {**CHAIN["cst"][1], "revision": {"sample": "It is very well."}}  # type: ignore[dict-item]
+    file.write_text(json.dumps({**CHAIN, "cst": [CHAIN["cst"][0], last]}))
     [whole] = Chains(str(file), keep="last").collect(Asking())
     assert isinstance(whole, Critique)
-    assert (whole.completion.text, whole.revision.text) == ("Go away.", "It is well.")
+    assert (whole.completion.text, whole.revision.text) == ("Go away.", "It is very well.")
     assert (whole.critique, whole.principle) == ("Rude.\nFine.", "harmful0, harmful3")
     with pytest.raises(ValueError, match="no file"):
         Chains(str(tmp_path / "none.jsonl"))
