@@ -159,7 +159,6 @@ def commands(page: Path) -> list[str]:
 @every_page()
 def test_commands_parse(page: Path, zoo: Zoo) -> None:
     parsers = bundled_pages()
-    parsers = pages()
     for command in commands(page):
         words = shlex.split(command, comments=True)
         if words[:1] == ["python"]:
