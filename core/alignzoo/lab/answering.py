@@ -39,9 +39,10 @@ def answers(
     progress: Callable[[str, int, int], None] = lambda name, done, total: None,
     served: Ledger | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of answers.jsonl; what the answers themselves cost is `served`, what is measured on them is not. Each answer's KL from the start is by the estimator that serves every optimizer, Σ log π − log π₀
-    over a sample at temperature 1: the answer itself, or another where answers are sampled in another manner. A policy that
-    only knows its distance by a formula tells that."""
+    """Rows of answers.jsonl. What the answers themselves cost is charged to `served`; what is measured on them is not. Each
+    answer's KL from the start is by the estimator that serves every optimizer, Σ log π − log π₀ over a sample at temperature 1:
+    the answer itself, or another where answers are sampled in another manner. A policy that only knows its distance by a
+    formula tells that."""
     for first in range(0, len(prompts), _AT_ONCE):
         some = prompts[first : first + _AT_ONCE]
         with counting(served or Ledger(), start.base):

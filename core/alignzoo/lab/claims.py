@@ -1,7 +1,7 @@
 """Work that several processes share: who claims a piece does it, and the others leave it or wait.
 
-A claim is a small file that says who holds it. Its holder touches it every few seconds. It is stale, and may be taken over, when
-its holder is a process of this machine that is gone, or one of another machine that has not touched it for a minute.
+A claim is a small file that says who holds it. Its holder touches it every few seconds. It is stale, and may be taken over,
+when its holder is a process of this machine that is gone, or one of another machine that has not touched it for a minute.
 """
 
 from __future__ import annotations

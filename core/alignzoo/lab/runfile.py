@@ -23,7 +23,7 @@ from alignzoo.seam.hookspecs import Kind
 from alignzoo.seam.settings import SettingsError, build, override
 from alignzoo.seam.zoo import Zoo, ZooError
 
-_PLACES: Mapping[str, tuple[Kind, type]] = {
+PLACES: Mapping[str, tuple[Kind, type]] = {
     "task": ("task", Task),
     "feedback": ("feedback", FeedbackSource),
     "optimizer": ("optimizer", Optimizer),
@@ -43,7 +43,7 @@ _SECTIONS = (
     "trail",
     "made_with",
     "reward",
-    *_PLACES,
+    *PLACES,
 )
 _VOICE = tuple(f.name for f in fields(Voice))
 
@@ -120,8 +120,8 @@ class _Reader:
             start_feedback = None
         rewards = self.rewards(table.get("reward", ()), seed)
         parts = {
-            place: self.part(place, *_PLACES[place], dict(table[place] if place != "start" else start), seed)
-            for place in _PLACES
+            place: self.part(place, *PLACES[place], dict(table[place] if place != "start" else start), seed)
+            for place in PLACES
             if place in table
         }
         if start_feedback is not None:

@@ -40,7 +40,7 @@ def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
         "manner": table["answer"]["manner"],  # candidates are written in it
         "rows": rows,
         "files": _files({"settings": settings, "rows": rows}),
-        "weights": _weights(plan.model),
+        "weights": weights(plan.model),
         "made_with": {name: value for name, value in made_with.items() if name != "plugins"},
         "plugins": {name: digest for name, digest in made_with["plugins"].items() if name in names},
     }
@@ -101,7 +101,7 @@ def _into_place(draft: Path, target: Path) -> None:
             raise
 
 
-def _weights(model: str) -> list[tuple[str, int, str]]:
+def weights(model: str) -> list[tuple[str, int, str]]:
     """What tells one local model from another without loading it; nothing for a name on the hub."""
     folder = Path(model)
     if not folder.is_dir():

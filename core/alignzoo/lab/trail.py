@@ -1,8 +1,8 @@
 """The way of a training, for pictures of reward against KL: at the start and every few updates, some prompts are answered, and
 each answer's KL from the start, proxy (what the optimizer raises) and gold (what the judge says) are written down.
 
-The KL is by the one estimator that serves every optimizer (`answering`). What the trail costs is not charged to the optimizer, and
-nothing that the optimizer learns from is touched by it.
+The KL is by the one estimator that serves every optimizer (`answering`). What the trail costs is not charged to the optimizer,
+and nothing that the optimizer learns from is touched by it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Point = dict[str, Any]
 
 @dataclass(frozen=True)
 class Trail:
-    """What is asked on the way, and who judges. Rows: `update`, the means `kl`, `proxy` and `gold`, and the same of each prompt."""
+    """What is asked on the way, and who judges. Rows: `update`, the means `kl`, `proxy` and `gold`, and `each` prompt's."""
 
     file: Path
     every: Annotated[int, Ge(1)]
@@ -48,17 +48,26 @@ class Trail:
         self.file.write_text("".join(kept), encoding="utf-8")
 
     def leave(self, update: int, optimizer: Optimizer, policy: Role, start: Role, lesson: Lesson) -> None:
-        """Write down where the policy is, as it would be deployed."""
+        """Write down where the policy is: as it would be deployed, or, before the first update, as it starts."""
         with counting(Ledger(), policy.base):  # what is asked here is not the optimizer's
+            deployed = optimizer.deploy(policy, lesson) if update else policy
+            assert isinstance(deployed, Policy)
+            self._write(update, self._point(deployed, start, _apart(lesson.reward)))
+
+    def grade(self, optimizer: Optimizer, policy: Role, lesson: Lesson) -> None:
+        """Where nothing was trained: the strengths of what is deployed, if it has any."""
+        with counting(Ledger(), policy.base):
             deployed = optimizer.deploy(policy, lesson)
             if isinstance(deployed, Graded):
-                points = [dict(grade) for grade in deployed.grades(self.prompts, plainly(self.how.manner), self.gold)]
-            else:
-                assert isinstance(deployed, Policy)
-                points = [self._point(deployed, start, _apart(lesson.reward))]
+                for point in deployed.grades(self.prompts, plainly(self.how.manner), self.gold):
+                    self._write(0, point)
+
+    def _write(self, update: int, point: Mapping[str, Any]) -> None:
+        """A row: lists, which have a value of each prompt, become their mean, and are kept apart."""
+        each = {name: values for name, values in point.items() if isinstance(values, list)}
+        row = {"update": update, **point, **{name: fmean(values) for name, values in each.items()}, "each": each}
         with self.file.open("a", encoding="utf-8") as file:
-            for point in points:
-                file.write(json.dumps({"update": update, **_summed(point)}) + "\n")
+            file.write(json.dumps(row) + "\n")
 
     def _point(self, policy: Policy, start: Role, proxy: Reward) -> Point:
         how = replace(self.how, n=1, manner=plainly(self.how.manner))
@@ -70,12 +79,6 @@ class Trail:
             "proxy": None if proxy is no_reward else list(proxy(self.prompts, said)),
             "gold": list(self.gold(self.prompts, said)),
         }
-
-
-def _summed(point: Mapping[str, Any]) -> Point:
-    """Lists of each prompt become their mean, and are kept apart."""
-    each = {name: values for name, values in point.items() if isinstance(values, list)}
-    return {**point, **{name: fmean(values) for name, values in each.items()}, "each": each}
 
 
 def _apart(reward: Reward) -> Reward:

@@ -144,6 +144,9 @@ class _Course:
                     raise Interrupted
                 if reason:
                     return reason
+        if self.terms.trail and not self.ledger.updates:
+            self.terms.trail.grade(optimizer, self.policy, self.lesson)
+            self.ledger.begin(base)
         return ""
 
     def close(self, stopped: str) -> tuple[str, ...]:
