@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from alignzoo.cli.opening import add_track
 from alignzoo.cli.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def add(verbs: Any) -> None:
     page.add_argument(
         "--dry-run", action="store_true", help="check everything, show the runs, and estimate the cost by a short calibration"
     )
+    add_track(page)
     page.set_defaults(run=run)
 
 
@@ -43,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         bench = HeadToHead.open(args.target, args.out, args.changes, watcher)
         watcher.line(_size(bench.bench))
         try:
-            bench.run(args.jobs, args.retry)
+            bench.run(args.jobs, args.retry, args.track)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"go on with: alignzoo bench {bench.files.root}") from None
         finally:

@@ -77,8 +77,8 @@ class Bench:
         tune = {"tune": self.tuning.table()} if self.tuning else {}
         rows = []
         for entry in self.entries:
-            space = {"tune": {place: one.table() for place, one in entry.space.items()}} if entry.space else {}
-            rows.append({"name": entry.name, **entry.own, **space})
+            space = {place: one.table() for place, one in entry.space.items()} or "none"
+            rows.append({"name": entry.name, **entry.own, **({"tune": space} if self.tuning else {})})
         return {"name": self.name, "seeds": list(self.seeds), **self.shared, **tune, "entry": rows}
 
 
@@ -106,27 +106,39 @@ def bench_of(given: Mapping[str, Any], zoo: Zoo, file: str) -> Bench:
     name = str(table.pop("name"))
     if isinstance(table.get("budget"), Mapping):
         table["budget"] = {"rewards": True, **table["budget"]}  # a reward of one's own is paid for, too
-    entries, problems = [], []
-    for row in own:
-        called = row.pop("name")
-        space = row.pop("tune", None)
-        if odd := [key for key in row if key not in OWN]:
-            problems.append(f"{file}: entry '{called}': {odd[0]}: the same for all entries of a bench; write it above them")
-            continue
-        entry = Entry(called, laid(table, row), row, read_space(space, f"{file}: entry '{called}'"))
-        entry = replace(entry, fault=_fault(entry.table, zoo))
-        entries.append(entry)
-        if tuning and not entry.space and space != "none" and not entry.fault:
-            problems.append(
-                f"{file}: entry '{called}': tune: say what may be tuned, or \"none\": each gets {tuning.trials} trials"
-            )
+    problems: list[str] = []
+    entries = list(_entries(own, table, zoo, file, tuning, problems))
     bench = Bench(name, seeds, tuple(entries), table, zoo, tuning)
-    problems += [problem for entry in entries if not entry.fault for problem in _problems(bench, entry, file)]
+    for place, entry in enumerate(entries):
+        try:
+            problems += [] if entry.fault else _problems(bench, entry, file)
+        except ValueError:
+            raise
+        except Exception as error:  # a plugin that breaks when it is looked at
+            entries[place] = replace(entry, fault=f"{type(error).__name__}: {error}")
     if problems:
         raise SettingsError(*dict.fromkeys(problems))
     if all(entry.fault for entry in entries):
         raise BenchError(f"{file}: no entry can be tried: {entries[0].fault}")
-    return bench
+    return replace(bench, entries=tuple(entries))
+
+
+def _entries(
+    own: Sequence[dict[str, Any]], shared: Mapping[str, Any], zoo: Zoo, file: str, tuning: Tuning | None, problems: list[str]
+) -> Iterator[Entry]:
+    """Each entry as it says it is, and what is wrong with that."""
+    for row in own:
+        called, space = row.pop("name"), row.pop("tune", None)
+        place = f"{file}: entry '{called}'"
+        if odd := [key for key in row if key not in OWN]:
+            problems.append(f"{place}: {odd[0]}: the same for all entries of a bench; write it above them")
+            continue
+        table = laid(shared, row)
+        entry = Entry(called, table, row, read_space(space, place), _fault(table, zoo))
+        if tuning and not entry.space and space != "none" and not entry.fault:
+            trials = f"each entry gets {tuning.trials} trials"
+            problems.append(f'{place}: tune: {trials}; say what may be tuned of this one, or tune = "none"')
+        yield entry
 
 
 def _problems(bench: Bench, entry: Entry, file: str) -> Iterator[str]:

@@ -15,6 +15,7 @@ from alignzoo.lab.bench.benchfile import Bench, read_bench
 from alignzoo.lab.bench.folder import BenchFolder, mend, settle
 from alignzoo.lab.bench.report import Standing, report
 from alignzoo.lab.bench.work import Crew, Watcher, folder_at, work_here
+from alignzoo.lab.trackers import check
 from alignzoo.seam.discovery import discover
 
 
@@ -40,9 +41,10 @@ class HeadToHead:
     def bench(self) -> Bench:
         return self.files.bench
 
-    def run(self, jobs: int = 1, retry: bool = False) -> None:
+    def run(self, jobs: int = 1, retry: bool = False, track: Sequence[str] = ()) -> None:
         """Do what is still to be done: so many cells at once, each in a process of its own; with 0 one by one in this process.
-        What failed is only tried again if that is asked for."""
+        What failed is only tried again if that is asked for. `track` names trackers that metrics go to, too."""
+        check(track)
         for line in mend(self.files):
             self.watcher.line(line)
         if retry and (count := self.files.forget_failures()):
@@ -50,9 +52,9 @@ class HeadToHead:
         self.files.write_state()
         self.watcher.whole(*self.files.progress())
         if jobs:
-            Crew(self.files, jobs, self.watcher).work()
+            Crew(self.files, jobs, self.watcher, tuple(track)).work()
         else:
-            work_here(self.files, self.watcher)
+            work_here(self.files, self.watcher, track)
         self.files.write_state()
 
     def standings(self) -> list[Standing]:

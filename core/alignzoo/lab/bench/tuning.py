@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Annotated, Any
 
 from annotated_types import Ge
@@ -94,10 +95,8 @@ def proposed(space: Mapping[str, Space], past: Sequence[Trial], seed: int) -> di
     """The changes of the next trial. The first makes none."""
     if not past:
         return {}
-    try:
-        import optuna
-    except ImportError:
-        raise SettingsError("[tune] needs Optuna: pip install 'alignzoo[tune]', or leave [tune] out") from None
+    import optuna  # late: only who tunes has it
+
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed))
     ranges = {place: _distribution(one, optuna.distributions) for place, one in space.items()}
@@ -127,6 +126,8 @@ def best(past: Sequence[Trial]) -> Trial | None:
 
 
 def read_tuning(given: Any, file: str) -> Tuning | None:
+    if given is not None and find_spec("optuna") is None:
+        raise SettingsError(f"{file}: tune: needs Optuna: pip install 'alignzoo[tune]', or leave [tune] out")
     return None if given is None else build(Tuning, given, "tune", file=file)
 
 

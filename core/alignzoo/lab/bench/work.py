@@ -1,7 +1,8 @@
 """The work of a bench: one cell after the other, or several at once, each in a process of its own.
 
 A process of its own means that a crash, a kill for want of memory, or a plugin that spoils global state ends one cell and no
-more, and that peak memory is a cell's own. It is forked from a server that has imported the libraries already, so it begins at once.
+more, and that peak memory is a cell's own. It is forked from a server that has imported the libraries already, so it begins at
+once.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import threading
 import time
 import tomllib
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,6 +37,7 @@ from alignzoo.lab.claims import claim, holder
 from alignzoo.lab.folders import settle
 from alignzoo.lab.plan import Plan
 from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.trackers import started, tracking
 from alignzoo.learning.ledger import Ledger
 from alignzoo.seam.discovery import discover
 
@@ -68,7 +70,7 @@ class Watcher:
 # One cell -----------------------------------------------------------------------------------------------------------------
 
 
-def carry_out(files: BenchFolder, cell: Cell, listener: Listener) -> Outcome:
+def carry_out(files: BenchFolder, cell: Cell, listener: Listener, track: Sequence[str] = ()) -> Outcome:
     """Do what is still to be done of a cell. Whatever goes wrong in it is its outcome, and nobody else's; only a full disk and
     an interruption are not."""
     entry = next(entry for entry in files.bench.entries if entry.name == cell.entry)
@@ -78,7 +80,8 @@ def carry_out(files: BenchFolder, cell: Cell, listener: Listener) -> Outcome:
         plan, changes = planned(files, entry, cell)
         folder = store.Folder(files.run(cell))
         settle(plan, folder)
-        Run(plan, folder, listener, shelf=files.shelf).report()
+        with tracking(listener, started(track, str(cell), files.root / "tracked" / str(cell), plan.table())) as told:
+            Run(plan, folder, told, shelf=files.shelf).report()
         outcome = ended(plan, folder, time.monotonic() - began, changes)
     except KeyboardInterrupt:
         raise
@@ -113,7 +116,7 @@ def _no_room(error: BaseException | None) -> bool:
     return False
 
 
-def work_here(files: BenchFolder, watcher: Watcher) -> None:
+def work_here(files: BenchFolder, watcher: Watcher, track: Sequence[str] = ()) -> None:
     """All cells, one after the other, in this process."""
     while (cell := next(_free(files, set()), None)) or _others(files):
         if cell is None:
@@ -125,7 +128,7 @@ def work_here(files: BenchFolder, watcher: Watcher) -> None:
             if files.outcome_file(cell).exists():  # done between the look and the claim
                 continue
             watcher.began(cell)
-            outcome = carry_out(files, cell, _passing(partial(watcher.said, cell)))
+            outcome = carry_out(files, cell, _passing(partial(watcher.said, cell)), track)
         finally:
             taken.release()
         files.write_state()
@@ -174,6 +177,7 @@ class Crew:
     files: BenchFolder
     jobs: int
     watcher: Watcher
+    track: Sequence[str] = ()
     at_work: dict[Connection, tuple[Cell, BaseProcess]] = field(default_factory=dict)
 
     def work(self) -> None:
@@ -204,7 +208,7 @@ class Crew:
 
     def _begin(self, server: Any, cell: Cell) -> None:
         here, there = server.Pipe(duplex=False)
-        facts = (str(self.files.root), cell.entry, cell.number, cell.kind)
+        facts = (str(self.files.root), cell, self.track)
         process = server.Process(target=worker, args=(*facts, there), name=str(cell))
         process.start()
         there.close()
@@ -249,10 +253,9 @@ def _killed(code: int, log: Path) -> str:
     return f"its process ended with {f'signal {-code}' if code < 0 else f'code {code}'}{said}"
 
 
-def worker(root: str, entry: str, number: int, kind: Any, pipe: Connection) -> None:
+def worker(root: str, cell: Cell, track: Sequence[str], pipe: Connection) -> None:
     """A process's life: take one cell, carry it out, and leave its outcome in the folder."""
     os.setsid()  # Ctrl-C comes from the bench, once, and not from the terminal too
-    cell = Cell(entry, number, kind)
     files = folder_at(Path(root))
     _log_to(files.log(cell))
     _leave_with(os.getppid())
@@ -261,7 +264,7 @@ def worker(root: str, entry: str, number: int, kind: Any, pipe: Connection) -> N
     try:
         if files.outcome_file(cell).exists():
             sys.exit(_TAKEN)
-        carry_out(files, cell, _passing(partial(_send, pipe)))
+        carry_out(files, cell, _passing(partial(_send, pipe)), track)
     except DiskFull:
         sys.exit(_FULL)
     except KeyboardInterrupt:
