@@ -117,7 +117,7 @@ def test_a_file_without_entries_is_one_entry_under_several_seeds() -> None:
 
 def test_an_impossible_pairing_is_refused_with_the_sources_that_fit() -> None:
     """No model is loaded for that: there is none."""
-    said = told(SHARED.replace('[feedback]\nuse = "playground"', '[feedback]\nuse = "playground"\nkind = "ratings"') + TWO)
+    said = told(SHARED.replace('[feedback]\nuse = "playground"', '[feedback]\nuse = "playground"\nkind = "thumbs"') + TWO)
     assert "toy.toml: entry 'dpo': " in said
     assert "optimizer:dpo/dpo needs comparisons, but feedback:playground/playground as it is set gives rating" in said
     assert "sources that can give comparisons: " in said
@@ -177,11 +177,13 @@ def test_a_budget_is_also_what_an_entry_trains_its_rewards_from() -> None:
 def test_a_broken_plugin_is_its_entrys_misfortune(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf = shelf_in(tmp_path, monkeypatch)
     source = shelf.healthy("crash")
-    (tmp_path / source / "work.py").write_text("raise RuntimeError('not today')\n")
+    (tmp_path / source / "work.py").write_text("raise RuntimeError('not today')\n\nclass Work:\n    pass\n")
     one = bench(SHARED + TWO + '[[entry]]\nname = "x"\noptimizer.use = "crash"\n')
     assert [bool(entry.fault) for entry in one.entries] == [False, False, True]
     assert "RuntimeError: not today" in one.entries[2].fault
     assert "no entry can be tried" in told(SHARED + '[[entry]]\nname = "x"\noptimizer.use = "crash"\n')
+    mine = '[[entry]]\nname = "x"\noptimizer.use = "best-of-n"\nreward.use = "not_there:score"\n'
+    assert "entry 'x': reward.use: 'not_there:score', a function of your own" in told(SHARED + TWO + mine)  # the file's mistake
 
 
 def test_a_file_that_is_none(tmp_path: Path) -> None:

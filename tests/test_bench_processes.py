@@ -7,12 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
 from pathlib import Path
 
+import pytest
 from bench_ground import BAD, DPO, ground
 
-from alignzoo.lab.bench.work import folder_at
+from alignzoo.lab.bench.head_to_head import HeadToHead
+from alignzoo.lab.bench.work import Watcher
 
 
 def start(file: Path, out: Path) -> subprocess.Popen[str]:
@@ -23,7 +24,10 @@ def start(file: Path, out: Path) -> subprocess.Popen[str]:
     )
 
 
-def test_killed_continued_by_two_and_nothing_done_twice(tmp_path: Path) -> None:
+def test_killed_continued_by_two_and_nothing_done_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of the two is this process; both have their runs in processes of their own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
     file = ground(tmp_path, "deadly", DPO + BAD.replace("SORT", "killed"), seeds="[3, 1]")
     out = tmp_path / "out"
     first = start(file, out)
@@ -32,15 +36,18 @@ def test_killed_continued_by_two_and_nothing_done_twice(tmp_path: Path) -> None:
         time.sleep(0.01)
     first.send_signal(signal.SIGKILL)
     first.communicate()
-    both = [start(file, out) for _ in range(2)]
-    said = [process.communicate(timeout=300) for process in both]
-    assert [process.returncode for process in both] == [1, 1], said  # something failed, and both say so
-    standings = {one.name: one for one in folder_at(out).standings()}
-    assert [cell.state for cell in standings["dpo"].cells] == ["done", "done"], said
+    other = start(file, out)
+    judged: list[str] = []
+    watcher = Watcher(said=lambda cell, what, facts: judged.append(str(cell)) if facts[:1] == ("judge",) else None)
+    bench = HeadToHead.open(file, out, watcher=watcher)
+    bench.run(jobs=1)
+    said, told = other.communicate(timeout=300)
+    assert other.returncode == 1, told  # something failed, and it says so
+    standings = {one.name: one for one in bench.standings()}
+    assert [cell.state for cell in standings["dpo"].cells] == ["done", "done"], told
     for cell in standings["bad"].cells:
         assert cell.reason == "its process was killed (signal 9), most likely because memory ran out"
-    trained = Counter(line for _, told in said for line in told.splitlines() if ": judge " in line)
-    assert set(trained.values()) == {1}, said
-    assert len(trained) == 2
-    assert all("* bad/1: its process was killed" in told for told, _ in said)
+    judged += [line.partition(":")[0] for line in told.splitlines() if ": judge " in line]
+    assert sorted(judged) == ["dpo/1", "dpo/3"], told
+    assert "* bad/1: its process was killed" in said
     assert not list((out / "claims").glob("*-[0-9]"))

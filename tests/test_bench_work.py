@@ -9,14 +9,17 @@ from pathlib import Path
 import pytest
 from bench_ground import BAD, BEST, DPO, ground
 
+from alignzoo.cli import main
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import BenchError
+from alignzoo.lab.bench.calibration import _updates, short
 from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.bench.outcome import Cell, Outcome, apart
 from alignzoo.lab.bench.report import Standing
 from alignzoo.lab.bench.work import DiskFull, Watcher, _free
 
 FAILS = BAD.replace("SORT", "fails")
+GONE = "ScoreError: toyjudge:fails raised RuntimeError: the reward has gone home"
 
 
 class Heard:
@@ -71,7 +74,7 @@ def test_a_failing_entry_is_told_with_its_reason_and_stops_nobody(done: tuple[He
     assert [cell.state for cell in standing(bench, "dpo").cells] == ["done", "done"]
     assert [cell.state for cell in standing(bench, "best").cells] == ["done", "done"]
     bad = standing(bench, "bad").cells
-    assert [(cell.state, cell.reason) for cell in bad] == [("failed", "RuntimeError: the reward has gone home")] * 2
+    assert [(cell.state, cell.reason) for cell in bad] == [("failed", GONE)] * 2
     assert heard.began == ["dpo/0", "best/0", "bad/0", "dpo/1", "best/1", "bad/1"]
     assert heard.counts[0] == (0, 6)
     assert heard.counts[-1] == (6, 6)
@@ -132,7 +135,7 @@ def test_the_leaderboard_is_a_file_and_says_what_failed(done: tuple[HeadToHead, 
     text = bench.report()
     assert text == (bench.files.root / "report.md").read_text()
     assert text.index("| best | 2 |") > 0
-    assert "* bad/1: RuntimeError: the reward has gone home" in text
+    assert f"* bad/1: {GONE}" in text
     assert "dpo, once trained, has cost less FLOPs than best after" in text
     rows = store.read_json(bench.files.root / "bench.json")["entries"]
     assert [row["name"] for row in rows] == ["dpo", "best", "bad"]
@@ -295,3 +298,28 @@ def test_tuning_gives_trials_on_validation_prompts_and_runs_the_best_once(place:
     heard.began.clear()
     bench.run(jobs=0)
     assert heard.began == []
+
+
+def test_a_dry_run_calibrates_and_leaves_nothing(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """DPO would make four updates of 8 on 32 comparisons; best-of-n makes none; each is timed on three and eight."""
+    file = ground(place, "toyjudge", DPO + BEST)
+    assert main(["bench", str(file), "--dry-run", "--jobs", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "2 entries × 2 seeds = 4 runs" in said
+    assert "budget of each: none" in said
+    rows = {line.split()[0]: line.split()[1] for line in said.splitlines() if line.startswith(("dpo", "best"))}
+    assert rows == {"dpo": "4", "best": "0"}
+    assert "minutes with 2 at once" in said
+    assert not (place / "runs").exists()
+
+
+def test_a_calibration_leaves_out_what_takes_long(place: Path) -> None:
+    text = BEST.replace('use = "best-of-n", n = 4', 'use = "rloo", updates = 9')
+    file = ground(place, "toyjudge", text, budget="[budget]\nupdates = 5\n[trail]\nevery = 1\n")
+    bench = HeadToHead.open(file, place / "short").bench
+    plan = bench.plan(bench.entries[0], 0)
+    quick = short(plan)
+    assert plan.start is not None
+    assert (quick.start, quick.budget.updates, quick.trail.every, quick.answer.prompts) == (None, 3, 0, 6)
+    assert quick.optimizer == plan.optimizer
+    assert _updates(plan) == 5

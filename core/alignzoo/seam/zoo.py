@@ -55,20 +55,23 @@ class Found:
             module = importlib.import_module(module_name)
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise Unusable(f"{self._blame()} cannot be imported: {reason}. {self._remedy()}") from error
+            raise self._fault(f"{self._blame()} cannot be imported: {reason}. {self._remedy()}") from error
         try:
             return getattr(module, attribute)
         except AttributeError:
             known = [name for name in vars(module) if not name.startswith("_")]
             close = near(attribute, known)
             hint = f" (it has '{close}')" if close else ""
-            raise Unusable(
+            raise self._fault(
                 f"{self._blame()} is '{self.component.object}', but {module_name} has no '{attribute}'{hint}. {self._remedy()}"
             ) from None
 
     def digest(self) -> str:
         """What the bytes of the plugin's package come to; the same in a checkout and in an installed wheel."""
         return digest(self.package)
+
+    def _fault(self, words: str) -> ZooError:
+        return Unusable(words) if self.plugin else ZooError(words)
 
     def _blame(self) -> str:
         if not self.plugin:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alignzoo.lab.bench.benchfile import Bench, read_bench
+from alignzoo.lab.bench.benchfile import Bench, BenchError, read_bench
 from alignzoo.lab.bench.folder import BenchFolder, mend, settle
 from alignzoo.lab.bench.report import Standing, report
 from alignzoo.lab.bench.work import Crew, Watcher, folder_at, work_here
@@ -33,6 +33,8 @@ class HeadToHead:
         """Open a bench file (its folder is made, or taken up again) or the folder of a bench."""
         path = Path(path)
         if path.is_dir():
+            if changes or out:
+                raise BenchError(f"{path} is a bench, with its own settings and folder; --set and --out go with a bench file")
             return cls(folder_at(path), watcher or Watcher())
         bench = read_bench(path, discover(), changes)
         return cls(settle(bench, Path(out) if out else Path("runs") / bench.name), watcher or Watcher())

@@ -50,6 +50,9 @@ _FULL = 74
 """Exit code of a worker that found the disk full."""
 
 
+FULL = "no room is left on the disk; nothing is damaged: make room, and call the same command again"
+
+
 class DiskFull(OSError):
     """No room is left: nothing is wrong with any entry, and nothing can go on."""
 
@@ -87,7 +90,7 @@ def carry_out(files: BenchFolder, cell: Cell, listener: Listener, track: Sequenc
         raise
     except (Exception, SystemExit) as error:
         if _no_room(error):
-            raise DiskFull(errno.ENOSPC, "no room is left on the disk", str(files.root)) from error
+            raise DiskFull(errno.ENOSPC, FULL, str(files.root)) from error
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         seconds = time.monotonic() - began
         outcome = Outcome("failed", reason, traceback.format_exc(), seconds=seconds, changes=dict(changes))
@@ -228,7 +231,7 @@ class Crew:
 
     def _end(self, cell: Cell, code: int) -> None:
         if code == _FULL:
-            raise DiskFull(errno.ENOSPC, "no room is left on the disk", str(self.files.root))
+            raise DiskFull(errno.ENOSPC, FULL, str(self.files.root))
         outcome = self.files.outcome(cell)
         if outcome is None and code != _TAKEN:
             outcome = self.files.end(cell, Outcome("failed", _killed(code, self.files.log(cell))))
