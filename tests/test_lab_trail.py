@@ -132,3 +132,38 @@ def test_a_reward_of_ones_own_is_paid_from_the_budget(file: Path, tmp_path: Path
     apart.train()
     assert store.read_json(apart.files.reward(1).summary)["ledger"]["labels"] > 16
     assert store.read_json(apart.files.train.summary)["ledger"]["updates"] == 3
+
+
+READER = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Likely:
+    role: object
+
+    def __call__(self, prompts, completions):
+        from alignzoo.model.forest import per_reply
+        forest = self.role.base.text.replies(prompts, [[one] for one in completions], "cpu")
+        return per_reply(self.role.logps(forest), forest).tolist()
+
+@dataclass(frozen=True)
+class Reader:
+    def __call__(self, prompts, completions):
+        raise ValueError("nobody lent me a model")
+
+    def reading(self, role):
+        return Likely(role)
+"""
+
+
+def test_a_judge_that_reads_is_lent_the_base_on_the_way(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bare base, which nobody trains, reads what the policy says, at its start and later."""
+    (tmp_path / "trail_reader.py").write_text(READER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    changes = ["trail.every=4", "trail.prompts=8", 'judge={use="trail_reader:Reader"}', "optimizer.descent.lr=0.02"]
+    run = Run.open(file, tmp_path / "read", changes)
+    run.train()
+    first, last = store.read_rows(run.files.train.trail)
+    assert first["gold"] < -1
+    assert last["gold"] != first["gold"]

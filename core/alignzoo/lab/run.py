@@ -149,8 +149,7 @@ class Run:
         self.rewards()
         self.collect()
         self.listener.stage("train", self.plan.optimizer.found.full_name)
-        terms = self._terms(budget=self._left(), trail=self._trail())
-        self._train(self.plan.optimizer, self.files.train, self._seat("policy"), terms)
+        self._train(self.plan.optimizer, self.files.train, self._seat("policy"), self._terms(budget=self._left()))
 
     def answer(self) -> Path:
         """Have start and policy answer the test prompts, with the same random numbers."""
@@ -280,19 +279,19 @@ class Run:
             return parts[0][1]
         return Combined(parts, self.plan.combine) if parts else no_reward
 
-    def _lent(self, reward: Reward) -> Reward:
+    def _lent(self, reward: Reward, name: str = "reader") -> Reward:
         """A reward that can be asked: one that reads with a model and has none is lent the base."""
         if not isinstance(reward, Reading):
             return reward
-        self.base.dismiss("reader")
-        return reward.reading(bare_on(self.base, "reader"))
+        self.base.dismiss(name)
+        return reward.reading(bare_on(self.base, name))
 
     def _lesson(self, feedback: Iterable[Feedback], needs: Sequence[str]) -> Lesson:
         prompts = self.plan.task.made.prompts("train") if self.plan.task else ()
         return Lesson.of(feedback, prompts=prompts, reward=self.reward() if "reward" in needs else no_reward)
 
-    def _terms(self, *, budget: Budget, answers: bool = True, trail: Trail | None = None) -> Terms:
-        return Terms(budget, self.plan.watch, self.plan.checkpoint_every, self.plan.seed, answers, trail)
+    def _terms(self, *, budget: Budget, answers: bool = True) -> Terms:
+        return Terms(budget, self.plan.watch, self.plan.checkpoint_every, self.plan.seed, answers)
 
     def _left(self) -> Budget:
         """What the optimizer may spend: the budget, or, where that is the rewards' too, what they left."""
@@ -307,7 +306,7 @@ class Run:
         if not how.every or task is None:
             return None
         prompts = task.made.prompts(how.split)[: how.prompts]
-        gold = self._lent(check_judge(self.plan).made)
+        gold = self._lent(check_judge(self.plan).made, "judge")
         return Trail(self.files.train.trail, how.every, prompts, self.plan.answer, gold)
 
     def _train(self, optimizer: Part, files: store.Training, seat: Callable[[Base], Role], terms: Terms) -> Trained:
@@ -318,6 +317,8 @@ class Run:
         lesson, intake = admit(self._lesson(given, needs), needs, self.base.text, self.plan.intake)
         for line in intake.lines():
             self.listener.line(line)
+        if files == self.files.train:
+            terms = replace(terms, trail=self._trail())
         if checkpoint := newest(files.checkpoint):
             self.listener.line(f"going on after update {checkpoint.update}")
         notes = {
