@@ -198,6 +198,12 @@ def test_another_setting_in_a_started_folder_is_refused(done: tuple[HeadToHead, 
     file = ground(place, "toyjudge", DPO + BEST + FAILS, budget=budget.replace("16", "24"))
     with pytest.raises(BenchError, match=r"budget.labels: 16 there, 24 now"):
         HeadToHead.open(file, place / "out")
+    file = ground(place, "toyjudge", BEST + FAILS, budget=budget)
+    assert [entry.name for entry in HeadToHead.open(file, place / "out").bench.entries] == ["best", "bad"]
+    file = ground(place, "toyjudge", DPO.replace("= 8", "= 4") + BEST + FAILS, budget=budget)
+    with pytest.raises(BenchError, match=r"entry 'dpo': optimizer.batch_size: 8 there, 4 now"):
+        HeadToHead.open(file, place / "out")  # what was gone has left its runs
+    HeadToHead.open(ground(place, "toyjudge", DPO + BEST + FAILS, budget=budget), place / "out")
     (place / "letters").mkdir()
     (place / "letters" / "a").write_text("")
     with pytest.raises(BenchError, match="is there already and is no bench"):

@@ -102,6 +102,7 @@ def bench_of(given: Mapping[str, Any], zoo: Zoo, file: str) -> Bench:
     if "seed" in table:
         raise BenchError(f"{file}: seed: a bench has several; write seeds = {SEEDS}, or a list of them")
     tuning = read_tuning(table.pop("tune", None), file)
+    table.pop("gone", None)  # entries that a bench's folder had once
     own = list(_own(table.pop("entry", []), table.pop("grid", {}), table, file))
     name = str(table.pop("name"))
     if isinstance(table.get("budget"), Mapping):

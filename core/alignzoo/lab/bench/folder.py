@@ -159,8 +159,9 @@ def settle(bench: Bench, root: Path) -> BenchFolder:
     """Make the folder of a bench, or take it up again. More entries or seeds may have come; what was there must be the same."""
     files = BenchFolder(bench, root)
     now = bench.table()
-    if not files.settings.exists():
-        if root.exists() and any(root.iterdir()):
+    foreign = root.exists() and any(not path.name.startswith("bench.toml") for path in root.iterdir())
+    if not files.settings.exists():  # asked second: another process may be making the folder just now
+        if foreign:
             raise BenchError(f"{root} is there already and is no bench; choose another folder with --out")
     else:
         try:
@@ -173,17 +174,20 @@ def settle(bench: Bench, root: Path) -> BenchFolder:
                 "changed entry another name (it is then a new one), or choose another folder with --out:\n  "
                 + "\n  ".join(told)
             )
+        named = {row["name"] for row in now["entry"]}
+        now["gone"] = [row for row in [*before["entry"], *before.get("gone", ())] if row["name"] not in named]
     store.write_text(files.settings, tomli_w.dumps(now))
     return files
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     """What is not as it was. Entries and seeds may come and go."""
-    free = ("entry", "seeds", "name")
+    free = ("entry", "seeds", "gone")
     fixed = [{name: value for name, value in table.items() if name not in free} for table in (before, now)]
     yield from differences(fixed[0], fixed[1])
-    old, new = ({row["name"]: row for row in table["entry"]} for table in (before, now))
-    for name in old.keys() & new.keys():
+    old = {row["name"]: row for row in [*before["entry"], *before.get("gone", ())]}
+    new = {row["name"]: row for row in now["entry"]}
+    for name in sorted(old.keys() & new.keys()):
         yield from differences(old[name], new[name], f"entry '{name}': ")
 
 
