@@ -70,7 +70,7 @@ class Bench:
         table = {**entry.table, "name": f"{self.name}-{entry.name}", "seed": seed}
         for place, value in (changes or {}).items():
             table = laid(table, nested(place, value))
-        return trimmed(held(plan_of(table, self.zoo, entry.name), entry.name))
+        return trimmed(plan_of(table, self.zoo, entry.name))
 
     def table(self) -> dict[str, Any]:
         """The bench as a file that says it once more."""
@@ -97,19 +97,8 @@ def read_bench(path: Path, zoo: Zoo, changes: Sequence[str] = ()) -> Bench:
 
 def bench_of(given: Mapping[str, Any], zoo: Zoo, file: str) -> Bench:
     """The bench that a table describes. Everything wrong with any entry is reported at once."""
-    table = dict(given)
-    seeds = _seeds(table.pop("seeds", SEEDS), file)
-    if "seed" in table:
-        raise BenchError(f"{file}: seed: a bench has several; write seeds = {SEEDS}, or a list of them")
-    tuning = read_tuning(table.pop("tune", None), file)
-    table.pop("gone", None)  # entries that a bench's folder had once
-    own = list(_own(table.pop("entry", []), table.pop("grid", {}), table, file))
-    name = str(table.pop("name"))
-    if isinstance(table.get("budget"), Mapping):
-        table["budget"] = {"rewards": True, **table["budget"]}  # a reward of one's own is paid for, too
-    problems: list[str] = []
-    entries = list(_entries(own, table, zoo, file, tuning, problems))
-    bench = Bench(name, seeds, tuple(entries), table, zoo, tuning)
+    bench, problems = drawn(given, zoo, file)
+    entries = [replace(entry, fault=_fault(entry.table, zoo)) for entry in bench.entries]
     for place, entry in enumerate(entries):
         try:
             problems += [] if entry.fault else _problems(bench, entry, file)
@@ -124,8 +113,25 @@ def bench_of(given: Mapping[str, Any], zoo: Zoo, file: str) -> Bench:
     return replace(bench, entries=tuple(entries))
 
 
+def drawn(given: Mapping[str, Any], zoo: Zoo, file: str) -> tuple[Bench, list[str]]:
+    """The bench of a table, and what is wrong with it at first sight: no entry has been looked into."""
+    table = dict(given)
+    seeds = _seeds(table.pop("seeds", SEEDS), file)
+    if "seed" in table:
+        raise BenchError(f"{file}: seed: a bench has several; write seeds = {SEEDS}, or a list of them")
+    tuning = read_tuning(table.pop("tune", None), file)
+    table.pop("gone", None)  # entries that a bench's folder had once
+    own = list(_own(table.pop("entry", []), table.pop("grid", {}), table, file))
+    name = str(table.pop("name"))
+    if isinstance(table.get("budget"), Mapping):
+        table["budget"] = {"rewards": True, **table["budget"]}  # a reward of one's own is paid for, too
+    problems: list[str] = []
+    entries = tuple(_entries(own, table, file, tuning, problems))
+    return Bench(name, seeds, entries, table, zoo, tuning), problems
+
+
 def _entries(
-    own: Sequence[dict[str, Any]], shared: Mapping[str, Any], zoo: Zoo, file: str, tuning: Tuning | None, problems: list[str]
+    own: Sequence[dict[str, Any]], shared: Mapping[str, Any], file: str, tuning: Tuning | None, problems: list[str]
 ) -> Iterator[Entry]:
     """Each entry as it says it is, and what is wrong with that."""
     for row in own:
@@ -134,9 +140,8 @@ def _entries(
         if odd := [key for key in row if key not in OWN]:
             problems.append(f"{place}: {odd[0]}: the same for all entries of a bench; write it above them")
             continue
-        table = laid(shared, row)
-        entry = Entry(called, table, row, read_space(space, place), _fault(table, zoo))
-        if tuning and not entry.space and space != "none" and not entry.fault:
+        entry = Entry(called, laid(shared, row), row, read_space(space, place))
+        if tuning and not entry.space and space != "none":
             trials = f"each entry gets {tuning.trials} trials"
             problems.append(f'{place}: tune: {trials}; say what may be tuned of this one, or tune = "none"')
         yield entry
@@ -145,7 +150,7 @@ def _entries(
 def _problems(bench: Bench, entry: Entry, file: str) -> Iterator[str]:
     """What is wrong with an entry, found without a model."""
     try:
-        plan = bench.plan(entry, bench.seeds[0])
+        plan = held(bench.plan(entry, bench.seeds[0]), entry.name)
         check_judge(plan)
         if bench.tuning and entry.space:
             bench.tuning.check(plan)

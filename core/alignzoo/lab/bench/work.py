@@ -29,7 +29,7 @@ import torch
 
 from alignzoo.interfaces import Metrics
 from alignzoo.lab import store
-from alignzoo.lab.bench.benchfile import Entry, bench_of
+from alignzoo.lab.bench.benchfile import Entry, bench_of, drawn
 from alignzoo.lab.bench.folder import BenchFolder
 from alignzoo.lab.bench.outcome import Cell, Outcome, ended
 from alignzoo.lab.bench.tuning import proposed
@@ -259,7 +259,7 @@ def _killed(code: int, log: Path) -> str:
 def worker(root: str, cell: Cell, track: Sequence[str], pipe: Connection) -> None:
     """A process's life: take one cell, carry it out, and leave its outcome in the folder."""
     os.setsid()  # Ctrl-C comes from the bench, once, and not from the terminal too
-    files = folder_at(Path(root))
+    files = BenchFolder(drawn(_table_in(Path(root)), discover(), "bench.toml")[0], Path(root))  # it was looked into before
     _log_to(files.log(cell))
     _leave_with(os.getppid())
     if (taken := claim(files.claim(cell))) is None:
@@ -283,8 +283,11 @@ def _send(pipe: Connection, what: str, facts: tuple[Any, ...]) -> None:
 
 def folder_at(root: Path) -> BenchFolder:
     """The bench of a folder."""
-    table = tomllib.loads((root / "bench.toml").read_text(encoding="utf-8"))
-    return BenchFolder(bench_of(table, discover(), "bench.toml"), root)
+    return BenchFolder(bench_of(_table_in(root), discover(), "bench.toml"), root)
+
+
+def _table_in(root: Path) -> dict[str, Any]:
+    return tomllib.loads((root / "bench.toml").read_text(encoding="utf-8"))
 
 
 def _log_to(path: Path) -> None:
