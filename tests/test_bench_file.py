@@ -61,6 +61,7 @@ def test_tables_are_laid_over_one_another() -> None:
     assert laid(under, {"optimizer": {"beta": 0.3}})["optimizer"] == {**under["optimizer"], "beta": 0.3}
     assert laid(under, {"optimizer": {"use": "dpo", "descent": {"lr": 3.0}}})["optimizer"]["descent"] == {"lr": 3.0, "eps": 2.0}
     assert laid(under, {"optimizer": {"use": "ipo"}})["optimizer"] == {"use": "ipo"}  # β was another's
+    assert laid({"optimizer": {"beta": 0.1}}, {"optimizer": {"use": "ipo"}})["optimizer"] == {"beta": 0.1, "use": "ipo"}
     assert "reward" not in laid(under, {"reward": "none"})
     assert laid(under, {"start": {"use": "sft"}})["start"] == {"use": "sft"}
     assert nested("a.b.c", 1) == {"a": {"b": {"c": 1}}}

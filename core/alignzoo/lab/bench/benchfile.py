@@ -264,13 +264,15 @@ def laid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         below = under.get(key)
         if value == "none" and isinstance(below, Mapping | list):
             del whole[key]
-        elif (
-            isinstance(value, Mapping) and isinstance(below, Mapping) and value.get("use", below.get("use")) == below.get("use")
-        ):
+        elif isinstance(value, Mapping) and isinstance(below, Mapping) and not _another(below, value):
             whole[key] = laid(below, value)
         else:
             whole[key] = value
     return whole
+
+
+def _another(under: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
+    return "use" in under and "use" in over and under["use"] != over["use"]
 
 
 def nested(place: str, value: Any) -> dict[str, Any]:
