@@ -21,6 +21,17 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="override a setting: optimizer.beta=0.2"
     )
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; load no model")
+    add_track(parser)
+
+
+def add_track(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="send metrics there too: tensorboard, wandb, trackio, mlflow",
+    )
 
 
 def dry(args: argparse.Namespace) -> bool:
@@ -50,10 +61,13 @@ def working(args: argparse.Namespace) -> Iterator[Run]:
     quiet_libraries()
     from alignzoo.cli.progress import telling
     from alignzoo.lab.run import Run
+    from alignzoo.lab.trackers import started, tracking
     from alignzoo.lab.training import Interrupted
 
     run = Run.open(args.target, args.out, args.changes, telling())
+    sent = started(args.track, run.plan.name, run.files.root / "tracked", run.plan.table())
     try:
-        yield run
+        with tracking(run.listener, sent) as run.listener:
+            yield run
     except Interrupted:
         raise KeyboardInterrupt(f"the checkpoint is written; go on with: alignzoo {args.verb} {run.files.root}") from None

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from alignzoo.interfaces import FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task
-from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, check_apart, check_fit
+from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, Trailing, check_apart, check_fit
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
@@ -23,7 +23,7 @@ from alignzoo.seam.hookspecs import Kind
 from alignzoo.seam.settings import SettingsError, build, override
 from alignzoo.seam.zoo import Zoo, ZooError
 
-_PLACES: Mapping[str, tuple[Kind, type]] = {
+PLACES: Mapping[str, tuple[Kind, type]] = {
     "task": ("task", Task),
     "feedback": ("feedback", FeedbackSource),
     "optimizer": ("optimizer", Optimizer),
@@ -40,9 +40,10 @@ _SECTIONS = (
     "watch",
     "intake",
     "answer",
+    "trail",
     "made_with",
     "reward",
-    *_PLACES,
+    *PLACES,
 )
 _VOICE = tuple(f.name for f in fields(Voice))
 
@@ -57,9 +58,15 @@ def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None) -
         raise PlanError(f"{path}: not TOML: {error}") from None
     for change in changes:
         table = override(table, change)
-    plan = plan_of({"name": path.stem, **table}, file=path.name, zoo=zoo or discover())
+    return held(plan_of({"name": path.stem, **table}, file=path.name, zoo=zoo or discover()), path.name)
+
+
+def held(plan: Plan, file: str) -> Plan:
+    """The same plan, if the files that it needs are there and what it is judged on is held out."""
     if plan.answer.file and not Path(plan.answer.file).exists():
-        raise PlanError(f"{path.name}: answer.file: there is no file {plan.answer.file}")
+        raise PlanError(f"{file}: answer.file: there is no file {plan.answer.file}")
+    if plan.trail.every and (plan.judge is None or plan.task is None):
+        raise PlanError(f"{file}: trail: its points are judged on a task's prompts; name a task and a judge, or leave it out")
     check_apart(plan)
     return plan
 
@@ -113,8 +120,8 @@ class _Reader:
             start_feedback = None
         rewards = self.rewards(table.get("reward", ()), seed)
         parts = {
-            place: self.part(place, *_PLACES[place], dict(table[place] if place != "start" else start), seed)
-            for place in _PLACES
+            place: self.part(place, *PLACES[place], dict(table[place] if place != "start" else start), seed)
+            for place in PLACES
             if place in table
         }
         if start_feedback is not None:
@@ -130,6 +137,7 @@ class _Reader:
             "watch": self.section(Watch, table.get("watch", {}), "watch"),
             "intake": self.section(Limits, table.get("intake", {}), "intake"),
             "answer": self.section(Answering, table.get("answer", {}), "answer"),
+            "trail": self.section(Trailing, table.get("trail", {}), "trail"),
         }
         return Plan(
             name=head.name,
