@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from alignzoo.lab.bench.report import over_seeds
 from alignzoo.lab.bench.serving import break_even, each
 from alignzoo.lab.bench.tuning import Space, Trial, best, proposed
 from alignzoo.lab.claims import SILENT, claim, claimed, holder
@@ -167,23 +166,3 @@ def test_the_break_even_by_hand() -> None:
     assert break_even(1000, 11, 100, 2) is None  # dearer in both
     assert break_even(1000, 2, 100, 2) is None
     assert break_even(100, 2, 100, 11) == 0
-
-
-# Intervals ----------------------------------------------------------------------------------------------------------------
-
-
-def test_one_seed_has_no_interval() -> None:
-    alone = over_seeds([{"a": 0.0, "b": 1.0}])
-    assert alone.mean == 0.5
-    assert math.isnan(alone.low)
-
-
-def test_seeds_and_prompts_both_count_in_an_interval() -> None:
-    """Four seeds apart by 0, 1, 2, 3 on equal prompts: the mean of four draws is 0 with chance 1/256, so 2.5 % lie at or below
-    0.5 (15/256 ≤ 0.5, 5/256 ≤ 0.25). With equal seeds and prompts apart, the same. With neither, nothing is left."""
-    seeds = over_seeds([{"a": float(k), "b": float(k)} for k in range(4)])
-    prompts = over_seeds([{str(k): float(k) for k in range(4)}] * 4)
-    for one in (seeds, prompts):
-        assert (one.mean, one.low, one.high) == (1.5, 0.5, 2.5)
-    same = over_seeds([{"a": 2.0}] * 3)
-    assert (same.low, same.high) == (2.0, 2.0)

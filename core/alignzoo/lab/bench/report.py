@@ -1,20 +1,21 @@
-"""The leaderboard of a bench: means and intervals over seeds and prompts, what was spent, what failed."""
+"""The report of a bench: its entries side by side, what an answer of each costs, how they were tuned, and what failed."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import numpy as np
-
 from alignzoo.lab import store
 from alignzoo.lab.bench.serving import UNITS, break_even
-from alignzoo.lab.statistics import Estimate
-
-_RESAMPLES = 4000
+from alignzoo.lab.compare.comparison import Note, compare
+from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.played import played
+from alignzoo.lab.compare.together import write
+from alignzoo.lab.compare.words import markdown
 
 
 @dataclass(frozen=True)
@@ -59,95 +60,61 @@ class Standing:
         return {**asdict(self), "cells": cells}
 
 
-def over_seeds(runs: Sequence[Mapping[str, float]], seed: int = 0) -> Estimate:
-    """Mean and interval of a figure known for every prompt of every seed: seeds are resampled, and prompts, the same ones for
-    all seeds, since all answer the same. One seed has no interval."""
-    prompts = sorted(set(runs[0]).intersection(*runs))
-    table = np.array([[run[prompt] for prompt in prompts] for run in runs])
-    if len(runs) == 1:
-        return Estimate(float(table.mean()), float("nan"), float("nan"))
-    dice = np.random.default_rng(seed)
-    rows = dice.integers(len(runs), size=(_RESAMPLES, len(runs)))
-    columns = dice.integers(len(prompts), size=(_RESAMPLES, len(prompts)))
-    means = [table[np.ix_(row, column)].mean() for row, column in zip(rows, columns, strict=True)]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return Estimate(float(table.mean()), float(low), float(high))
-
-
-def scores_of(root: Path, who: str) -> dict[str, float]:
-    """The mean score of each prompt in one run."""
-    groups: dict[str, list[float]] = {}
-    for row in store.read_rows(store.Folder(root).scores):
-        if row["who"] == who:
-            groups.setdefault(row["prompt"], []).append(row["score"])
-    return {prompt: fmean(scores) for prompt, scores in groups.items()}
-
-
 def report(name: str, entries: Sequence[Standing], root: Path) -> str:
-    """Write the report of a bench into its folder, and return it as Markdown."""
-    ranked = sorted((one for one in entries if one.done), key=lambda one: -_reward(one).mean)
-    lines = [f"# {name}", "", *_table(ranked), "", *_notes(entries), *_serving(ranked), *_tuning(entries), *_failures(entries)]
-    text = "\n".join(lines) + "\n"
-    store.write_text(root / "report.md", text)
-    return text
+    """Write the report of a bench into its folder (report.html, report.md, report.json), and return it as Markdown."""
+    notes = [*_complete(entries), *_serving([one for one in entries if one.done]), *_tuning(entries), *_failures(entries)]
+    entrants = [_entrant(one) for one in entries]
+    if not any(one.runs for one in entrants):
+        text = "\n".join(
+            [f"# {name}", "", "No contestant has finished a run.", *(f"* {line}" for n in notes for line in n.lines)]
+        )
+        store.write_text(root / "report.md", f"{text}\n")
+        return f"{text}\n"
+    found = compare(name, entrants, notes)
+    write(found, entrants, root, shlex.join(["alignzoo", "bench", str(root / "bench.toml")]))
+    return markdown(found)
 
 
-def _reward(entry: Standing) -> Estimate:
-    return over_seeds([scores_of(cell.folder, "policy") for cell in entry.done])
+def _entrant(entry: Standing) -> Entrant:
+    """An entry as a contestant: its finished runs, and what is known of it besides."""
+    failures = tuple(f"seed {cell.seed}: {' '.join(cell.reason.split())}" for cell in entry.cells if cell.state == "failed")
+    done = entry.done
+    return Entrant(
+        entry.name,
+        tuple(played(cell.folder) for cell in done),
+        failures,
+        {name: entry.mean("spent", name) for name in done[0].spent} if done else None,
+        {name: entry.mean("served", name) for name in done[0].served} if done else None,
+        entry.tuned or None,
+        len(entry.trials),
+    )
 
 
-def _gain(entry: Standing) -> Estimate:
-    both = [(scores_of(cell.folder, "start"), scores_of(cell.folder, "policy")) for cell in entry.done]
-    return over_seeds([{prompt: after[prompt] - before[prompt] for prompt in before} for before, after in both])
-
-
-def _told(estimate: Estimate) -> str:
-    return f"{estimate.mean:.3f} (no interval)" if np.isnan(estimate.low) else str(estimate)
-
-
-def _table(ranked: Sequence[Standing]) -> Iterator[str]:
-    yield "| entry | seeds | reward | gain over the start | labels | scores | tokens | FLOPs | seconds | peak MiB |"
-    yield "|" + "---|" * 10
-    for entry in ranked:
-        spent = [f"{entry.mean('spent', name):,.0f}" for name in ("labels", "scores", "tokens")]
-        spent += [f"{entry.mean('spent', 'flops'):.3g}", f"{entry.mean('spent', 'seconds'):,.1f}"]
-        peak = f"{max(cell.spent['peak_bytes'] for cell in entry.done) / 2**20:,.0f}"
-        seeds = f"{len(entry.done)} of {len(entry.cells)}" if len(entry.done) < len(entry.cells) else f"{len(entry.done)}"
-        yield f"| {' | '.join([entry.name, seeds, _told(_reward(entry)), _told(_gain(entry)), *spent, peak])} |"
-
-
-def _notes(entries: Sequence[Standing]) -> Iterator[str]:
-    yield "Rewards are the judge's on held-out prompts; 95 % intervals by a bootstrap over seeds and prompts. What was spent is"
-    yield "a mean over seeds: an entry's own training and that of its rewards, without the start, which all share."
-    if any(len(entry.cells) == 1 for entry in entries):
-        yield ""
-        yield "**One seed: no interval.** Nothing can be said about another training of the same entry; use 5 seeds or more."
+def _complete(entries: Sequence[Standing]) -> Iterator[Note]:
     missing = [
-        f"{cell.state}: {entry.name}/{cell.seed}" for entry in entries for cell in entry.cells if "do" in cell.state.split()
+        f"{entry.name}/{cell.seed}: {cell.state}" for entry in entries for cell in entry.cells if "do" in cell.state.split()
     ]
     if missing:
-        yield ""
-        yield f"**Not complete.** {'; '.join(missing)}."
+        yield Note("Not complete", tuple(missing))
 
 
-def _serving(ranked: Sequence[Standing]) -> Iterator[str]:
+def _serving(entries: Sequence[Standing]) -> Iterator[Note]:
     """What every answer costs, and from how many on a dearer training is the cheaper way."""
-    if not ranked:
+    if not entries:
         return
-    yield from ("", "## What an answer costs", "")
-    yield "| entry | FLOPs | tokens | seconds | scores asked | times the start's FLOPs |"
-    yield "|" + "---|" * 6
-    for entry in ranked:
+    rows = []
+    for entry in entries:
         cost = {name: entry.mean("served", name) for name in (*UNITS, "scores")}
         times = cost["flops"] / entry.mean("start_served", "flops")
-        cells = [f"{cost['flops']:.3g}", f"{cost['tokens']:,.1f}", f"{cost['seconds']:.3g}", f"{cost['scores']:.1f}"]
-        yield f"| {' | '.join([entry.name, *cells, f'{times:.2f}'])} |"
-    pairs = [(cheap, dear) for cheap in ranked for dear in ranked if _pays(cheap, dear)]
-    if pairs:
-        yield ""
-    for cheap, dear in pairs:
-        count = _pays(cheap, dear)
-        yield f"* {cheap.name}, once trained, has cost less FLOPs than {dear.name} after {count:,.0f} answers."
+        cells = (f"{cost['flops']:.3g}", f"{cost['tokens']:,.1f}", f"{cost['seconds']:.3g}", f"{cost['scores']:.1f}")
+        rows.append((entry.name, *cells, f"{times:.2f}"))
+    pays = [(cheap, dear, count) for cheap in entries for dear in entries if (count := _pays(cheap, dear))]
+    told = tuple(
+        f"{cheap.name}, once trained, has cost less FLOPs than {dear.name} after {count:,.0f} answers."
+        for cheap, dear, count in pays
+    )
+    head = ("entry", "FLOPs", "tokens", "seconds", "scores asked", "times the start's FLOPs")
+    yield Note("What an answer costs", told, head, tuple(rows))
 
 
 def _pays(trained: Standing, other: Standing) -> float | None:
@@ -160,19 +127,18 @@ def _pays(trained: Standing, other: Standing) -> float | None:
     return break_even(*facts)
 
 
-def _tuning(entries: Sequence[Standing]) -> Iterator[str]:
+def _tuning(entries: Sequence[Standing]) -> Iterator[Note]:
     if not any(entry.trials for entry in entries):
         return
-    yield from ("", "## Tuning", "", "| entry | trials | best on validation prompts | changed |", "|---|---|---|---|")
+    rows = []
     for entry in entries:
         values = [trial["value"] for trial in entry.trials if trial["value"] is not None]
         changed = ", ".join(f"`{place} = {value}`" for place, value in entry.tuned.items()) or "nothing"
-        yield f"| {entry.name} | {len(entry.trials)} | {f'{max(values):.3f}' if values else '–'} | {changed} |"
+        rows.append((entry.name, str(len(entry.trials)), f"{max(values):.3f}" if values else "–", changed))
+    yield Note("Tuning", (), ("entry", "trials", "best on validation prompts", "changed"), tuple(rows))
 
 
-def _failures(entries: Sequence[Standing]) -> Iterator[str]:
+def _failures(entries: Sequence[Standing]) -> Iterator[Note]:
     failed = [(entry, cell) for entry in entries for cell in entry.cells if cell.state == "failed"]
     if failed:
-        yield from ("", "## Failed", "")
-    for entry, cell in failed:
-        yield f"* {entry.name}/{cell.seed}: {' '.join(cell.reason.split())}"
+        yield Note("Failed", tuple(f"{entry.name}/{cell.seed}: {' '.join(cell.reason.split())}" for entry, cell in failed))
