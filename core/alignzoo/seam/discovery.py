@@ -1,7 +1,8 @@
 """Find the installed plugins, load each alone, and keep the broken ones with their reason.
 
 Loading a plugin means importing its import-light module and calling its hook. Whatever happens there (an exception, a
-`sys.exit`, a print) stays with that plugin: nothing that is installed may keep the others from working.
+`sys.exit`, a print, an endless loop) stays with that plugin: nothing that is installed may keep the others from working.
+A plugin that was disabled or revoked is not imported at all.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ import pluggy
 from alignzoo.seam import hookspecs
 from alignzoo.seam.hookspecs import Component, Kind
 from alignzoo.seam.installed import Entry, entries, normal
+from alignzoo.seam.kept import kept
 from alignzoo.seam.nearest import near, nearest
+from alignzoo.seam.patience import TookTooLong, limit, patience
 from alignzoo.seam.registry import Registry, read
 from alignzoo.seam.vetting import Fault, check, check_command, tell
 from alignzoo.seam.zoo import Added, Broken, Found, Zoo
@@ -41,15 +44,23 @@ class _Offer:
     broken: list[Broken] = field(default_factory=list)
 
 
-def discover(paths: Iterable[str] | None = None, registry: Registry | None = None) -> Zoo:
+def discover(
+    paths: Iterable[str] | None = None, registry: Registry | None = None, disabled: Iterable[str] | None = None
+) -> Zoo:
     """Everything that is installed on these paths (without paths: where Python looks), and every fault."""
     catalogue = read() if registry is None else registry
+    off = frozenset(kept().disabled if disabled is None else disabled)
     offers: list[_Offer] = []
     claims: list[Entry] = []
+    asleep: list[Entry] = []
     for entry in entries(paths):
         owner = catalogue.owner(entry.plugin)
         if owner and normal(owner) != normal(entry.distribution):
             offers.append(_refused(entry, _stolen(entry, owner)))
+        elif entry.plugin in off:
+            asleep.append(entry)
+        elif reason := catalogue.revocation(entry.distribution, entry.version):
+            offers.append(_refused(entry, _revoked(entry, reason)))
         else:
             claims.append(entry)
     times = Counter(entry.plugin for entry in claims)
@@ -59,7 +70,15 @@ def discover(paths: Iterable[str] | None = None, registry: Registry | None = Non
     found = sorted((f for offer in offers for f in offer.components), key=_order)
     commands, clashes = _apart([added for offer in offers for added in offer.commands], catalogue)
     faults = [fault for offer in offers for fault in offer.broken]
-    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands))
+    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), tuple(asleep))
+
+
+def discover_one(plugin: str, distribution: str) -> Zoo:
+    """What one plugin offers, and its faults, with no regard for the others: for who looks at plugins one by one."""
+    claims = [entry for entry in entries() if (entry.plugin, entry.distribution) == (plugin, distribution)]
+    offers = [_offer(entry) for entry in claims]
+    found = tuple(f for offer in offers for f in offer.components)
+    return Zoo(found, tuple(fault for offer in offers for fault in offer.broken), Registry())
 
 
 def _order(found: Found) -> tuple[int, str, str]:
@@ -71,13 +90,15 @@ def _offer(entry: Entry) -> _Offer:
     offer, heard = _Offer(), io.StringIO()
     light = _heavy_modules()
     try:
-        with redirect_stdout(heard):
+        with redirect_stdout(heard), patience(limit()):
             module = _module(entry)
             hooks = _hooks(module, entry)
             components = _called(module, "alignzoo_components", entry) if "alignzoo_components" in hooks else []
             commands = _called(module, "alignzoo_commands", entry) if "alignzoo_commands" in hooks else []
     except Fault as fault:
         return _refused(entry, fault)
+    except TookTooLong:
+        return _refused(entry, _endless(entry))
     except Exception as error:  # objects in a plugin's module may do anything when they are looked at
         return _refused(entry, Fault(f"looking at it raises {_said(error)}", tell(entry)))
     if said := heard.getvalue().strip():
@@ -118,7 +139,7 @@ def _module(entry: Entry) -> ModuleType:
         raise Fault(f"its entry point is '{entry.module}'", fix)
     try:
         return importlib.import_module(entry.module)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TookTooLong):
         raise
     except ModuleNotFoundError as error:
         if error.name and (entry.module == error.name or entry.module.startswith(f"{error.name}.")):
@@ -148,7 +169,7 @@ def _called(module: ModuleType, hook: str, entry: Entry) -> list[Any]:
     try:
         manager.register(module, name=entry.plugin)
         return [item for result in getattr(manager.hook, hook)() for item in result]
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TookTooLong):
         raise
     except pluggy.PluginValidationError as error:
         reason = str(error).strip().splitlines()[-1]
@@ -209,6 +230,15 @@ def _stolen(entry: Entry, owner: str) -> Fault:
     reason = f"the id '{entry.plugin}' belongs to {owner} (registry.toml), which keeps it"
     fix = f"pip uninstall {entry.distribution}, or ask its author to choose another id"
     return Fault(reason, fix)
+
+
+def _revoked(entry: Entry, reason: str) -> Fault:
+    return Fault(f"{entry.distribution} {entry.version} is revoked: {reason}", f"alignzoo uninstall {entry.distribution}")
+
+
+def _endless(entry: Entry) -> Fault:
+    fix = f"alignzoo disable {entry.plugin}, and nothing waits for it any more; or alignzoo uninstall {entry.distribution}"
+    return Fault(f"it does not come back: stopped {limit():g} seconds after its import began", fix)
 
 
 def _claimed_twice(entry: Entry, claims: list[Entry]) -> Fault:

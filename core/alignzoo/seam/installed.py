@@ -20,12 +20,14 @@ INFO_ENDINGS = (".dist-info", ".egg-info")
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry point: the plugin's id, the module that it names, and the distribution that brought it."""
+    """One entry point: the plugin's id, the module that it names, and the distribution that brought it, with its metadata's
+    folder."""
 
     plugin: str
     module: str
     distribution: str
     version: str
+    info: str = ""
 
 
 def entries(paths: Iterable[str] | None = None) -> list[Entry]:
@@ -38,7 +40,7 @@ def entries(paths: Iterable[str] | None = None) -> list[Entry]:
             continue  # the same distribution once more: a stale egg-info, or one that an earlier folder hides
         seen.add(normal(name))
         points = _points(os.path.join(folder, "entry_points.txt"))
-        found += [Entry(plugin, module, name, version) for plugin, module in points]
+        found += [Entry(plugin, module, name, version, folder) for plugin, module in points]
     return found
 
 
