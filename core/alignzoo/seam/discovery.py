@@ -103,6 +103,8 @@ def _offer(entry: Entry) -> _Offer:
         return _refused(entry, Fault(f"looking at it raises {_said(error)}", tell(entry)))
     if said := heard.getvalue().strip():
         offer.broken.append(_broken(entry, Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry)), ()))
+    if entry.rivals:
+        offer.broken.append(_broken(entry, _two_versions(entry), ()))
     if heavy := sorted(_heavy_modules() - light):
         fix = f"Its components work, but every listing is slow. {tell(entry)}"
         offer.broken.append(_broken(entry, Fault(f"it imports {', '.join(heavy)} when it is loaded", fix), ()))
@@ -230,6 +232,14 @@ def _stolen(entry: Entry, owner: str) -> Fault:
     reason = f"the id '{entry.plugin}' belongs to {owner} (registry.toml), which keeps it"
     fix = f"pip uninstall {entry.distribution}, or ask its author to choose another id"
     return Fault(reason, fix)
+
+
+def _two_versions(entry: Entry) -> Fault:
+    versions = " and ".join(sorted((entry.version, *entry.rivals)))
+    again = f"pip uninstall {entry.distribution} (once for each), and install it again"
+    return Fault(
+        f"{entry.distribution} is installed in versions {versions} at once; whose files these are, nobody knows", again
+    )
 
 
 def _revoked(entry: Entry, reason: str) -> Fault:

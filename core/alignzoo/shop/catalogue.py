@@ -133,8 +133,8 @@ def untruths(registry: Registry, zoo: Zoo) -> list[str]:
         for verb, true, said in pairs:
             if true != said:
                 told.append(f"{id} {verb} {_all(true)}; the registry says {_all(said)}")
-        if not re.fullmatch(r"[A-Z].{10,150}[^.\s]", plugin.summary):
-            told.append(f"{id}: its summary is to be one line, with a capital and without a full stop")
+        if not re.fullmatch(r"\S.{10,150}[^.\s]", plugin.summary):
+            told.append(f"{id}: its summary is to be one line, without a full stop")
     return told
 
 

@@ -21,6 +21,7 @@ def main() -> int:
     faults = [{"reason": fault.reason, "fix": fault.fix} for fault in zoo.broken]
     if "--deep" in options:
         faults += [{"reason": reason, "fix": "alignzoo uninstall it, or tell its author"} for reason in _deep(zoo.components)]
+    print()  # what the plugin wrote past Python may not have ended its line
     print(json.dumps({"faults": faults, "components": [found.full_name for found in zoo.components]}))
     return 0
 

@@ -109,7 +109,7 @@ class Pip:
         self._run("uninstall", "--yes", dist)
 
     def _run(self, *words: str) -> str:
-        return _run((sys.executable, "-m", "pip", "--no-input", *words, "--disable-pip-version-check", "--quiet"))
+        return _run((sys.executable, "-m", "pip", "--no-input", *words, "--disable-pip-version-check"))
 
 
 @dataclass(frozen=True)
@@ -164,8 +164,8 @@ def _run(command: Sequence[str]) -> str:
     env = {**os.environ, "PYTHONSAFEPATH": "1"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode != 0:
-        words = (done.stderr.strip() or done.stdout.strip()).splitlines()
-        raise ToolError("\n".join(words[-8:]) or f"{' '.join(command)} ended with code {done.returncode}")
+        words = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines() if line.strip()]
+        raise ToolError("\n".join(words[-12:]) or f"{' '.join(command)} ended with code {done.returncode}")
     return done.stdout + done.stderr
 
 
