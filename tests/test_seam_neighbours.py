@@ -12,7 +12,7 @@ import pytest
 from shelf import HEAD, Shelf, offering, optimizer, shelf_in
 
 from alignzoo.seam.discovery import discover
-from alignzoo.seam.kept import place
+from alignzoo.seam.kept import Kept, Receipt, place
 from alignzoo.seam.patience import TookTooLong, limit, patience
 from alignzoo.seam.registry import Plugin, Registry, Revoked
 from alignzoo.seam.zoo import ZooError
@@ -183,7 +183,7 @@ def test_how_long_one_waits_can_be_said(monkeypatch: pytest.MonkeyPatch, said: s
 
 def test_a_disabled_plugin_is_not_imported_and_says_so_when_it_is_named(shelf: Shelf) -> None:
     shelf.healthy("good", "better")
-    zoo = discover([str(shelf.folder)], Registry(), disabled=("good",))
+    zoo = discover([str(shelf.folder)], Registry(), state=Kept(("good",)))
     assert (zoo.components, zoo.broken) == ((), ())
     assert [entry.plugin for entry in zoo.disabled] == ["good"]
     assert "zoo_good" not in sys.modules
@@ -192,7 +192,7 @@ def test_a_disabled_plugin_is_not_imported_and_says_so_when_it_is_named(shelf: S
             zoo.find("optimizer", name)
     listed = Registry((Plugin("good", "zoo-good", "bundled", "", ("optimizer:better",), "MIT"),))
     with pytest.raises(ZooError, match="plugin 'good' is disabled"):
-        discover([str(shelf.folder)], listed, disabled=("good",)).find("optimizer", "better")
+        discover([str(shelf.folder)], listed, state=Kept(("good",))).find("optimizer", "better")
 
 
 def test_disable_and_enable_are_remembered_by_environment(shelf: Shelf, capsys: pytest.CaptureFixture[str]) -> None:
@@ -218,6 +218,10 @@ def test_what_was_revoked_after_it_was_installed_is_not_imported(shelf: Shelf) -
         ("zoo-bad 1.0 is revoked: steals keys", "alignzoo uninstall zoo-bad")
     ]
     assert "zoo_bad" not in sys.modules
+    bytes_ = Registry((), (Revoked("steals keys", sha256="d" * 64),))
+    state = Kept((), (Receipt(("bad",), "zoo-bad", "1.0", "d" * 64, "", "unlisted"),))
+    assert [found.plugin for found in discover([str(shelf.folder)], bytes_, state).components] == ["good"]
+    assert [found.plugin for found in discover([str(shelf.folder)], bytes_, Kept()).components] == ["bad", "good"]
 
 
 def test_a_name_that_only_the_registry_knows_says_how_to_get_it(shelf: Shelf) -> None:

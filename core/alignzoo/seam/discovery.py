@@ -24,7 +24,7 @@ import pluggy
 from alignzoo.seam import hookspecs
 from alignzoo.seam.hookspecs import Component, Kind
 from alignzoo.seam.installed import Entry, entries, normal
-from alignzoo.seam.kept import kept
+from alignzoo.seam.kept import Kept, kept
 from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.patience import TookTooLong, limit, patience
 from alignzoo.seam.registry import Registry, read
@@ -44,12 +44,10 @@ class _Offer:
     broken: list[Broken] = field(default_factory=list)
 
 
-def discover(
-    paths: Iterable[str] | None = None, registry: Registry | None = None, disabled: Iterable[str] | None = None
-) -> Zoo:
+def discover(paths: Iterable[str] | None = None, registry: Registry | None = None, state: Kept | None = None) -> Zoo:
     """Everything that is installed on these paths (without paths: where Python looks), and every fault."""
     catalogue = read() if registry is None else registry
-    off = frozenset(kept().disabled if disabled is None else disabled)
+    state = kept() if state is None else state
     offers: list[_Offer] = []
     claims: list[Entry] = []
     asleep: list[Entry] = []
@@ -57,9 +55,9 @@ def discover(
         owner = catalogue.owner(entry.plugin)
         if owner and normal(owner) != normal(entry.distribution):
             offers.append(_refused(entry, _stolen(entry, owner)))
-        elif entry.plugin in off:
+        elif entry.plugin in state.disabled:
             asleep.append(entry)
-        elif reason := catalogue.revocation(entry.distribution, entry.version):
+        elif reason := catalogue.revocation(entry.distribution, entry.version, state.wheel(entry.distribution, entry.version)):
             offers.append(_refused(entry, _revoked(entry, reason)))
         else:
             claims.append(entry)

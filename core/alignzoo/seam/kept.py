@@ -51,6 +51,11 @@ class Kept:
         mine = (receipt for receipt in self.receipt if normal(receipt.dist) == normal(dist))
         return next((receipt for receipt in mine if receipt.version == version), None)
 
+    def wheel(self, dist: str, version: str) -> str:
+        """The sha256 of the wheel that it was installed from; "" where none is known."""
+        receipt = self.of(dist, version)
+        return receipt.sha256 if receipt else ""
+
     def without(self, dist: str) -> Kept:
         left = tuple(receipt for receipt in self.receipt if normal(receipt.dist) != normal(dist))
         return replace(self, receipt=left)

@@ -149,8 +149,8 @@ def _names(visit: Visit) -> Iterator[Finding]:
             yield Finding(
                 "fault", about, f"{names} claims this id too; it means neither", f"alignzoo uninstall {entry.distribution}"
             )
-        receipt = kept().of(entry.distribution, entry.version)
-        if reason := registry.revocation(entry.distribution, entry.version, receipt.sha256 if receipt else ""):
+        wheel = kept().wheel(entry.distribution, entry.version)
+        if reason := registry.revocation(entry.distribution, entry.version, wheel):
             yield Finding("fault", about, f"revoked: {reason}", f"alignzoo uninstall {entry.distribution}")
 
 

@@ -45,8 +45,7 @@ def lock() -> Lock:
     state = kept()
     rows = []
     for entry in sorted(entries(), key=lambda entry: (entry.plugin, entry.distribution)):
-        receipt = state.of(entry.distribution, entry.version)
-        sha256 = receipt.sha256 if receipt else ""
+        sha256 = state.wheel(entry.distribution, entry.version)
         rows.append(Locked(entry.plugin, entry.distribution, entry.version, _digest(entry), sha256))
     return Lock(__version__, tuple(rows))
 
