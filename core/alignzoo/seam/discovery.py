@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import Any, get_args
 
@@ -163,9 +164,9 @@ def _hooks(module: ModuleType, entry: Entry) -> list[str]:
 
 
 def _called(module: ModuleType, hook: str, entry: Entry) -> list[Any]:
-    """What one hook of a plugin gives."""
-    manager = pluggy.PluginManager("alignzoo")
-    manager.add_hookspecs(hookspecs)
+    """What one hook of a plugin gives. Only this plugin is registered when it is called, so that one that raises loses no
+    other's results."""
+    manager = _manager()
     try:
         manager.register(module, name=entry.plugin)
         return [item for result in getattr(manager.hook, hook)() for item in result]
@@ -176,6 +177,17 @@ def _called(module: ModuleType, hook: str, entry: Entry) -> list[Any]:
         raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes no arguments. {tell(entry)}") from None
     except BaseException as error:
         raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
+    finally:
+        for plugin in manager.get_plugins():
+            manager.unregister(plugin)
+
+
+@cache
+def _manager() -> pluggy.PluginManager:
+    """Made once: reading the specifications costs as much as importing a plugin."""
+    manager = pluggy.PluginManager("alignzoo")
+    manager.add_hookspecs(hookspecs)
+    return manager
 
 
 def _marked(module: ModuleType) -> Iterator[str]:

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -226,6 +227,7 @@ def _tried(arm: Any, raw: Any, file: str, at: str) -> tuple[Any, list[str]]:
     return walk.value(arm, raw, at), walk.problems
 
 
+@cache
 def _hints(kind: type[Any]) -> dict[str, Any]:
     try:
         return get_type_hints(kind, include_extras=True)
