@@ -1,4 +1,4 @@
-"""With thirty plugins installed and three hundred listed, the light verbs import nothing heavy and nothing that they do not need."""
+"""With thirty plugins installed and three hundred listed, the light verbs import nothing heavy, and nothing in vain."""
 
 from __future__ import annotations
 

@@ -12,7 +12,6 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
-from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -227,12 +226,17 @@ def _tried(arm: Any, raw: Any, file: str, at: str) -> tuple[Any, list[str]]:
     return walk.value(arm, raw, at), walk.problems
 
 
-@cache
+_READ: dict[type[Any], dict[str, Any]] = {}
+
+
 def _hints(kind: type[Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(kind, include_extras=True)
-    except NameError as error:
-        raise TypeError(f"the settings of {kind.__name__} cannot be read: {error}; import that type at run time") from None
+    """The types of a dataclass's fields. Read once: a registry has hundreds of tables of one kind."""
+    if kind not in _READ:
+        try:
+            _READ[kind] = get_type_hints(kind, include_extras=True)
+        except NameError as error:
+            raise TypeError(f"the settings of {kind.__name__} cannot be read: {error}; import that type at run time") from None
+    return _READ[kind]
 
 
 def _over_default(f: Field[Any], hint: Any, raw: Any) -> Any:
