@@ -13,6 +13,7 @@ from shelf import Shelf, offering, optimizer, shelf_in
 from alignzoo.cli import main
 from alignzoo.seam.installed import entries
 from alignzoo.seam.kept import Kept, Receipt, keep
+from alignzoo.seam.registry import Plugin, Registry, Revoked
 from alignzoo.shop import ShopError, doctor
 from alignzoo.shop.doctor import Finding, Visit, examination
 from alignzoo.shop.locking import Lock, Locked, LockError, changes, lock, verify, write
@@ -133,6 +134,20 @@ def test_names_and_files_that_two_claim(shelf: Shelf, monkeypatch: pytest.Monkey
         with (info / "RECORD").open("a") as file:
             file.write("\nshared.py,,\n")
     assert "brought by one and two; one overwrites the other" in faults(shelf, "same")
+
+
+def test_what_nobody_is_to_run_is_not_imported_here_either(
+    shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shelf.put("bad", f"open({str(tmp_path / 'ran')!r}, 'w')")
+    shelf.put("dpo", f"open({str(tmp_path / 'ran')!r}, 'w')", dist="evil")
+    listed = Registry((Plugin("dpo", "zoo-house", "bundled", "", (), "MIT"),), (Revoked("steals keys", dist="zoo-bad"),))
+    monkeypatch.setattr(doctor, "read", lambda: listed)
+    assert [(found.words, found.fix) for found in looked_at(shelf, "bad")] == [
+        ("revoked: steals keys", "alignzoo uninstall zoo-bad")
+    ]
+    assert "the id belongs to zoo-house" in faults(shelf, "dpo")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_what_was_removed_by_other_means_is_noted(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

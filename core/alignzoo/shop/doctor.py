@@ -19,7 +19,7 @@ from typing import Any, Literal
 from alignzoo.seam.installed import Entry, entries, normal
 from alignzoo.seam.kept import kept
 from alignzoo.seam.patience import VARIABLE
-from alignzoo.seam.registry import RegistryError, read
+from alignzoo.seam.registry import read
 from alignzoo.shop import ShopError
 from alignzoo.shop.locking import NAME, changes, lock
 from alignzoo.shop.locking import read as read_lock
@@ -62,12 +62,13 @@ def examination(visit: Visit) -> Iterator[Finding]:
 
 
 def _plugins(visit: Visit) -> Iterator[Finding]:
-    """Each plugin, alone in a process with a time limit. One that is disabled is not imported unless it is asked for."""
+    """Each plugin, alone in a process with a time limit. One that is disabled is not imported unless it is asked for, and one
+    that nobody is to run not even then."""
     off = () if visit.plugin else kept().disabled
     for entry in visit.entries():
         if entry.plugin in off:
             yield Finding("note", entry.plugin, "disabled; not looked at", f"alignzoo enable {entry.plugin}")
-        else:
+        elif not _unwelcome(entry):
             yield from _probed(entry, visit)
 
 
@@ -91,7 +92,7 @@ def _probed(entry: Entry, visit: Visit) -> Iterator[Finding]:
         yield Finding("fault", about, f"its import crashes Python (signal {-done.returncode})", off)
         return
     told = _last_json(done.stdout)
-    if told is None:
+    if not isinstance(told, dict) or "faults" not in told:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         yield Finding("fault", about, f"its import ends Python: {last}", off)
         return
@@ -110,7 +111,7 @@ def _ran(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env={**os.environ, VARIABLE: "0"},
+        env={**os.environ, VARIABLE: "0", "PYTHONSAFEPATH": "1"},  # the environment is examined, not this folder
         start_new_session=posix,
     ) as process:
         try:
@@ -130,28 +131,26 @@ def _last_json(said: str) -> Any:
         return None
 
 
+def _unwelcome(entry: Entry) -> str:
+    """Why a plugin is not to be imported at all; "" where it may be."""
+    registry = read()
+    owner = registry.owner(entry.plugin)
+    if owner and normal(owner) != normal(entry.distribution):
+        return f"the id belongs to {owner}"
+    reason = registry.revocation(entry.distribution, entry.version, kept().wheel(entry.distribution, entry.version))
+    return f"revoked: {reason}" if reason else ""
+
+
 def _names(visit: Visit) -> Iterator[Finding]:
-    """Whose plugin is whose: ids that belong to others, ids claimed twice, what is revoked."""
-    try:
-        registry = read()
-    except RegistryError as error:
-        yield Finding("fault", "registry.toml", str(error), "install alignzoo again")
-        return
+    """Whose plugin is whose: ids that belong to others, what is revoked, ids claimed twice."""
     there = visit.entries()
     for entry in there:
-        about = f"{entry.plugin} ({entry.distribution} {entry.version})"
-        owner = registry.owner(entry.plugin)
+        about, gone = f"{entry.plugin} ({entry.distribution} {entry.version})", f"alignzoo uninstall {entry.distribution}"
         rivals = {other.distribution for other in there if other.plugin == entry.plugin} - {entry.distribution}
-        if owner and normal(owner) != normal(entry.distribution):
-            yield Finding("fault", about, f"the id belongs to {owner}", f"alignzoo uninstall {entry.distribution}")
-        elif rivals and not owner:
-            names = ", ".join(sorted(rivals))
-            yield Finding(
-                "fault", about, f"{names} claims this id too; it means neither", f"alignzoo uninstall {entry.distribution}"
-            )
-        wheel = kept().wheel(entry.distribution, entry.version)
-        if reason := registry.revocation(entry.distribution, entry.version, wheel):
-            yield Finding("fault", about, f"revoked: {reason}", f"alignzoo uninstall {entry.distribution}")
+        if reason := _unwelcome(entry):
+            yield Finding("fault", about, reason, gone)
+        elif rivals and not read().owner(entry.plugin):
+            yield Finding("fault", about, f"{', '.join(sorted(rivals))} claims this id too; it means neither", gone)
 
 
 def _files(visit: Visit) -> Iterator[Finding]:
