@@ -74,6 +74,24 @@ def test_deep_imports_what_components_name(shelf: Shelf) -> None:
     assert "No module named 'not_there'" in told
 
 
+SAYS = """
+from alignzoo.seam.hookspecs import Finding, hookimpl
+
+@hookimpl
+def alignzoo_findings():
+    {}
+"""
+
+
+def test_what_plugins_say_themselves_is_told(shelf: Shelf) -> None:
+    shelf.put("wise", SAYS.format('yield Finding("the ink is dry", "buy ink")'))
+    shelf.put("mad", SAYS.format("1 / 0"))
+    [finding] = looked_at(shelf, "wise")
+    assert (finding.level, finding.words, finding.fix) == ("fault", "the ink is dry", "buy ink")
+    [told] = faults(shelf, "mad")
+    assert "alignzoo_findings raises ZeroDivisionError" in told
+
+
 def test_a_disabled_plugin_is_left_alone_unless_it_is_asked_for(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
     shelf.put("bad", "1 / 0")
     keep(Kept(("bad", "gone")))

@@ -8,6 +8,7 @@ A plugin that was disabled or revoked is not imported at all.
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 import re
 import sys
@@ -16,7 +17,6 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
-from functools import cache
 from types import ModuleType
 from typing import Any, get_args
 
@@ -30,7 +30,7 @@ from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.patience import TookTooLong, limit, patience
 from alignzoo.seam.registry import Registry, read
 from alignzoo.seam.vetting import Fault, check, check_command, tell
-from alignzoo.seam.zoo import Added, Broken, Found, Zoo
+from alignzoo.seam.zoo import Added, Broken, Found, Hooked, Zoo
 
 HOOKS = tuple(name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "alignzoo_spec"))
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "datasets", "accelerate", "numpy", "pydantic")
@@ -42,6 +42,7 @@ class _Offer:
 
     components: list[Found] = field(default_factory=list)
     commands: list[Added] = field(default_factory=list)
+    hooked: list[Hooked] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
 
 
@@ -69,15 +70,16 @@ def discover(paths: Iterable[str] | None = None, registry: Registry | None = Non
     found = sorted((f for offer in offers for f in offer.components), key=_order)
     commands, clashes = _apart([added for offer in offers for added in offer.commands], catalogue)
     faults = [fault for offer in offers for fault in offer.broken]
-    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), tuple(asleep))
+    hooked = tuple(one for offer in offers for one in offer.hooked)
+    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked, tuple(asleep))
 
 
 def discover_one(plugin: str, distribution: str) -> Zoo:
     """What one plugin offers, and its faults, with no regard for the others: for who looks at plugins one by one."""
     claims = [entry for entry in entries() if (entry.plugin, entry.distribution) == (plugin, distribution)]
     offers = [_offer(entry) for entry in claims]
-    found = tuple(f for offer in offers for f in offer.components)
-    return Zoo(found, tuple(fault for offer in offers for fault in offer.broken), Registry())
+    found, hooked = (f for offer in offers for f in offer.components), (one for offer in offers for one in offer.hooked)
+    return Zoo(tuple(found), tuple(fault for offer in offers for fault in offer.broken), Registry(), hooked=tuple(hooked))
 
 
 def _order(found: Found) -> tuple[int, str, str]:
@@ -92,8 +94,9 @@ def _offer(entry: Entry) -> _Offer:
         with redirect_stdout(heard), patience(limit()):
             module = _module(entry)
             hooks = _hooks(module, entry)
-            components = _called(module, "alignzoo_components", entry) if "alignzoo_components" in hooks else []
-            commands = _called(module, "alignzoo_commands", entry) if "alignzoo_commands" in hooks else []
+            manager = _registered(module, entry)
+            components = _called(manager, "alignzoo_components", entry)
+            commands = _called(manager, "alignzoo_commands", entry)
     except Fault as fault:
         return _refused(entry, fault)
     except TookTooLong:
@@ -124,6 +127,8 @@ def _offer(entry: Entry) -> _Offer:
             offer.broken.append(_broken(entry, fault, ()))
         else:
             offer.commands.append(Added(command, entry.plugin, entry.distribution, entry.version))
+    if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
+        offer.hooked.append(Hooked(manager, entry.plugin, entry.distribution, entry.version))
     return offer
 
 
@@ -163,31 +168,28 @@ def _hooks(module: ModuleType, entry: Entry) -> list[str]:
     return hooks
 
 
-def _called(module: ModuleType, hook: str, entry: Entry) -> list[Any]:
-    """What one hook of a plugin gives. Only this plugin is registered when it is called, so that one that raises loses no
-    other's results."""
-    manager = _manager()
+def _registered(module: ModuleType, entry: Entry) -> pluggy.PluginManager:
+    """A manager for this plugin alone: what one plugin's hook raises is lost to no other's."""
+    manager = pluggy.PluginManager("alignzoo")
+    manager.add_hookspecs(hookspecs)
     try:
         manager.register(module, name=entry.plugin)
+    except pluggy.PluginValidationError as error:
+        first, *_, reason = str(error).strip().splitlines()
+        hook = next(name for name in HOOKS if f"'{name}'" in first)
+        takes = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters) or "no arguments"
+        raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes {takes}. {tell(entry)}") from None
+    return manager
+
+
+def _called(manager: pluggy.PluginManager, hook: str, entry: Entry) -> list[Any]:
+    """What a plugin lists with one of its hooks; nothing where it has no such hook."""
+    try:
         return [item for result in getattr(manager.hook, hook)() for item in result]
     except (KeyboardInterrupt, TookTooLong):
         raise
-    except pluggy.PluginValidationError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes no arguments. {tell(entry)}") from None
     except BaseException as error:
         raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
-    finally:
-        for plugin in manager.get_plugins():
-            manager.unregister(plugin)
-
-
-@cache
-def _manager() -> pluggy.PluginManager:
-    """Made once: reading the specifications costs as much as importing a plugin."""
-    manager = pluggy.PluginManager("alignzoo")
-    manager.add_hookspecs(hookspecs)
-    return manager
 
 
 def _marked(module: ModuleType) -> Iterator[str]:
