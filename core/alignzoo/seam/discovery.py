@@ -103,13 +103,8 @@ def _offer(entry: Entry) -> _Offer:
         return _refused(entry, _endless(entry))
     except Exception as error:  # objects in a plugin's module may do anything when they are looked at
         return _refused(entry, Fault(f"looking at it raises {_said(error)}", tell(entry)))
-    if said := heard.getvalue().strip():
-        offer.broken.append(_broken(entry, Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry)), ()))
-    if entry.rivals:
-        offer.broken.append(_broken(entry, _two_versions(entry), ()))
-    if heavy := sorted(_heavy_modules() - light):
-        fix = f"Its components work, but every listing is slow. {tell(entry)}"
-        offer.broken.append(_broken(entry, Fault(f"it imports {', '.join(heavy)} when it is loaded", fix), ()))
+    manners = _manners(entry, heard.getvalue().strip(), _heavy_modules() - light)
+    offer.broken.extend(_broken(entry, fault, ()) for fault in manners)
     for component in components:
         try:
             check(component, entry)
@@ -130,6 +125,17 @@ def _offer(entry: Entry) -> _Offer:
     if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
         offer.hooked.append(Hooked(manager, entry.plugin, entry.distribution, entry.version))
     return offer
+
+
+def _manners(entry: Entry, said: str, heavy: set[str]) -> Iterator[Fault]:
+    """What is wrong with a plugin that works all the same."""
+    if said:
+        yield Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry))
+    if entry.rivals:
+        yield _two_versions(entry)
+    if heavy:
+        fix = f"Its components work, but every listing is slow. {tell(entry)}"
+        yield Fault(f"it imports {', '.join(sorted(heavy))} when it is loaded", fix)
 
 
 def _heavy_modules() -> set[str]:
