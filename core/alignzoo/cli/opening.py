@@ -20,6 +20,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="override a setting: optimizer.beta=0.2"
     )
+    parser.add_argument(
+        "--other-bytes",
+        action="store_true",
+        help="go on though the bytes of a plugin have changed; noted in the run's run.toml",
+    )
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; load no model")
     add_track(parser)
 
@@ -64,7 +69,7 @@ def working(args: argparse.Namespace) -> Iterator[Run]:
     from alignzoo.lab.trackers import started, tracking
     from alignzoo.lab.training import Interrupted
 
-    run = Run.open(args.target, args.out, args.changes, telling())
+    run = Run.open(args.target, args.out, args.changes, telling(), other_bytes=args.other_bytes)
     sent = started(args.track, run.plan.name, run.files.root / "tracked", run.plan.table())
     try:
         with tracking(run.listener, sent) as run.listener:

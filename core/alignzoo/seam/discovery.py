@@ -1,7 +1,8 @@
 """Find the installed plugins, load each alone, and keep the broken ones with their reason.
 
 Loading a plugin means importing its import-light module and calling its hook. Whatever happens there (an exception, a
-`sys.exit`, a print) stays with that plugin: nothing that is installed may keep the others from working.
+`sys.exit`, a print, an endless loop) stays with that plugin: nothing that is installed may keep the others from working.
+A plugin that was disabled or revoked is not imported at all.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ import pluggy
 from alignzoo.seam import hookspecs
 from alignzoo.seam.hookspecs import Component, Kind
 from alignzoo.seam.installed import Entry, entries, normal
+from alignzoo.seam.kept import Kept, kept
 from alignzoo.seam.nearest import near, nearest
+from alignzoo.seam.patience import TookTooLong, limit, patience
 from alignzoo.seam.registry import Registry, read
 from alignzoo.seam.vetting import Fault, check, check_command, tell
 from alignzoo.seam.zoo import Added, Broken, Found, Hooked, Zoo
@@ -43,15 +46,21 @@ class _Offer:
     broken: list[Broken] = field(default_factory=list)
 
 
-def discover(paths: Iterable[str] | None = None, registry: Registry | None = None) -> Zoo:
+def discover(paths: Iterable[str] | None = None, registry: Registry | None = None, state: Kept | None = None) -> Zoo:
     """Everything that is installed on these paths (without paths: where Python looks), and every fault."""
     catalogue = read() if registry is None else registry
+    state = kept() if state is None else state
     offers: list[_Offer] = []
     claims: list[Entry] = []
+    asleep: list[Entry] = []
     for entry in entries(paths):
         owner = catalogue.owner(entry.plugin)
         if owner and normal(owner) != normal(entry.distribution):
             offers.append(_refused(entry, _stolen(entry, owner)))
+        elif entry.plugin in state.disabled:
+            asleep.append(entry)
+        elif reason := catalogue.revocation(entry.distribution, entry.version, state.wheel(entry.distribution, entry.version)):
+            offers.append(_refused(entry, _revoked(entry, reason)))
         else:
             claims.append(entry)
     times = Counter(entry.plugin for entry in claims)
@@ -62,7 +71,15 @@ def discover(paths: Iterable[str] | None = None, registry: Registry | None = Non
     commands, clashes = _apart([added for offer in offers for added in offer.commands], catalogue)
     faults = [fault for offer in offers for fault in offer.broken]
     hooked = tuple(one for offer in offers for one in offer.hooked)
-    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked)
+    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked, tuple(asleep))
+
+
+def discover_one(plugin: str, distribution: str) -> Zoo:
+    """What one plugin offers, and its faults, with no regard for the others: for who looks at plugins one by one."""
+    claims = [entry for entry in entries() if (entry.plugin, entry.distribution) == (plugin, distribution)]
+    offers = [_offer(entry) for entry in claims]
+    found, hooked = (f for offer in offers for f in offer.components), (one for offer in offers for one in offer.hooked)
+    return Zoo(tuple(found), tuple(fault for offer in offers for fault in offer.broken), Registry(), hooked=tuple(hooked))
 
 
 def _order(found: Found) -> tuple[int, str, str]:
@@ -74,7 +91,7 @@ def _offer(entry: Entry) -> _Offer:
     offer, heard = _Offer(), io.StringIO()
     light = _heavy_modules()
     try:
-        with redirect_stdout(heard):
+        with redirect_stdout(heard), patience(limit()):
             module = _module(entry)
             hooks = _hooks(module, entry)
             manager = _registered(module, entry)
@@ -82,13 +99,12 @@ def _offer(entry: Entry) -> _Offer:
             commands = _called(manager, "alignzoo_commands", entry)
     except Fault as fault:
         return _refused(entry, fault)
+    except TookTooLong:
+        return _refused(entry, _endless(entry))
     except Exception as error:  # objects in a plugin's module may do anything when they are looked at
         return _refused(entry, Fault(f"looking at it raises {_said(error)}", tell(entry)))
-    if said := heard.getvalue().strip():
-        offer.broken.append(_broken(entry, Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry)), ()))
-    if heavy := sorted(_heavy_modules() - light):
-        fix = f"Its components work, but every listing is slow. {tell(entry)}"
-        offer.broken.append(_broken(entry, Fault(f"it imports {', '.join(heavy)} when it is loaded", fix), ()))
+    manners = _manners(entry, heard.getvalue().strip(), _heavy_modules() - light)
+    offer.broken.extend(_broken(entry, fault, ()) for fault in manners)
     for component in components:
         try:
             check(component, entry)
@@ -111,6 +127,17 @@ def _offer(entry: Entry) -> _Offer:
     return offer
 
 
+def _manners(entry: Entry, said: str, heavy: set[str]) -> Iterator[Fault]:
+    """What is wrong with a plugin that works all the same."""
+    if said:
+        yield Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry))
+    if entry.rivals:
+        yield _two_versions(entry)
+    if heavy:
+        fix = f"Its components work, but every listing is slow. {tell(entry)}"
+        yield Fault(f"it imports {', '.join(sorted(heavy))} when it is loaded", fix)
+
+
 def _heavy_modules() -> set[str]:
     return {name for name in HEAVY if name in sys.modules}
 
@@ -124,7 +151,7 @@ def _module(entry: Entry) -> ModuleType:
         raise Fault(f"its entry point is '{entry.module}'", fix)
     try:
         return importlib.import_module(entry.module)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TookTooLong):
         raise
     except ModuleNotFoundError as error:
         if error.name and (entry.module == error.name or entry.module.startswith(f"{error.name}.")):
@@ -165,7 +192,7 @@ def _called(manager: pluggy.PluginManager, hook: str, entry: Entry) -> list[Any]
     """What a plugin lists with one of its hooks; nothing where it has no such hook."""
     try:
         return [item for result in getattr(manager.hook, hook)() for item in result]
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TookTooLong):
         raise
     except BaseException as error:
         raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
@@ -223,6 +250,23 @@ def _stolen(entry: Entry, owner: str) -> Fault:
     reason = f"the id '{entry.plugin}' belongs to {owner} (registry.toml), which keeps it"
     fix = f"pip uninstall {entry.distribution}, or ask its author to choose another id"
     return Fault(reason, fix)
+
+
+def _two_versions(entry: Entry) -> Fault:
+    versions = " and ".join(sorted((entry.version, *entry.rivals)))
+    again = f"pip uninstall {entry.distribution} (once for each), and install it again"
+    return Fault(
+        f"{entry.distribution} is installed in versions {versions} at once; whose files these are, nobody knows", again
+    )
+
+
+def _revoked(entry: Entry, reason: str) -> Fault:
+    return Fault(f"{entry.distribution} {entry.version} is revoked: {reason}", f"alignzoo uninstall {entry.distribution}")
+
+
+def _endless(entry: Entry) -> Fault:
+    fix = f"alignzoo disable {entry.plugin}, and nothing waits for it any more; or alignzoo uninstall {entry.distribution}"
+    return Fault(f"it does not come back: stopped {limit():g} seconds after its import began", fix)
 
 
 def _claimed_twice(entry: Entry, claims: list[Entry]) -> Fault:

@@ -17,6 +17,7 @@ from typing import Any, get_args
 from pluggy import PluginManager
 
 from alignzoo.seam.hookspecs import Command, Component, Kind
+from alignzoo.seam.installed import Entry
 from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.registry import Registry
 from alignzoo.seam.source import digest
@@ -132,6 +133,7 @@ class Zoo:
     registry: Registry
     commands: tuple[Added, ...] = ()
     hooked: tuple[Hooked, ...] = ()
+    disabled: tuple[Entry, ...] = ()
 
     def find(self, kind: Kind, name: str) -> Found:
         """The component of this kind that a name means, or a `ZooError` that says what was meant, perhaps."""
@@ -166,19 +168,33 @@ class Zoo:
                     f"no {what} named '{name}' can be used: plugin '{fault.plugin}' ({fault.origin}) is installed "
                     f"but broken: {fault.reason}. {fault.fix}"
                 )
-        raise ZooError(self._unknown(name, what, there, component))
+        listed = self._listed(component, plugin)
+        for entry in self.disabled:
+            if entry.plugin in (component, plugin, *listed):
+                raise Unusable(
+                    f"no {what} named '{name}' can be used: plugin '{entry.plugin}' is disabled; alignzoo enable {entry.plugin}"
+                )
+        raise ZooError(self._unknown(name, what, there, component, listed))
 
     def _owned(self, found: Found) -> bool:
         """Whether the registry lists this component: installing something else cannot change what its name means."""
         listed = (entry.components for entry in self.registry.plugin if entry.id == found.plugin)
         return any(f"{found.component.kind}:{found.component.id}" in components for components in listed)
 
-    def _unknown(self, name: str, what: str, there: list[Found], component: str) -> str:
+    def _unknown(self, name: str, what: str, there: list[Found], component: str, listed: list[str]) -> str:
         elsewhere = [found.full_name for found in self.components if found.component.id == component]
         if elsewhere:
             return f"no {what} named '{name}'; there is {', '.join(sorted(elsewhere))}"
+        if listed:
+            return f"no {what} named '{name}' is installed; the registry has it: alignzoo install {listed[0]}"
         short = [found.component.id for found in there]
         return f"no {what} named '{name}'{nearest(component, short)}"
+
+    def _listed(self, component: str, plugin: str) -> list[str]:
+        """The registered plugins, not bundled ones unless disabled, that offer a component of this id."""
+        here = {found.plugin for found in self.components}
+        offering = [p for p in self.registry.plugin if component in [c.partition(":")[2] for c in p.components]]
+        return [p.id for p in offering if p.id not in here and plugin in ("", p.id)]
 
 
 _OWN = re.compile(rf"(?!({'|'.join(get_args(Kind))}):)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
