@@ -228,3 +228,16 @@ def test_nobody_is_tuned_on_the_test() -> None:
 def test_tuning_without_optuna_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("alignzoo.lab.bench.tuning.find_spec", lambda name: None)
     assert "pip install 'alignzoo[tune]'" in told(TUNE + "tune.optimizer.beta = [0.1, 0.2]")
+
+
+SHIPPED = sorted(
+    path for path in (Path(__file__).parent.parent / "benchmarks").glob("*.toml") if "[[entry]]" in path.read_text()
+)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_benches_that_ship_are_read(path: Path) -> None:
+    shipped = read_bench(path, discover())
+    assert shipped.name == path.stem
+    assert len(shipped.seeds) >= 3
+    assert not any(entry.fault for entry in shipped.entries)
