@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from alignzoo.cli.opening import add_plugin
+
 if TYPE_CHECKING:
     from alignzoo.seam.described import Setting
 
@@ -17,6 +19,7 @@ def add(verbs: Any) -> None:
         allow_abbrev=False,
     )
     page.add_argument("name", metavar="NAME", help="dpo, optimizer:dpo, or in full optimizer:dpo/dpo")
+    add_plugin(page)
     page.add_argument("--json", action="store_true", help="print JSON")
     page.set_defaults(run=run)
 
@@ -25,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
     from alignzoo.seam.described import described
     from alignzoo.seam.discovery import discover
 
-    found = discover().lookup(args.name)
+    found = discover(files=args.plugins).lookup(args.name)
     facts, settings = _facts(found), described(found.component.object)
     if args.json:
         import json

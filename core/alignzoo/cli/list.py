@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, get_args
 
+from alignzoo.cli.opening import add_plugin
 from alignzoo.seam.hookspecs import Kind
 
 
@@ -22,6 +23,7 @@ def add(verbs: Any) -> None:
         action="append",
         help="only optimizers that this is enough for: comparisons, or prompts,reward",
     )
+    add_plugin(page)
     page.add_argument("--json", action="store_true", help="print JSON")
     page.set_defaults(run=run)
 
@@ -29,7 +31,7 @@ def add(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     from alignzoo.seam.discovery import discover
 
-    zoo = discover()
+    zoo = discover(files=args.plugins)
     found = [f for f in zoo.components if not args.kind or f.component.kind == args.kind]
     if args.accepts:
         given = _given(args.accepts)

@@ -20,7 +20,19 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="override a setting: optimizer.beta=0.2"
     )
+    add_plugin(parser)
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; load no model")
+
+
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE",
+        dest="plugins",
+        help="a plugin in a file of your own: ./my_loss.py",
+    )
 
 
 def dry(args: argparse.Namespace) -> bool:
@@ -36,7 +48,7 @@ def dry(args: argparse.Namespace) -> bool:
     from alignzoo.lab.runfile import read_plan
 
     path = Path(args.target)
-    plan = Run.open(path).plan if path.is_dir() else read_plan(path, args.changes)
+    plan = Run.open(path).plan if path.is_dir() else read_plan(path, args.changes, plugins=args.plugins)
     if args.verb in ("run", "judge"):
         check_judge(plan)
     print(tomli_w.dumps(plan.table()))
@@ -52,7 +64,7 @@ def working(args: argparse.Namespace) -> Iterator[Run]:
     from alignzoo.lab.run import Run
     from alignzoo.lab.training import Interrupted
 
-    run = Run.open(args.target, args.out, args.changes, telling())
+    run = Run.open(args.target, args.out, args.changes, telling(), args.plugins)
     try:
         yield run
     except Interrupted:

@@ -15,6 +15,7 @@ import torch
 
 from alignzoo.interfaces import Asking, Closed, Lesson, Policy, Reading, Reward, no_reward
 from alignzoo.lab import store
+from alignzoo.lab.acquiring import Choosing
 from alignzoo.lab.answering import answers, plainly, read_prompts, scores
 from alignzoo.lab.folders import RunError, plan_in, settle
 from alignzoo.lab.plan import Part, Plan, Rewarding, check_judge
@@ -53,16 +54,23 @@ class Run:
 
     @classmethod
     def open(
-        cls, path: str | Path, out: str | Path | None = None, changes: Sequence[str] = (), listener: Listener | None = None
+        cls,
+        path: str | Path,
+        out: str | Path | None = None,
+        changes: Sequence[str] = (),
+        listener: Listener | None = None,
+        plugins: Sequence[str] = (),
     ) -> Run:
         """Open a run file (its folder is made, or taken up again if it was made with the same settings) or the folder of a
-        run."""
+        run. `plugins` are files beside those that the run file names."""
         path = Path(path)
         if path.is_dir():
-            if changes or out:
-                raise RunError(f"{path} is a run, with its own settings and folder; --set and --out go with a run file")
+            if changes or out or plugins:
+                raise RunError(
+                    f"{path} is a run, with its own settings, plugins and folder; --set, --plugin and --out go with a run file"
+                )
             return cls(plan_in(path), store.Folder(path), listener or Listener())
-        plan = read_plan(path, changes)
+        plan = read_plan(path, changes, plugins=plugins)
         files = store.Folder(Path(out) if out else Path("runs") / plan.name)
         settle(plan, files)
         return cls(plan, files, listener or Listener())
@@ -180,13 +188,13 @@ class Run:
         return self._base
 
     def policy(self) -> Policy:
-        """What answers after training: what the optimizer deploys."""
+        """What answers after training: what the optimizer deploys, and what the plan puts around it."""
         if not self.files.train.done:
             raise RunError(f"{self.files.root} is not trained yet; `alignzoo train {self.files.root}`")
         role = self._loaded("policy", self.files.train)
         optimizer = self.plan.optimizer.made
         deployed: Policy = optimizer.deploy(role, self._lesson((), optimizer.needs))
-        return deployed
+        return self.plan.policy.made.wrap(deployed) if self.plan.policy else deployed
 
     def _loaded(self, name: str, files: store.Training) -> Role:
         self.base.dismiss(name)
@@ -285,12 +293,18 @@ class Run:
 
     def _asking(self, source: Part, candidates: Callable[[], Role]) -> Asking:
         return Asking(
+            policy=self._writer(source, candidates),
             prompts=self.plan.task.made.prompts("train") if self.plan.task and "prompts" in source.made.asks else (),
-            policy=candidates() if "policy" in source.made.asks else None,
             manner=plainly(self.plan.answer.manner),
             seed=self.plan.seed,
             evaluation=self._test_prompts() if source.filters else (),
         )
+
+    def _writer(self, source: Part, candidates: Callable[[], Role]) -> Policy | None:
+        """Who writes the answers that a source asks about, if it asks about any."""
+        if "policy" not in source.made.asks:
+            return None
+        return Choosing(candidates(), source.acquisition.made) if source.acquisition else candidates()
 
     def _heard(self, source: Part, asking: Asking) -> Iterator[Feedback]:
         """The records of a source; an error at their end if it had to leave out too much."""

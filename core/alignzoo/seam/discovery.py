@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 import re
 import sys
 import traceback
@@ -22,7 +23,8 @@ import pluggy
 
 from alignzoo.seam import hookspecs
 from alignzoo.seam.hookspecs import Component, Kind
-from alignzoo.seam.installed import Entry, entries, normal
+from alignzoo.seam.installed import LOCAL, Entry, entries, normal
+from alignzoo.seam.local import LocalError, entry_of, module_of
 from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.registry import Registry, read
 from alignzoo.seam.vetting import Fault, check, check_command, tell
@@ -41,12 +43,14 @@ class _Offer:
     broken: list[Broken] = field(default_factory=list)
 
 
-def discover(paths: Iterable[str] | None = None, registry: Registry | None = None) -> Zoo:
-    """Everything that is installed on these paths (without paths: where Python looks), and every fault."""
+def discover(paths: Iterable[str] | None = None, registry: Registry | None = None, files: Iterable[str] = ()) -> Zoo:
+    """Everything that is installed on these paths (without paths: where Python looks), and every fault; with the plugins in
+    these files, of which a fault is an error, for somebody named them."""
     catalogue = read() if registry is None else registry
     offers: list[_Offer] = []
     claims: list[Entry] = []
-    for entry in entries(paths):
+    local = [entry_of(path) for path in dict.fromkeys(map(os.path.normpath, files))]
+    for entry in (*entries(paths), *local):
         owner = catalogue.owner(entry.plugin)
         if owner and normal(owner) != normal(entry.distribution):
             offers.append(_refused(entry, _stolen(entry, owner)))
@@ -59,6 +63,8 @@ def discover(paths: Iterable[str] | None = None, registry: Registry | None = Non
     found = sorted((f for offer in offers for f in offer.components), key=_order)
     commands, clashes = _apart([added for offer in offers for added in offer.commands], catalogue)
     faults = [fault for offer in offers for fault in offer.broken]
+    if named := [fault for fault in faults if fault.version == LOCAL]:
+        raise LocalError("\n".join(f"{fault.distribution}: {fault.reason}. {fault.fix}" for fault in named))
     return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands))
 
 
@@ -76,13 +82,17 @@ def _offer(entry: Entry) -> _Offer:
             hooks = _hooks(module, entry)
             components = _called(module, "alignzoo_components", entry) if "alignzoo_components" in hooks else []
             commands = _called(module, "alignzoo_commands", entry) if "alignzoo_commands" in hooks else []
+            if entry.file and commands:
+                raise Fault("it adds a command, which only an installed plugin can", "Make it a package (`alignzoo new`)")
     except Fault as fault:
         return _refused(entry, fault)
     except Exception as error:  # objects in a plugin's module may do anything when they are looked at
         return _refused(entry, Fault(f"looking at it raises {_said(error)}", tell(entry)))
-    if said := heard.getvalue().strip():
+    if entry.file:
+        print(heard.getvalue(), end="", file=sys.stderr)  # its author wants to see it
+    elif said := heard.getvalue().strip():
         offer.broken.append(_broken(entry, Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry)), ()))
-    if heavy := sorted(_heavy_modules() - light):
+    if not entry.file and (heavy := sorted(_heavy_modules() - light)):
         fix = f"Its components work, but every listing is slow. {tell(entry)}"
         offer.broken.append(_broken(entry, Fault(f"it imports {', '.join(heavy)} when it is loaded", fix), ()))
     for component in components:
@@ -117,14 +127,14 @@ def _module(entry: Entry) -> ModuleType:
         fix = f'It must name a module and nothing else, as in {entry.plugin} = "alignzoo_{entry.plugin}". {tell(entry)}'
         raise Fault(f"its entry point is '{entry.module}'", fix)
     try:
-        return importlib.import_module(entry.module)
-    except KeyboardInterrupt:
+        return module_of(entry) if entry.file else importlib.import_module(entry.module)
+    except (KeyboardInterrupt, Fault):
         raise
     except ModuleNotFoundError as error:
-        if error.name and (entry.module == error.name or entry.module.startswith(f"{error.name}.")):
+        if not entry.file and error.name and (entry.module == error.name or entry.module.startswith(f"{error.name}.")):
             again = f"pip install --force-reinstall {entry.distribution}, or pip uninstall {entry.distribution}"
             raise Fault(f"its package '{entry.module}' is gone", again) from None
-        fix = f"pip install {error.name}, or pip uninstall {entry.distribution}"
+        fix = f"pip install {error.name}{'' if entry.file else f', or pip uninstall {entry.distribution}'}"
         raise Fault(f"it needs '{error.name}', which is not installed", fix) from None
     except SystemExit as error:
         raise Fault(f"it calls sys.exit({error.code!r}) when it is imported", tell(entry)) from None
@@ -174,7 +184,7 @@ def _marked(module: ModuleType) -> Iterator[str]:
 def _said(error: BaseException) -> str:
     """An exception in one line, with the place where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and not isinstance(error, SyntaxError) else ""
     words = str(error).strip().splitlines()
     return f"{type(error).__name__}{': ' + words[0] if words else ''}{place}"
 
@@ -207,11 +217,15 @@ def _apart(commands: list[Added], catalogue: Registry) -> tuple[list[Added], lis
 
 def _stolen(entry: Entry, owner: str) -> Fault:
     reason = f"the id '{entry.plugin}' belongs to {owner} (registry.toml), which keeps it"
+    if entry.file:
+        return Fault(reason, "Rename the file")
     fix = f"pip uninstall {entry.distribution}, or ask its author to choose another id"
     return Fault(reason, fix)
 
 
 def _claimed_twice(entry: Entry, claims: list[Entry]) -> Fault:
+    if entry.file:
+        return Fault(f"another plugin is called '{entry.plugin}', too", "Rename the file")
     names = sorted({claim.distribution for claim in claims if claim.plugin == entry.plugin})
     if len(names) == 1:
         return Fault(f"{names[0]} names the plugin '{entry.plugin}' twice", tell(entry))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any, get_args
 
 from alignzoo.seam.hookspecs import API, Command, Component, Kind
@@ -25,6 +26,8 @@ class Fault(Exception):
 
 def tell(entry: Entry) -> str:
     """What a user can do about a plugin's own mistake."""
+    if entry.file:
+        return f"Mend {entry.distribution}"
     return f"Install another version of {entry.distribution}, or tell its author"
 
 
@@ -84,5 +87,6 @@ def _check_object(component: Component, entry: Entry) -> None:
     with open(path, encoding="utf-8", errors="replace") as file:
         text = file.read()
     hidden = "import *" in text or "__getattr__" in text
-    if not hidden and not re.search(rf"\b{attribute}\b", text):
+    named = attribute in vars(sys.modules[module]) if module in sys.modules and entry.file else re.search(rf"\b{attribute}\b", text)
+    if not hidden and not named:
         raise Fault(f"{where} {module} has no '{attribute}'", tell(entry))
