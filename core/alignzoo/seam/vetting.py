@@ -87,6 +87,7 @@ def _check_object(component: Component, entry: Entry) -> None:
     with open(path, encoding="utf-8", errors="replace") as file:
         text = file.read()
     hidden = "import *" in text or "__getattr__" in text
-    named = attribute in vars(sys.modules[module]) if module in sys.modules and entry.file else re.search(rf"\b{attribute}\b", text)
+    loaded = entry.file and module in sys.modules
+    named = attribute in vars(sys.modules[module]) if loaded else re.search(rf"\b{attribute}\b", text)
     if not hidden and not named:
         raise Fault(f"{where} {module} has no '{attribute}'", tell(entry))
