@@ -10,7 +10,7 @@ from alignzoo.seam.installed import Entry
 from alignzoo.seam.nearest import nearest
 from alignzoo.seam.source import file_of
 
-VERBS = ("list", "info", "run", "collect", "train", "answer", "judge", "show", "chat", "export")
+VERBS = ("list", "info", "check", "run", "collect", "train", "answer", "judge", "show", "chat", "export")
 """The commands of alignzoo itself, which no plugin can replace."""
 
 
