@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import IO, Any
 
 FAILED = 1
+STATUSES = ("passed", "failed", "expected", "not run")
 
 
 class CheckError(ValueError):
@@ -33,9 +34,7 @@ def add(verbs: Any) -> None:
         ),
         allow_abbrev=False,
     )
-    page.add_argument(
-        "what", metavar="NAME|DIR|WHEEL", nargs="*", help="grpo, policy_gradient, ., dist/zoo_x-1.0-py3-none-any.whl"
-    )
+    page.add_argument("what", metavar="NAME|DIR|WHEEL", nargs="*", help="grpo, or policy_gradient, or ., or a wheel")
     page.add_argument("--all", action="store_true", help="also what takes long")
     page.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="a setting to try it with: beta=0.2"

@@ -156,9 +156,7 @@ class Subject:
 
         own = getattr(import_module(module), attribute)
         if not isinstance(own, Trial):
-            raise Failed(
-                f"trial = '{self.found.component.trial}' is a {type(own).__name__}; it must be an alignzoo.testing.Trial"
-            )
+            raise Failed(f"{module}:{attribute} is a {type(own).__name__}; a trial is an alignzoo.testing.Trial")
         return own
 
     @cached_property

@@ -12,7 +12,7 @@ from typing import Any
 
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.installed import entries
-from alignzoo.seam.zoo import Found, Zoo, ZooError
+from alignzoo.seam.zoo import Found, Zoo
 from alignzoo.testing import offered, optimizers
 from alignzoo.testing.checks import CHECKS, LEVELS, Check, Offer, Subject, Trial, Verdict, judged
 
@@ -30,17 +30,14 @@ def subjects(name: str = "", trial: Trial | None = None, *, thorough: bool = Fal
         chosen = [offer for offer in chosen if distribution in ("", offer.distribution)]
         given = trial if name else None
         return [subject for offer in chosen for subject in _of_plugin(offer, given, thorough)]
-    try:
-        found = zoo.lookup(name)
-    except ZooError:
-        raise
+    found = zoo.lookup(name)
     return [Subject(offers[found.plugin]), Subject(offers[found.plugin], found, trial, thorough)]
 
 
 def _offer(zoo: Zoo, plugin: str, module: str, distribution: str) -> Offer:
     components = tuple(found for found in zoo.components if found.plugin == plugin)
     broken = tuple(fault for fault in zoo.broken if fault.plugin == plugin)
-    version = next((one.version for one in (*components, *broken)), "")
+    version = next((one.version for one in [*components, *broken]), "")
     return Offer(plugin, module, distribution, version, components, broken)
 
 

@@ -151,7 +151,8 @@ def pull(
         policy = policy_on(base)
         ledger = Ledger.from_row(checkpoint.facts["ledger"]) if checkpoint else Ledger()
         before = (checksum(base.model), {policy.name: policy.digest})
-        spy, told = Spy(base), []
+        spy = Spy(base)
+        told: list[Metrics] = []
         going = iter(optimizer.improve(policy, heard))
         with counting(ledger, base), spy.watching():
             while len(told) < updates and (metrics := next(going, None)) is not None:

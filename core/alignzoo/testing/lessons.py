@@ -83,8 +83,8 @@ def lesson(turned: bool = False) -> Lesson:
 
 def quality(deployed: Policy | Reward, needs: Sequence[str]) -> float:
     """How well something has learned the lesson, between 0 and 1. A reward: how often it prefers, of two answers, the worthier
-    one. A policy that learned from what others said: how sure it is of that. (It may well have made both less likely.) Any other
-    policy: what its answers are worth."""
+    one. A policy that learned from what others said: how sure it is of that. (It may well have made both less likely.) Any
+    other policy: what its answers are worth."""
     told = pairs(seed=5)
     if isinstance(deployed, Role) and "prompts" not in needs:
         forest = deployed.base.text.pairs(told, deployed.base.device)

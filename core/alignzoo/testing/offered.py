@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import tomli_w
 
@@ -165,7 +165,7 @@ def made(subject: Subject) -> None:
         instance(subject)
     except SettingsError as error:
         raise Failed(
-            f"it cannot be made: {'; '.join(error.problems)}. Name a trial with settings: Component(…, trial='module:attribute')"
+            f"it cannot be made: {'; '.join(error.problems)}. Give it a trial with settings: Component(…, trial='module:name')"
         ) from None
 
 
@@ -186,7 +186,7 @@ def settings(subject: Subject) -> None:
     if not is_dataclass(first):
         raise NotRun("it is a function, which has no settings")
     written = tomli_w.dumps(table_of(first))
-    again = build(type(first), tomllib.loads(written))  # type: ignore[type-var]
+    again = build(type(first), tomllib.loads(written))
     changed = [f.name for f in fields(first) if getattr(first, f.name) != getattr(again, f.name)]
     if changed:
         raise Failed(f"{', '.join(changed)}: written to a run file and read again, it is another value")
@@ -215,7 +215,8 @@ def refuses_unknown(subject: Subject) -> None:
 @check("component", "static", after=("made",))
 def protocol(subject: Subject) -> None:
     """It has the methods of its kind, callable with what they are given, and says of itself what its component says."""
-    component, thing = subject.found.component, instance(subject)
+    component = subject.found.component
+    thing: object = instance(subject)
     wanted = PROTOCOLS.get(component.kind)
     if wanted is None:
         raise NotRun(f"the kit knows no protocol for the kind '{component.kind}'")
@@ -228,22 +229,17 @@ def protocol(subject: Subject) -> None:
         except TypeError as error:
             raise Failed(f"'{verb}' cannot be called with {arguments} arguments: {error}") from None
     if not isinstance(thing, wanted):
-        lacking = sorted(name for name in get_annotated(wanted) if not hasattr(thing, name))
+        lacking = sorted(name for name in members(wanted) if not hasattr(thing, name))
         raise Failed(f"it is no {wanted.__name__}: it lacks {', '.join(lacking)}")
-    if component.kind == "optimizer":
-        _same("needs", component.needs, thing.needs)
-    if component.kind == "feedback" and not set(thing.gives) <= set(component.gives):
-        raise Failed(f"it gives {', '.join(thing.gives)}, and its component says gives={component.gives}")
+    if isinstance(thing, Optimizer) and set(thing.needs) != set(component.needs):
+        raise Failed(f"it needs {tuple(thing.needs)}, and its component says needs={component.needs}")
+    if isinstance(thing, FeedbackSource) and not set(thing.gives) <= set(component.gives):
+        raise Failed(f"it gives {tuple(thing.gives)}, and its component says gives={component.gives}")
 
 
-def get_annotated(kind: type) -> list[str]:
+def members(kind: type) -> list[str]:
     """The members of a protocol."""
     return [name for name in vars(kind) if not name.startswith("_")]
-
-
-def _same(what: str, said: tuple[str, ...], is_so: tuple[str, ...]) -> None:
-    if set(said) != set(is_so):
-        raise Failed(f"{what} = {tuple(is_so)}, and its component says {what} = {tuple(said)}")
 
 
 # Making one -----------------------------------------------------------------------------------------------------------
@@ -288,6 +284,3 @@ def _had(kind: type[Any], wanted: dict[str, Any]) -> dict[str, Any]:
             elif not nested:
                 found[f.name] = wanted[f.name]
     return found
-
-
-KINDS = get_args(Kind)

@@ -203,7 +203,7 @@ def learns_ends(subject: Subject) -> None:
 def micro_batches(subject: Subject) -> None:
     """An update in micro-batches is the update at once."""
     optimizer = quick(subject)
-    descent = getattr(optimizer, "descent", None)
+    descent: Any = getattr(optimizer, "descent", None)
     if not hasattr(descent, "micro_tokens"):
         raise NotRun("it has no setting descent.micro_tokens")
     _trained(subject)
@@ -243,8 +243,8 @@ def resumes(subject: Subject) -> None:
     whole = _whole(subject)
     if resumed.digests != whole.digests:
         raise Failed(
-            f"{HALF} updates, and then {len(resumed.told)} from the checkpoint, are not {SHORT} at once: what survives an update "
-            "must be a deck, a step, a `Dice`, or announce itself with alignzoo.learning.memory.track"
+            f"{HALF} updates and then {len(resumed.told)} from the checkpoint are not {SHORT} at once: what survives an "
+            "update must be a deck, a step, a `Dice`, or announce itself with alignzoo.learning.memory.track"
         )
 
 
@@ -300,9 +300,7 @@ def saved(subject: Subject) -> None:
         course.policy.save(Path(folder))
         again = optimizer.deploy(load_role(toy_base(), Path(folder), "policy"), _lesson(subject))
     if _said(deployed) != _said(again):
-        raise Failed(
-            "loaded from its files it answers otherwise: what it deploys must lie in the role, its heads or companions"
-        )
+        raise Failed("loaded from its files it answers otherwise: keep what it deploys in the role, its heads or companions")
 
 
 def _said(deployed: Policy | Reward) -> Any:
