@@ -62,9 +62,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"conforms": counts["failed"] == 0, "counts": dict(counts), "verdicts": rows}, indent=2))
     else:
-        print(
-            ", ".join(f"{counts[status]} {status}" for status in ("passed", "failed", "expected", "not run") if counts[status])
-        )
+        shown = (f"{counts[status]} {status}" for status in STATUSES if counts[status])
+        print(f"\n{', '.join(shown)}")
     return FAILED if counts["failed"] else 0
 
 

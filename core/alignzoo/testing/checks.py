@@ -138,6 +138,14 @@ class Subject:
         return self.component.full_name if self.component else f"plugin:{self.plugin.plugin}"
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of check that it is put to. What an optimizer deploys as a reward is tried as one."""
+        if self.component is None:
+            return ("plugin",)
+        component = self.component.component
+        return ("component", component.kind, *(["reward"] if component.gives == ("reward",) else []))
+
+    @property
     def found(self) -> Found:
         """The component."""
         if self.component is None:
@@ -195,7 +203,7 @@ def judged(one: Check, subject: Subject) -> Verdict:
 
 
 def _tried(one: Check, subject: Subject) -> tuple[Status, str]:
-    for earlier in below(one):
+    for earlier in (name for name in below(one) if CHECKS[name].kind in subject.kinds):
         if judged(CHECKS[earlier], subject).status in ("failed", "expected"):
             return "not run", f"it builds on {earlier}, which fails"
     try:

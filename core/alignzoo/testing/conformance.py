@@ -13,10 +13,10 @@ from typing import Any
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.installed import entries
 from alignzoo.seam.zoo import Found, Zoo
-from alignzoo.testing import offered, optimizers
+from alignzoo.testing import offered, optimizers, others, rewards, sources
 from alignzoo.testing.checks import CHECKS, LEVELS, Check, Offer, Subject, Trial, Verdict, judged
 
-ROOMS = (offered, optimizers)
+ROOMS = (offered, optimizers, rewards, sources, others)
 """The modules that hold the checks."""
 
 
@@ -53,12 +53,7 @@ def alone(found: Found, trial: Trial | None = None) -> Subject:
 
 def checks_of(subject: Subject) -> list[Check]:
     """The checks that a subject is put to, the static ones first, then those on a CPU, then those on a GPU."""
-    if subject.component is None:
-        kinds = ["plugin"]
-    else:
-        component = subject.component.component
-        kinds = ["component", component.kind, *(["reward"] if "reward" in component.gives else [])]
-    chosen = [one for one in CHECKS.values() if one.kind in kinds]
+    chosen = [one for one in CHECKS.values() if one.kind in subject.kinds]
     return sorted(chosen, key=lambda one: LEVELS.index(one.level))
 
 

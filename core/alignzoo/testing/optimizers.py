@@ -48,6 +48,12 @@ def _course(subject: Subject) -> Course:
     return course
 
 
+def deployed(subject: Subject) -> Policy | Reward:
+    """What the optimizer deploys after that training."""
+    found: Policy | Reward = quick(subject).deploy(_course(subject).policy, _lesson(subject))
+    return found
+
+
 def _trained(subject: Subject) -> Course:
     """The same, where there are updates to look at."""
     course = _course(subject)
@@ -61,10 +67,8 @@ def runs(subject: Subject) -> None:
     """It trains on a lesson that holds what it needs and nothing else, and deploys something."""
     if subject.trial.slow and not subject.thorough:
         raise NotRun(f"it takes long: {subject.trial.slow} (--all)")
-    course = _course(subject)
-    deployed = quick(subject).deploy(course.policy, _lesson(subject))
-    if not isinstance(deployed, Policy | Reward):
-        raise Failed(f"deploy returns a {type(deployed).__name__}, which is neither a Policy nor a Reward")
+    if not isinstance(given := deployed(subject), Policy | Reward):
+        raise Failed(f"deploy returns a {type(given).__name__}, which is neither a Policy nor a Reward")
 
 
 @check("optimizer", after=("runs",))
@@ -93,13 +97,13 @@ def learns(subject: Subject) -> None:
     if subject.trial.lesson is not None:
         raise NotRun("the trial has a lesson of its own, and the kit cannot tell what would be better")
     optimizer = quick(subject)
-    right, wrong = _course(subject), pull(optimizer, _lesson(subject, turned=True), LEARN)
-    deployed = optimizer.deploy(right.policy, _lesson(subject))
-    better = quality(deployed, optimizer.needs)
+    wrong = pull(optimizer, _lesson(subject, turned=True), LEARN)
+    right = deployed(subject)
+    better = quality(right, optimizer.needs)
     worse = quality(optimizer.deploy(wrong.policy, _lesson(subject, turned=True)), optimizer.needs)
     unmoved = bare_on(toy_base(), "start")
-    needs = optimizer.needs if isinstance(deployed, Role) else ("prompts",)
-    start = quality(unmoved, needs) if isinstance(deployed, Policy) else 0.5
+    needs = optimizer.needs if isinstance(right, Role) else ("prompts",)
+    start = quality(unmoved, needs) if isinstance(right, Policy) else 0.5
     subject.kept["learned"] = (start, better, worse)
     if better < start + GAIN or worse > start - GAIN:
         raise Failed(
@@ -295,19 +299,19 @@ def _globals() -> dict[str, Any]:
 def saved(subject: Subject) -> None:
     """What it deploys is the same after the adapter was saved and loaded on another base."""
     course, optimizer = _course(subject), quick(subject)
-    deployed = optimizer.deploy(course.policy, _lesson(subject))
+    before = deployed(subject)
     with tempfile.TemporaryDirectory() as folder:
         course.policy.save(Path(folder))
         again = optimizer.deploy(load_role(toy_base(), Path(folder), "policy"), _lesson(subject))
-    if _said(deployed) != _said(again):
+    if _said(before) != _said(again):
         raise Failed("loaded from its files it answers otherwise: keep what it deploys in the role, its heads or companions")
 
 
-def _said(deployed: Policy | Reward) -> Any:
-    if isinstance(deployed, Policy):
-        return deployed.sample(PROMPTS, 2, Manner(max_tokens=LONGEST, seed=3))
+def _said(given: Policy | Reward) -> Any:
+    if isinstance(given, Policy):
+        return given.sample(PROMPTS, 2, Manner(max_tokens=LONGEST, seed=3))
     answers = policy_on(toy_base()).sample(PROMPTS, 1, Manner(max_tokens=LONGEST, seed=3))
-    return [round(float(score), 5) for score in deployed(PROMPTS, [group[0] for group in answers])]
+    return [round(float(score), 5) for score in given(PROMPTS, [group[0] for group in answers])]
 
 
 @check("optimizer", "gpu", after=("runs",))
