@@ -37,7 +37,7 @@ def add(verbs: Any) -> None:
     page.add_argument("what", metavar="NAME|DIR|WHEEL", nargs="*", help="grpo, or policy_gradient, or ., or a wheel")
     page.add_argument("--all", action="store_true", help="also what takes long")
     page.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="a setting to try it with: beta=0.2"
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="a setting to try it with: beta=0.2"
     )
     page.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="how long one check may take")
     page.add_argument("--json", action="store_true", help="print JSON")
@@ -47,7 +47,7 @@ def add(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         names, paths = _laid_out(args.what, Path(folder))
-        options = [*(["--all"] if args.all else []), *(word for change in args.changes for word in ("--set", change))]
+        options = [*(["--all"] if args.all else []), *(word for change in args.settings for word in ("--set", change))]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)}
         command = [sys.executable, "-m", "alignzoo.testing", *names, *options]
         heard = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))

@@ -5,7 +5,7 @@ has checks of its own here. Beside the ledger, a second count is kept, of what r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,5 +163,6 @@ def pull(
         finished = len(told) < updates
         if folder:
             memory.write(folder, ledger.updates, {"ledger": ledger.row()})
-        going.close()  # type: ignore[attr-defined]
+        with suppress(RuntimeError):  # one that goes on all the same has a check of its own
+            going.close()  # type: ignore[attr-defined]
     return Course(optimizer, policy, told, ledger, spy, before, finished, sum(scored))

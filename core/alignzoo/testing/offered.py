@@ -229,7 +229,7 @@ def protocol(subject: Subject) -> None:
         except TypeError as error:
             raise Failed(f"'{verb}' cannot be called with {arguments} arguments: {error}") from None
     if not isinstance(thing, wanted):
-        lacking = sorted(name for name in members(wanted) if not hasattr(thing, name))
+        lacking = sorted(name for name in members(wanted) if name not in dir(thing))
         raise Failed(f"it is no {wanted.__name__}: it lacks {', '.join(lacking)}")
     if isinstance(thing, Optimizer) and set(thing.needs) != set(component.needs):
         raise Failed(f"it needs {tuple(thing.needs)}, and its component says needs={component.needs}")

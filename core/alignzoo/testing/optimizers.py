@@ -8,7 +8,7 @@ import math
 import os
 import random
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from alignzoo.interfaces import Lesson, LessonError, Manner, Policy, Reward, no_reward
+from alignzoo.learning.descent import Descent
 from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import Role, bare_on, load_role, policy_on
 from alignzoo.model.wardrobe import Lora
+from alignzoo.records import Completion
 from alignzoo.testing.checks import Failed, NotRun, Subject, check
 from alignzoo.testing.course import Course, pull
 from alignzoo.testing.lessons import LONGEST, PROMPTS, lesson, quality
@@ -36,9 +38,10 @@ CLOSE = 2e-3
 
 
 def _lesson(subject: Subject, turned: bool = False) -> Lesson:
-    """The kit's lesson, or the trial's: only what the optimizer says that it needs, so that it says all of it."""
-    whole = subject.trial.lesson or lesson(turned)
-    needs = set(quick(subject).needs)
+    """The trial's lesson, or of the kit's what the optimizer says that it needs and nothing else, so that it says all."""
+    if subject.trial.lesson is not None:
+        return subject.trial.lesson
+    whole, needs = lesson(turned), set(quick(subject).needs)
     return Lesson(**{name: value for name, value in vars(whole).items() if name in needs})
 
 
@@ -91,7 +94,7 @@ def refuses(subject: Subject) -> None:
             raise Failed(f"without {need} it goes on; name what it needs in `needs`, or raise a LessonError")
 
 
-@check("optimizer", after=("runs", "finite"))
+@check("optimizer", after=("runs", "finite", "moves"))
 def learns(subject: Subject) -> None:
     """It learns: taught what is better it becomes better than it was, and taught the opposite, worse."""
     if subject.trial.lesson is not None:
@@ -177,20 +180,19 @@ def reply_only(subject: Subject) -> None:
     if not course.spy.learned:
         raise NotRun("it learns from no log-probability")
     taught = _lesson(subject)
-    replies = {text.reply_ids(reply) for record in _records(taught) for reply in _replies(record)} | course.spy.answers
+    replies = {text.reply_ids(reply) for reply in _replies(taught)} | course.spy.answers
     for prompt, reply in course.spy.learned:
         if reply not in replies:
             said, asked = text.said(reply), text.said(prompt)
             raise Failed(f"it learns from {said!r} after {asked!r}, which nobody answered: is part of the prompt in the loss?")
 
 
-def _records(taught: Lesson) -> Sequence[Any]:
-    return [*taught.demonstrations, *taught.comparisons, *taught.rankings, *taught.ratings]
-
-
-def _replies(record: Any) -> list[Any]:
-    found = [getattr(record, name) for name in ("completion", "chosen", "rejected") if hasattr(record, name)]
-    return [*found, *getattr(record, "completions", ())]
+def _replies(taught: Lesson) -> Iterator[Completion]:
+    for pair in taught.comparisons:
+        yield from (pair.chosen, pair.rejected)
+    for ranking in taught.rankings:
+        yield from ranking.completions
+    yield from (one.completion for one in (*taught.demonstrations, *taught.ratings))
 
 
 @check("optimizer", after=("runs",))
@@ -207,9 +209,9 @@ def learns_ends(subject: Subject) -> None:
 def micro_batches(subject: Subject) -> None:
     """An update in micro-batches is the update at once."""
     optimizer = quick(subject)
-    descent: Any = getattr(optimizer, "descent", None)
-    if not hasattr(descent, "micro_tokens"):
-        raise NotRun("it has no setting descent.micro_tokens")
+    descent = getattr(optimizer, "descent", None)
+    if not isinstance(descent, Descent):
+        raise NotRun("it has no setting `descent`")
     _trained(subject)
     told = [
         pull(replace(optimizer, descent=replace(descent, micro_tokens=limit)), _lesson(subject), 1).told[0]
