@@ -117,7 +117,7 @@ for folder in folders:
 
 
 def lifted_out(elsewhere: Path, folder: Path) -> tuple[Path, list[Path]]:
-    """The wheel taken apart: the core as a distribution without plugins, and each plugin as one of its own, which owns its id."""
+    """The wheel taken apart: the core as a distribution without plugins, and each plugin as one that owns its id."""
     info = next(elsewhere.glob("alignzoo-*.dist-info"))
     record = (info / "RECORD").read_text().splitlines(keepends=True)
     core = folder / "core"

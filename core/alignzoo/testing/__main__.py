@@ -42,6 +42,7 @@ def main() -> int:
         for one in checks_of(subject):
             tell({"begun": one.id, "subject": subject.name, "says": one.says})
             tell(judged(one, subject).row())
+        subject.close()
     tell({"ended": True})
     return 0
 

@@ -182,6 +182,11 @@ class Subject:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
         return Path(temporary.name)
 
+    def close(self) -> None:
+        """Clear the folder away."""
+        if self.__dict__.pop("folder", None) is not None:
+            self.kept.pop("folder").cleanup()
+
     def once(self, name: str, make: Callable[[], Any]) -> Any:
         """Something that several checks look at, made when the first of them asks."""
         if name not in self.kept:

@@ -62,6 +62,7 @@ def verdicts(some: Sequence[Subject]) -> Iterator[Verdict]:
     for subject in some:
         for one in checks_of(subject):
             yield judged(one, subject)
+        subject.close()
 
 
 def conformance(
