@@ -1,4 +1,4 @@
-"""Writes the reference pages that follow from the code: run-file.md, cli.md and plugin-api.md in docs/reference.
+"""Writes the reference pages that follow from the code: run-file.md, cli.md, conformance.md and plugin-api.md in docs/reference.
 
     python docs/generate.py                  # write them
     python docs/generate.py --check          # say which are out of date, and write nothing
@@ -11,6 +11,7 @@ page is out of date.
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -24,7 +25,8 @@ from alignzoo.seam.hookspecs import API
 from alignzoo.seam.surface import CONTRACT, Name, surface
 from alignzoo.seam.zoo import Found
 
-REFERENCE = Path(__file__).resolve().parent / "reference"
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
 NOTICE = "<!-- Written by docs/generate.py from the code. Do not edit: change the code, then run `python docs/generate.py`. -->"
 
 TABLES: tuple[tuple[str, str, str], ...] = (
@@ -302,7 +304,6 @@ def _promised(short: str, name: Name, since: str) -> str:
     return f"| `{_cell(shown)}` | {' '.join([kind + _cell(name.doc), *notes]).strip()} |"
 
 
-PAGES = {"run-file.md": run_file, "cli.md": cli, "plugin-api.md": plugin_api}
 PROMISE = "plugin-api.json"
 
 
@@ -314,6 +315,55 @@ def keep_promise(accepted: Iterable[str] = ()) -> str:
             raise SystemExit(f"{name} is not promised; see docs/reference/{PROMISE}")
         del promised[name]
     return promise.written(promise.renewed(promised, now, API))
+
+
+# The conformance kit -------------------------------------------------------------------------------------------------
+
+CHECKS_HEAD = """# The checks of the conformance kit
+
+What `alignzoo check` and `conformance` look at, by id. [How to use it](../how-to/conformance.md). A check is made after those
+it builds on; where one of them fails, it is not run. Levels: *static* trains nothing, *cpu* and *gpu* run the component."""
+SUBJECTS = {
+    "plugin": "A plugin",
+    "component": "Any component",
+    "optimizer": "An optimizer",
+    "reward": "A reward, or what an optimizer deploys as one",
+    "feedback": "A source of feedback",
+    "filter": "A filter",
+    "task": "A task",
+    "model": "A model",
+    "policy": "A policy",
+}
+
+
+def conformance() -> str:
+    """The page of every check, read from the source: the kit itself imports torch."""
+    found: dict[str, list[str]] = {kind: [] for kind in SUBJECTS}
+    for path in sorted((ROOT / "core" / "alignzoo" / "testing").glob("*.py")):
+        for function in (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)):
+            for mark in (mark for mark in function.decorator_list if isinstance(mark, ast.Call)):
+                kind, level, after = _check(mark)
+                name, says = function.name.replace("_", "-"), " ".join((ast.get_docstring(function) or "").split())
+                below = ", ".join(f"`{one}`" for one in after)
+                found[kind].append(f"| `{kind}.{name}` | {level} | {_cell(says)} | {below} |")
+    parts = [NOTICE, CHECKS_HEAD]
+    for kind, rows in found.items():
+        parts += [
+            f"## {SUBJECTS[kind]}",
+            "\n".join(["| id | level | what must hold | builds on |", "|---|---|---|---|", *rows]),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _check(mark: ast.Call) -> tuple[str, str, tuple[str, ...]]:
+    """What `@check(…)` says: kind, level, and the checks that this one builds on."""
+    kind, *level = (ast.literal_eval(argument) for argument in mark.args)
+    named = {word.arg: ast.literal_eval(word.value) for word in mark.keywords}
+    after = named.get("after", ())
+    return kind, level[0] if level else "cpu", tuple(one if "." in one else f"{kind}.{one}" for one in after)
+
+
+PAGES = {"run-file.md": run_file, "cli.md": cli, "conformance.md": conformance, "plugin-api.md": plugin_api}
 
 
 def main() -> int:

@@ -317,7 +317,7 @@ def reference(name: str) -> str:
     return (ROOT / "docs" / "reference" / name).read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["run-file.md", "cli.md", "plugin-api.md"])
+@pytest.mark.parametrize("name", ["run-file.md", "cli.md", "conformance.md", "plugin-api.md"])
 def test_generated_pages_are_up_to_date(name: str) -> None:
     assert reference(name) == generator().PAGES[name](), "run: python docs/generate.py"
 

@@ -24,7 +24,8 @@ hookimpl = pluggy.HookimplMarker("alignzoo")
 class Component:
     """One thing that a plugin adds. `object` is "module:attribute". `needs` says what an optimizer's lesson must hold
     or what a feedback source asks of the run; `gives` what records a source yields, or "reward" where that, and no policy,
-    is what an optimizer deploys."""
+    is what an optimizer deploys. `trial` names, as "module:attribute", how the conformance kit is to try the component (an
+    `alignzoo.testing.Trial`), where its defaults are not enough."""
 
     kind: Kind
     id: str
@@ -34,6 +35,7 @@ class Component:
     gives: tuple[str, ...] = ()
     paper: str = ""
     api: str = API
+    trial: str = ""
 
 
 @dataclass(frozen=True)

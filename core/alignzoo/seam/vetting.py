@@ -11,7 +11,7 @@ from alignzoo.seam.installed import Entry
 from alignzoo.seam.nearest import nearest
 from alignzoo.seam.source import file_of
 
-VERBS = ("list", "info", "new", "run", "collect", "train", "answer", "judge", "show", "chat", "export")
+VERBS = ("list", "info", "new", "check", "run", "collect", "train", "answer", "judge", "show", "chat", "export")
 """The commands of alignzoo itself, which no plugin can replace."""
 
 

@@ -1,0 +1,6 @@
+"""How the conformance kit tries expert iteration: over few rounds, for so small a base has soon learned
+all that there is."""
+
+from alignzoo.testing import Trial
+
+expert_iteration = Trial(settings={"rounds": 4, "epochs": 3, "descent": {"lr": 3e-3}})
