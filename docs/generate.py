@@ -1,4 +1,4 @@
-"""Writes the reference pages that follow from the code: run-file.md, cli.md, conformance.md and plugin-api.md in docs/reference.
+"""Writes the pages in docs/reference that follow from the code: run-file.md, cli.md, conformance.md and plugin-api.md.
 
     python docs/generate.py                  # write them
     python docs/generate.py --check          # say which are out of date, and write nothing
@@ -277,8 +277,9 @@ API_PAGES = {
     "alignzoo.learning.credit": "Advantages and clipped objectives, on flat tensors.",
     "alignzoo.learning.divergence": "KL: its estimators, and the leash.",
     "alignzoo.learning.rewards": "Rewards that are checked: one finite number for each answer.",
-    "alignzoo.testing": "A small real base to test against, and the conformance kit.",
-    "alignzoo.testing.toy": "A small real base to test against.",
+    "alignzoo.testing.toy": "A small real base to test against. To be imported from `alignzoo.testing`.",
+    "alignzoo.testing.conformance": "The conformance kit as a test. To be imported from `alignzoo.testing`.",
+    "alignzoo.testing.checks": "How the kit tries a component. To be imported from `alignzoo.testing`.",
 }
 
 
@@ -332,7 +333,8 @@ SUBJECTS = {
     "filter": "A filter",
     "task": "A task",
     "model": "A model",
-    "policy": "A policy",
+    "policy": "What is put around a policy",
+    "acquisition": "An acquisition",
 }
 
 

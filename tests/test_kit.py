@@ -42,6 +42,7 @@ RIGHT: list[tuple[Kind, str]] = [
     ("filter", "Sieve"),
     ("task", "RightTask"),
     ("policy", "Answers"),
+    ("acquisition", "Firsts"),
 ]
 
 
@@ -106,6 +107,8 @@ WRONG: list[tuple[str, Kind, str, Mapping[str, Any]]] = [
     ("model.answers", "model", "NoModel", {}),
     ("policy.replies", "policy", "OneAnswer", {}),
     ("policy.seeded", "policy", "MindsNeighbours", {}),
+    ("acquisition.chooses", "acquisition", "OneTwice", {}),
+    ("acquisition.same-choice", "acquisition", "Fickle", {}),
 ]
 
 

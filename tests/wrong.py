@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from alignzoo.interfaces import Asking, Count, Lesson, Manner, Metrics
+from alignzoo.interfaces import Asking, Count, Lesson, Manner, Metrics, Policy
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.model.forest import Forest, Tree, per_reply, plant
 from alignzoo.model.role import Role, role_on
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Rating
-from alignzoo.testing import toy_base
 
 HERE = Provenance("wrong")
 
@@ -548,21 +547,53 @@ class NoModel:
 
 @dataclass(frozen=True)
 class Answers:
-    """A right policy: the toy base itself."""
+    """A right wrapper: what it makes of a policy answers as that does."""
 
-    role: ClassVar[list[Role]] = []
+    def wrap(self, policy: Policy) -> Policy:
+        return policy
+
+
+@dataclass(frozen=True)
+class Bent:
+    """A policy that asks another for something else than it was asked for."""
+
+    policy: Policy
+    n: int
+    drift: int
 
     def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
-        if not self.role:
-            self.role.append(role_on(toy_base(), "policy"))
-        return self.role[0].sample(prompts, n, manner)
+        return self.policy.sample(prompts, self.n or n, replace(manner, seed=manner.seed + self.drift * len(prompts)))
 
 
 class OneAnswer(Answers):
-    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
-        return super().sample(prompts, 1, manner)
+    def wrap(self, policy: Policy) -> Policy:
+        return Bent(policy, 1, 0)
 
 
 class MindsNeighbours(Answers):
-    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
-        return super().sample(prompts, n, replace(manner, seed=manner.seed + len(prompts)))
+    def wrap(self, policy: Policy) -> Policy:
+        return Bent(policy, 0, 1)
+
+
+@dataclass(frozen=True)
+class Firsts:
+    """A right acquisition: the first ones."""
+
+    candidates: int = 2
+
+    def choose(self, prompt: Prompt, candidates: Sequence[Completion], n: int) -> list[int]:
+        return list(range(n))
+
+
+class OneTwice(Firsts):
+    def choose(self, prompt: Prompt, candidates: Sequence[Completion], n: int) -> list[int]:
+        texts = [candidate.text for candidate in candidates]
+        return [texts.index(text) for text in texts[:n]]  # two that say the same are one place
+
+
+class Fickle(Firsts):
+    turn: ClassVar[list[int]] = []
+
+    def choose(self, prompt: Prompt, candidates: Sequence[Completion], n: int) -> list[int]:
+        self.turn.append(1)
+        return [(place + len(self.turn)) % len(candidates) for place in range(n)]

@@ -29,12 +29,13 @@ def add(verbs: Any) -> None:
         "check",
         help="put a plugin to the conformance kit",
         description=(
-            "Put plugins to the conformance kit: component or plugin names, folders with a pyproject.toml, or wheels; without "
-            "any, all that is installed. Exit code 0 if nothing failed, 1 if something did."
+            "Put plugins to the conformance kit: component or plugin names, folders with a pyproject.toml, wheels, plugins in one "
+            "file; without any, all that is installed. Exit code 0 if nothing failed, 1 if something did."
         ),
         allow_abbrev=False,
     )
-    page.add_argument("what", metavar="NAME|DIR|WHEEL", nargs="*", help="grpo, or policy_gradient, or ., or a wheel")
+    words = "grpo, or policy_gradient, or ., or my_loss.py, or a wheel"
+    page.add_argument("what", metavar="NAME|DIR|FILE|WHEEL", nargs="*", help=words)
     page.add_argument("--all", action="store_true", help="also what takes long")
     page.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="a setting to try it with: beta=0.2"

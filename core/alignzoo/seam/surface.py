@@ -33,6 +33,8 @@ CONTRACT: Mapping[str, tuple[str, ...]] = {
     "alignzoo.learning.divergence": (),
     "alignzoo.learning.rewards": ("Scored", "ScoreError", "checked"),
     "alignzoo.testing.toy": ("WORDS", "toy_base", "toy_folder"),
+    "alignzoo.testing.conformance": ("conformance",),
+    "alignzoo.testing.checks": ("Trial",),
 }
 """Pages of the plugin API, and which of their names belong to it; without any, every public one. "Role.logps" is a member."""
 

@@ -26,6 +26,7 @@ def main() -> int:
         told.write(json.dumps(row) + "\n")
         told.flush()
 
+    from alignzoo.seam.local import LocalError
     from alignzoo.seam.zoo import ZooError
     from alignzoo.testing.checks import Trial, judged
     from alignzoo.testing.conformance import checks_of, subjects
@@ -33,7 +34,7 @@ def main() -> int:
     trial = Trial(settings=_settings(args.changes)) if args.changes else None
     try:
         some = [one for name in args.names or [""] for one in subjects(name, trial, thorough=args.all)]
-    except ZooError as error:
+    except (ZooError, LocalError) as error:
         tell({"mistake": str(error)})
         return 2
     for subject in some:

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from alignzoo.seam.discovery import discover
-from alignzoo.seam.installed import entries
+from alignzoo.seam.installed import LOCAL, entries
+from alignzoo.seam.local import entry_of
 from alignzoo.seam.zoo import Found, Zoo
 from alignzoo.testing import offered, optimizers, others, rewards, sources
 from alignzoo.testing.checks import CHECKS, LEVELS, Check, Offer, Subject, Trial, Verdict, judged
@@ -22,7 +23,9 @@ ROOMS = (offered, optimizers, rewards, sources, others)
 
 def subjects(name: str = "", trial: Trial | None = None, *, thorough: bool = False, distribution: str = "") -> list[Subject]:
     """What a name means: a component, or a plugin and all its components; without a name, every installed plugin (of one
-    distribution)."""
+    distribution). A file, "my_loss.py", means the components in it."""
+    if name.endswith(".py"):
+        return _in_file(name, trial, thorough)
     zoo = discover()
     offers = {entry.plugin: _offer(zoo, entry.plugin, entry.module, entry.distribution) for entry in entries()}
     if name in offers or not name:
@@ -32,6 +35,13 @@ def subjects(name: str = "", trial: Trial | None = None, *, thorough: bool = Fal
         return [subject for offer in chosen for subject in _of_plugin(offer, given, thorough)]
     found = zoo.lookup(name)
     return [Subject(offers[found.plugin]), Subject(offers[found.plugin], found, trial, thorough)]
+
+
+def _in_file(path: str, trial: Trial | None, thorough: bool) -> list[Subject]:
+    """A plugin in one file: nothing is installed, so there is nothing but its components."""
+    plugin = entry_of(path).plugin
+    found = [one for one in discover(files=[path]).components if one.plugin == plugin and one.version == LOCAL]
+    return [Subject(Offer(plugin, "", path, LOCAL), one, trial, thorough) for one in found]
 
 
 def _offer(zoo: Zoo, plugin: str, module: str, distribution: str) -> Offer:
