@@ -29,8 +29,8 @@ def add(verbs: Any) -> None:
         "check",
         help="put a plugin to the conformance kit",
         description=(
-            "Put plugins to the conformance kit: component or plugin names, folders with a pyproject.toml, wheels, plugins in one "
-            "file; without any, all that is installed. Exit code 0 if nothing failed, 1 if something did."
+            "Put plugins to the conformance kit: component or plugin names, folders with a pyproject.toml, wheels, "
+            "plugins in one file; without any, all that is installed. Exit code 0 if nothing failed, 1 if something did."
         ),
         allow_abbrev=False,
     )
