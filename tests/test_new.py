@@ -81,7 +81,7 @@ def test_a_plugin_in_one_file_is_found_as_it_is(kind: str) -> None:
         ),
         (["optimizer", "my_loss"], "such as my-loss"),
         (["optimizer", "9"], "with hyphens between them; choose|with hyphens between them$"),
-        (["optimizer", "descent"], "'descent' would be called Descent, a name that its code uses already"),
+        (["optimizer", "descent"], "'descent' would be called Descent, which is taken in its code"),
         (["optimizer", "class"], "'class' would be called class"),
         (["optimiser", "my-loss"], "nothing to begin a plugin of kind 'optimiser' with; did you mean 'optimizer'"),
         (["task", "my-loss"], "nothing to begin a plugin of kind 'task' with; there is acquisition, feedback, filter"),
@@ -150,10 +150,11 @@ def test_the_kit_finds_nothing_at_the_first_check(projects: Path, tmp_path: Path
 
 @pytest.mark.slow
 def test_their_tests_pass_at_the_first_try(projects: Path, tmp_path: Path) -> None:
-    paths = [str(tmp_path)]
+    site = tmp_path / "site"  # a folder of its own: what lies in the current one does not count as installed
+    paths = [str(site)]
     for kind in KINDS:
-        info = tmp_path / f"alignzoo_first_{kind}-0.1.0.dist-info"
-        info.mkdir()
+        info = site / f"alignzoo_first_{kind}-0.1.0.dist-info"
+        info.mkdir(parents=True)
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: alignzoo-first-{kind}\nVersion: 0.1.0\n")
         (info / "entry_points.txt").write_text(f"[alignzoo.plugins]\nfirst_{kind} = alignzoo_first_{kind}\n")
         paths.append(str(projects / kind))

@@ -104,8 +104,9 @@ def check(seed: Seed, zoo: Zoo) -> None:
     if importlib.util.find_spec(words["package"]):
         raise ScaffoldError(f"'{name}' is taken: there is a package {words['package']} already; choose another name")
     used = _names(_filled(f"{seed.kind}.py", {**words, "class_": "Nothing_"}))
-    if odd := [word for word in (words["plugin"], words["class_"]) if word in used or keyword.iskeyword(word)]:
-        raise ScaffoldError(f"'{name}' would be called {odd[0]}, a name that its code uses already; choose another name")
+    reserved = [word for word in (words["plugin"], words["class_"]) if keyword.iskeyword(word)]
+    if odd := [*reserved, *({words["class_"]} & used)]:
+        raise ScaffoldError(f"'{name}' would be called {odd[0]}, which is taken in its code; choose another name")
 
 
 def write(files: Mapping[str, str], folder: str) -> list[str]:
