@@ -195,7 +195,7 @@ def _cell(text: str) -> str:
 
 def cli() -> str:
     """The page of every verb and option."""
-    top, *verbs = ((name, page) for name, page in command_line._pages().items())
+    top, *verbs = ((name, page) for name, page in command_line.bundled_pages().items())
     parts = [NOTICE, "# The command line", f"{top[1].description} `python -m alignzoo` is the same.", _options(top[1])]
     epilog = command_line.EPILOG
     parts.append(epilog[0].upper() + epilog[1:].replace("\n", " ") + ".")

@@ -7,6 +7,7 @@ Loading a plugin means importing its import-light module and calling its hook. W
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 import os
 import re
@@ -28,7 +29,7 @@ from alignzoo.seam.local import LocalError, entry_of, module_of
 from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.registry import Registry, read
 from alignzoo.seam.vetting import Fault, check, check_command, tell
-from alignzoo.seam.zoo import Added, Broken, Found, Zoo
+from alignzoo.seam.zoo import Added, Broken, Found, Hooked, Zoo
 
 HOOKS = tuple(name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "alignzoo_spec"))
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "datasets", "accelerate", "numpy", "pydantic")
@@ -40,6 +41,7 @@ class _Offer:
 
     components: list[Found] = field(default_factory=list)
     commands: list[Added] = field(default_factory=list)
+    hooked: list[Hooked] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
 
 
@@ -65,7 +67,8 @@ def discover(paths: Iterable[str] | None = None, registry: Registry | None = Non
     faults = [fault for offer in offers for fault in offer.broken]
     if named := [fault for fault in faults if fault.version == LOCAL]:
         raise LocalError("\n".join(f"{fault.distribution}: {fault.reason}. {fault.fix}" for fault in named))
-    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands))
+    hooked = tuple(one for offer in offers for one in offer.hooked)
+    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked)
 
 
 def _order(found: Found) -> tuple[int, str, str]:
@@ -80,8 +83,9 @@ def _offer(entry: Entry) -> _Offer:
         with redirect_stdout(heard):
             module = _module(entry)
             hooks = _hooks(module, entry)
-            components = _called(module, "alignzoo_components", entry) if "alignzoo_components" in hooks else []
-            commands = _called(module, "alignzoo_commands", entry) if "alignzoo_commands" in hooks else []
+            manager = _registered(module, entry)
+            components = _called(manager, "alignzoo_components", entry)
+            commands = _called(manager, "alignzoo_commands", entry)
             if entry.file and commands:
                 raise Fault("it adds a command, which only an installed plugin can", "Make it a package (`alignzoo new`)")
     except Fault as fault:
@@ -112,6 +116,8 @@ def _offer(entry: Entry) -> _Offer:
             offer.broken.append(_broken(entry, fault, ()))
         else:
             offer.commands.append(Added(command, entry.plugin, entry.distribution, entry.version))
+    if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
+        offer.hooked.append(Hooked(manager, entry.plugin, entry.distribution, entry.version))
     return offer
 
 
@@ -151,18 +157,26 @@ def _hooks(module: ModuleType, entry: Entry) -> list[str]:
     return hooks
 
 
-def _called(module: ModuleType, hook: str, entry: Entry) -> list[Any]:
-    """What one hook of a plugin gives."""
+def _registered(module: ModuleType, entry: Entry) -> pluggy.PluginManager:
+    """A manager for this plugin alone: what one plugin's hook raises is lost to no other's."""
     manager = pluggy.PluginManager("alignzoo")
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(module, name=entry.plugin)
+    except pluggy.PluginValidationError as error:
+        first, *_, reason = str(error).strip().splitlines()
+        hook = next(name for name in HOOKS if f"'{name}'" in first)
+        takes = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters) or "no arguments"
+        raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes {takes}. {tell(entry)}") from None
+    return manager
+
+
+def _called(manager: pluggy.PluginManager, hook: str, entry: Entry) -> list[Any]:
+    """What a plugin lists with one of its hooks; nothing where it has no such hook."""
+    try:
         return [item for result in getattr(manager.hook, hook)() for item in result]
     except KeyboardInterrupt:
         raise
-    except pluggy.PluginValidationError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes no arguments. {tell(entry)}") from None
     except BaseException as error:
         raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
 

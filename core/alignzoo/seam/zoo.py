@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from pluggy import PluginManager
+
 from alignzoo.seam.hookspecs import Command, Component, Kind
 from alignzoo.seam.installed import LOCAL
 from alignzoo.seam.nearest import near, nearest
@@ -91,6 +93,16 @@ class Added:
 
 
 @dataclass(frozen=True)
+class Hooked:
+    """A plugin that wants to be told of runs: its hooks, in a manager of its own."""
+
+    hooks: PluginManager
+    plugin: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Broken:
     """A fault in an installed plugin: why, and what to do. `holds` are the component ids that it may be hiding; empty
     where its components can be used all the same."""
@@ -115,6 +127,7 @@ class Zoo:
     broken: tuple[Broken, ...]
     registry: Registry
     commands: tuple[Added, ...] = ()
+    hooked: tuple[Hooked, ...] = ()
 
     def find(self, kind: Kind, name: str) -> Found:
         """The component of this kind that a name means, or a `ZooError` that says what was meant, perhaps."""
