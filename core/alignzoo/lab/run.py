@@ -195,7 +195,8 @@ class Run:
     @cached_property
     def hooks(self) -> Hooks:
         """The plugins that want to be told of what happens."""
-        return Hooks(discover().hooked, self.listener.line)
+        copies = [str(self.files.plugin(path)) for path in self.plan.plugins]
+        return Hooks(discover(files=copies).hooked, self.listener.line)
 
     def policy(self) -> Policy:
         """What answers after training: what the optimizer deploys, and what the plan puts around it."""
