@@ -64,19 +64,22 @@ class Run:
         changes: Sequence[str] = (),
         listener: Listener | None = None,
         plugins: Sequence[str] = (),
+        *,
+        other_bytes: bool = False,
     ) -> Run:
         """Open a run file (its folder is made, or taken up again if it was made with the same settings) or the folder of a
-        run. `plugins` are files beside those that the run file names."""
+        run. `plugins` are files beside those that the run file names. With `other_bytes` one that is not trained yet may go on
+        though plugins have changed, and says so in run.toml."""
         path = Path(path)
         if path.is_dir():
             if changes or out or plugins:
                 raise RunError(
                     f"{path} is a run, with its own settings, plugins and folder; --set, --plugin and --out go with a run file"
                 )
-            return cls(plan_in(path), store.Folder(path), listener or Listener())
+            return cls(plan_in(path, other_bytes=other_bytes), store.Folder(path), listener or Listener())
         plan = read_plan(path, changes, plugins=plugins)
         files = store.Folder(Path(out) if out else Path("runs") / plan.name)
-        settle(plan, files)
+        settle(plan, files, other_bytes=other_bytes)
         return cls(plan, files, listener or Listener())
 
     # The stages -------------------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Find the installed plugins, load each alone, and keep the broken ones with their reason.
 
 Loading a plugin means importing its import-light module and calling its hook. Whatever happens there (an exception, a
-`sys.exit`, a print) stays with that plugin: nothing that is installed may keep the others from working.
+`sys.exit`, a print, an endless loop) stays with that plugin: nothing that is installed may keep the others from working.
+A plugin that was disabled or revoked is not imported at all.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import Any, get_args
 
@@ -25,8 +27,10 @@ import pluggy
 from alignzoo.seam import hookspecs
 from alignzoo.seam.hookspecs import Component, Kind
 from alignzoo.seam.installed import LOCAL, Entry, entries, normal
+from alignzoo.seam.kept import Kept, kept
 from alignzoo.seam.local import LocalError, entry_of, module_of
 from alignzoo.seam.nearest import near, nearest
+from alignzoo.seam.patience import TookTooLong, limit, patience
 from alignzoo.seam.registry import Registry, read
 from alignzoo.seam.vetting import Fault, check, check_command, tell
 from alignzoo.seam.zoo import Added, Broken, Found, Hooked, Zoo
@@ -45,17 +49,28 @@ class _Offer:
     broken: list[Broken] = field(default_factory=list)
 
 
-def discover(paths: Iterable[str] | None = None, registry: Registry | None = None, files: Iterable[str] = ()) -> Zoo:
+def discover(
+    paths: Iterable[str] | None = None,
+    registry: Registry | None = None,
+    state: Kept | None = None,
+    files: Iterable[str] = (),
+) -> Zoo:
     """Everything that is installed on these paths (without paths: where Python looks), and every fault; with the plugins in
     these files, of which a fault is an error, for somebody named them."""
     catalogue = read() if registry is None else registry
+    state = kept() if state is None else state
     offers: list[_Offer] = []
     claims: list[Entry] = []
+    asleep: list[Entry] = []
     local = [entry_of(path) for path in dict.fromkeys(map(os.path.normpath, files))]
     for entry in (*entries(paths), *local):
         owner = catalogue.owner(entry.plugin)
         if owner and normal(owner) != normal(entry.distribution):
             offers.append(_refused(entry, _stolen(entry, owner)))
+        elif entry.plugin in state.disabled:
+            asleep.append(entry)
+        elif reason := catalogue.revocation(entry.distribution, entry.version, state.wheel(entry.distribution, entry.version)):
+            offers.append(_refused(entry, _revoked(entry, reason)))
         else:
             claims.append(entry)
     times = Counter(entry.plugin for entry in claims)
@@ -68,7 +83,15 @@ def discover(paths: Iterable[str] | None = None, registry: Registry | None = Non
     if named := [fault for fault in faults if fault.version == LOCAL]:
         raise LocalError("\n".join(f"{fault.distribution}: {fault.reason}. {fault.fix}" for fault in named))
     hooked = tuple(one for offer in offers for one in offer.hooked)
-    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked)
+    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked, tuple(asleep))
+
+
+def discover_one(plugin: str, distribution: str) -> Zoo:
+    """What one plugin offers, and its faults, with no regard for the others: for who looks at plugins one by one."""
+    claims = [entry for entry in entries() if (entry.plugin, entry.distribution) == (plugin, distribution)]
+    offers = [_offer(entry) for entry in claims]
+    found = tuple(f for offer in offers for f in offer.components)
+    return Zoo(found, tuple(fault for offer in offers for fault in offer.broken), Registry())
 
 
 def _order(found: Found) -> tuple[int, str, str]:
@@ -80,22 +103,28 @@ def _offer(entry: Entry) -> _Offer:
     offer, heard = _Offer(), io.StringIO()
     light = _heavy_modules()
     try:
-        with redirect_stdout(heard):
+        with redirect_stdout(heard), patience(limit()):
             module = _module(entry)
             hooks = _hooks(module, entry)
-            manager = _registered(module, entry)
-            components = _called(manager, "alignzoo_components", entry)
-            commands = _called(manager, "alignzoo_commands", entry)
+            components = _called(module, "alignzoo_components", entry) if "alignzoo_components" in hooks else []
+            commands = _called(module, "alignzoo_commands", entry) if "alignzoo_commands" in hooks else []
+            if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
+                told = _registered(module, entry)
+                offer.hooked.append(Hooked(told, entry.plugin, entry.distribution, entry.version))
             if entry.file and commands:
                 raise Fault("it adds a command, which only an installed plugin can", "Make it a package (`alignzoo new`)")
     except Fault as fault:
         return _refused(entry, fault)
+    except TookTooLong:
+        return _refused(entry, _endless(entry))
     except Exception as error:  # objects in a plugin's module may do anything when they are looked at
         return _refused(entry, Fault(f"looking at it raises {_said(error)}", tell(entry)))
     if entry.file:
         print(heard.getvalue(), end="", file=sys.stderr)  # its author wants to see it
     elif said := heard.getvalue().strip():
         offer.broken.append(_broken(entry, Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry)), ()))
+    if entry.rivals:
+        offer.broken.append(_broken(entry, _two_versions(entry), ()))
     if not entry.file and (heavy := sorted(_heavy_modules() - light)):
         fix = f"Its components work, but every listing is slow. {tell(entry)}"
         offer.broken.append(_broken(entry, Fault(f"it imports {', '.join(heavy)} when it is loaded", fix), ()))
@@ -116,8 +145,6 @@ def _offer(entry: Entry) -> _Offer:
             offer.broken.append(_broken(entry, fault, ()))
         else:
             offer.commands.append(Added(command, entry.plugin, entry.distribution, entry.version))
-    if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
-        offer.hooked.append(Hooked(manager, entry.plugin, entry.distribution, entry.version))
     return offer
 
 
@@ -134,7 +161,7 @@ def _module(entry: Entry) -> ModuleType:
         raise Fault(f"its entry point is '{entry.module}'", fix)
     try:
         return module_of(entry) if entry.file else importlib.import_module(entry.module)
-    except (KeyboardInterrupt, Fault):
+    except (KeyboardInterrupt, TookTooLong, Fault):
         raise
     except ModuleNotFoundError as error:
         if not entry.file and error.name and (entry.module == error.name or entry.module.startswith(f"{error.name}.")):
@@ -157,10 +184,31 @@ def _hooks(module: ModuleType, entry: Entry) -> list[str]:
     return hooks
 
 
+def _called(module: ModuleType, hook: str, entry: Entry) -> list[Any]:
+    """What one hook of a plugin gives. Only this plugin is registered when it is called, so that one that raises loses no
+    other's results."""
+    manager = _manager()
+    try:
+        _register(manager, module, entry)
+        return [item for result in getattr(manager.hook, hook)() for item in result]
+    except (KeyboardInterrupt, TookTooLong, Fault):
+        raise
+    except BaseException as error:
+        raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
+    finally:
+        for plugin in manager.get_plugins():
+            manager.unregister(plugin)
+
+
 def _registered(module: ModuleType, entry: Entry) -> pluggy.PluginManager:
-    """A manager for this plugin alone: what one plugin's hook raises is lost to no other's."""
+    """A manager for this plugin alone, for as long as it is told of runs: what its hook raises is lost to no other's."""
     manager = pluggy.PluginManager("alignzoo")
     manager.add_hookspecs(hookspecs)
+    _register(manager, module, entry)
+    return manager
+
+
+def _register(manager: pluggy.PluginManager, module: ModuleType, entry: Entry) -> None:
     try:
         manager.register(module, name=entry.plugin)
     except pluggy.PluginValidationError as error:
@@ -168,17 +216,14 @@ def _registered(module: ModuleType, entry: Entry) -> pluggy.PluginManager:
         hook = next(name for name in HOOKS if f"'{name}'" in first)
         takes = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters) or "no arguments"
         raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes {takes}. {tell(entry)}") from None
+
+
+@cache
+def _manager() -> pluggy.PluginManager:
+    """Made once: reading the specifications costs as much as importing a plugin."""
+    manager = pluggy.PluginManager("alignzoo")
+    manager.add_hookspecs(hookspecs)
     return manager
-
-
-def _called(manager: pluggy.PluginManager, hook: str, entry: Entry) -> list[Any]:
-    """What a plugin lists with one of its hooks; nothing where it has no such hook."""
-    try:
-        return [item for result in getattr(manager.hook, hook)() for item in result]
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
 
 
 def _marked(module: ModuleType) -> Iterator[str]:
@@ -235,6 +280,23 @@ def _stolen(entry: Entry, owner: str) -> Fault:
         return Fault(reason, "Rename the file")
     fix = f"pip uninstall {entry.distribution}, or ask its author to choose another id"
     return Fault(reason, fix)
+
+
+def _two_versions(entry: Entry) -> Fault:
+    versions = " and ".join(sorted((entry.version, *entry.rivals)))
+    again = f"pip uninstall {entry.distribution} (once for each), and install it again"
+    return Fault(
+        f"{entry.distribution} is installed in versions {versions} at once; whose files these are, nobody knows", again
+    )
+
+
+def _revoked(entry: Entry, reason: str) -> Fault:
+    return Fault(f"{entry.distribution} {entry.version} is revoked: {reason}", f"alignzoo uninstall {entry.distribution}")
+
+
+def _endless(entry: Entry) -> Fault:
+    fix = f"alignzoo disable {entry.plugin}, and nothing waits for it any more; or alignzoo uninstall {entry.distribution}"
+    return Fault(f"it does not come back: stopped {limit():g} seconds after its import began", fix)
 
 
 def _claimed_twice(entry: Entry, claims: list[Entry]) -> Fault:
