@@ -33,7 +33,7 @@ def entry_of(path: str) -> Entry:
         raise LocalError(
             f"{path}: a plugin in one file is called by lower-case letters, digits and underscores, as in my_loss.py"
         )
-    return Entry(name, name, os.path.normpath(path), LOCAL, os.path.abspath(path))
+    return Entry(name, name, os.path.normpath(path), LOCAL, file=os.path.abspath(path))
 
 
 def module_of(entry: Entry) -> ModuleType:
