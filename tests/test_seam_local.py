@@ -141,9 +141,8 @@ def test_what_it_prints_goes_where_it_disturbs_no_list(capsys: pytest.CaptureFix
 def test_list_and_info_show_it(capsys: pytest.CaptureFixture[str]) -> None:
     put("own_work.py", size=7)
     assert main(["list", "--plugin", "own_work.py"]) == 0
-    assert ["reward", "mine", "own_work.py", "local", "does", "mine"] in [
-        line.split() for line in capsys.readouterr().out.splitlines()
-    ]
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["reward", "mine", "own_work.py", "local"] in [row[:4] for row in rows]
     assert main(["info", "mine", "--plugin", "own_work.py"]) == 0
     told = capsys.readouterr().out
     assert "version:      local" in told
