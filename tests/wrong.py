@@ -129,13 +129,14 @@ class UnderReports(Right):
 
 
 class NoLabels(Right):
-    """It deals prompts, which cost nothing, and looks up what was said of them."""
+    """It deals numbers in the clothes of prompts, which cost nothing, and looks up what was said."""
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
-        pairs = {pair.prompt.id: pair for pair in lesson.comparisons}
+        numbers = [Prompt.ask(str(number)) for number in range(len(lesson.comparisons))]
         reference, step = self.reference(policy), self.descent.on(policy)
-        for prompts in Deck([pair.prompt for pair in lesson.comparisons], self.batch_size, self.epochs, self.seed):
-            yield step(partial(self.loss, policy, reference), self.batch(policy, [pairs[prompt.id] for prompt in prompts]))
+        for dealt in Deck(numbers, self.batch_size, self.epochs, self.seed):
+            pairs = [lesson.comparisons[int(number.text)] for number in dealt]
+            yield step(partial(self.loss, policy, reference), self.batch(policy, pairs))
 
 
 class KnowsBetter(Right):
@@ -316,7 +317,7 @@ def right_reward(prompts: Sequence[Prompt], completions: Sequence[Completion]) -
 
 
 def padding_leaks(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
-    return [length / max(lengths(completions)) for length in lengths(completions)]
+    return [length / max(1.0, *lengths(completions)) for length in lengths(completions)]
 
 
 def order_matters(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:

@@ -37,8 +37,8 @@ def subjects(name: str = "", trial: Trial | None = None, *, thorough: bool = Fal
 def _offer(zoo: Zoo, plugin: str, module: str, distribution: str) -> Offer:
     components = tuple(found for found in zoo.components if found.plugin == plugin)
     broken = tuple(fault for fault in zoo.broken if fault.plugin == plugin)
-    version = next((one.version for one in [*components, *broken]), "")
-    return Offer(plugin, module, distribution, version, components, broken)
+    versions = [*(found.version for found in components), *(fault.version for fault in broken), ""]
+    return Offer(plugin, module, distribution, versions[0], components, broken)
 
 
 def _of_plugin(offer: Offer, trial: Trial | None, thorough: bool) -> Iterator[Subject]:
