@@ -60,11 +60,14 @@ def test_what_an_import_does_to_python_is_a_finding(shelf: Shelf, source: str, w
     assert words in told
 
 
-def test_an_endless_import_is_stopped_with_all_that_it_started(shelf: Shelf) -> None:
-    shelf.put("bad", "import subprocess\nsubprocess.Popen(['sleep', '1000'])\n" + LOOP)  # it holds the pipe
+def test_an_endless_import_is_stopped_with_all_that_it_started(shelf: Shelf, tmp_path: Path) -> None:
+    note = f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid))\n"
+    shelf.put("bad", f"import subprocess\nchild = subprocess.Popen(['sleep', '100'])\n{note}{LOOP}")
     [finding] = looked_at(shelf, "bad", seconds=3.0)
     assert finding.words == "its import does not come back; stopped after 3 seconds"
     assert finding.fix == "alignzoo disable bad, or alignzoo uninstall zoo-bad"
+    running = Path("/proc", (tmp_path / "pid").read_text(), "cmdline")
+    assert not running.exists() or not running.read_bytes()  # a zombie has no command line
 
 
 def test_deep_imports_what_components_name(shelf: Shelf) -> None:
@@ -72,6 +75,24 @@ def test_deep_imports_what_components_name(shelf: Shelf) -> None:
     assert faults(shelf, "deep") == []
     [told] = faults(shelf, "deep", deep=True)
     assert "No module named 'not_there'" in told
+
+
+SAYS = """
+from alignzoo.seam.hookspecs import Finding, hookimpl
+
+@hookimpl
+def alignzoo_findings():
+    {}
+"""
+
+
+def test_what_plugins_say_themselves_is_told(shelf: Shelf) -> None:
+    shelf.put("wise", SAYS.format('yield Finding("the ink is dry", "buy ink")'))
+    shelf.put("mad", SAYS.format("1 / 0"))
+    [finding] = looked_at(shelf, "wise")
+    assert (finding.level, finding.words, finding.fix) == ("fault", "the ink is dry", "buy ink")
+    [told] = faults(shelf, "mad")
+    assert "alignzoo_findings raises ZeroDivisionError" in told
 
 
 def test_a_disabled_plugin_is_left_alone_unless_it_is_asked_for(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:

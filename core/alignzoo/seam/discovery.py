@@ -16,9 +16,8 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field
-from functools import cache
 from types import ModuleType
 from typing import Any, get_args
 
@@ -90,8 +89,8 @@ def discover_one(plugin: str, distribution: str) -> Zoo:
     """What one plugin offers, and its faults, with no regard for the others: for who looks at plugins one by one."""
     claims = [entry for entry in entries() if (entry.plugin, entry.distribution) == (plugin, distribution)]
     offers = [_offer(entry) for entry in claims]
-    found = tuple(f for offer in offers for f in offer.components)
-    return Zoo(found, tuple(fault for offer in offers for fault in offer.broken), Registry())
+    found, hooked = (f for offer in offers for f in offer.components), (one for offer in offers for one in offer.hooked)
+    return Zoo(tuple(found), tuple(fault for offer in offers for fault in offer.broken), Registry(), hooked=tuple(hooked))
 
 
 def _order(found: Found) -> tuple[int, str, str]:
@@ -103,14 +102,12 @@ def _offer(entry: Entry) -> _Offer:
     offer, heard = _Offer(), io.StringIO()
     light = _heavy_modules()
     try:
-        with redirect_stdout(heard), patience(limit()):
+        with redirect_stdout(heard), nullcontext() if entry.file else patience(limit()):  # a file may import torch
             module = _module(entry)
             hooks = _hooks(module, entry)
-            components = _called(module, "alignzoo_components", entry) if "alignzoo_components" in hooks else []
-            commands = _called(module, "alignzoo_commands", entry) if "alignzoo_commands" in hooks else []
-            if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
-                told = _registered(module, entry)
-                offer.hooked.append(Hooked(told, entry.plugin, entry.distribution, entry.version))
+            manager = _registered(module, entry)
+            components = _called(manager, "alignzoo_components", entry)
+            commands = _called(manager, "alignzoo_commands", entry)
             if entry.file and commands:
                 raise Fault("it adds a command, which only an installed plugin can", "Make it a package (`alignzoo new`)")
     except Fault as fault:
@@ -120,14 +117,10 @@ def _offer(entry: Entry) -> _Offer:
     except Exception as error:  # objects in a plugin's module may do anything when they are looked at
         return _refused(entry, Fault(f"looking at it raises {_said(error)}", tell(entry)))
     if entry.file:
-        print(heard.getvalue(), end="", file=sys.stderr)  # its author wants to see it
-    elif said := heard.getvalue().strip():
-        offer.broken.append(_broken(entry, Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry)), ()))
-    if entry.rivals:
-        offer.broken.append(_broken(entry, _two_versions(entry), ()))
-    if not entry.file and (heavy := sorted(_heavy_modules() - light)):
-        fix = f"Its components work, but every listing is slow. {tell(entry)}"
-        offer.broken.append(_broken(entry, Fault(f"it imports {', '.join(heavy)} when it is loaded", fix), ()))
+        print(heard.getvalue(), end="", file=sys.stderr)  # its author wants to see it, and may import what he likes
+    else:
+        manners = _manners(entry, heard.getvalue().strip(), _heavy_modules() - light)
+        offer.broken.extend(_broken(entry, fault, ()) for fault in manners)
     for component in components:
         try:
             check(component, entry)
@@ -145,7 +138,20 @@ def _offer(entry: Entry) -> _Offer:
             offer.broken.append(_broken(entry, fault, ()))
         else:
             offer.commands.append(Added(command, entry.plugin, entry.distribution, entry.version))
+    if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
+        offer.hooked.append(Hooked(manager, entry.plugin, entry.distribution, entry.version))
     return offer
+
+
+def _manners(entry: Entry, said: str, heavy: set[str]) -> Iterator[Fault]:
+    """What is wrong with a plugin that works all the same."""
+    if said:
+        yield Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry))
+    if entry.rivals:
+        yield _two_versions(entry)
+    if heavy:
+        fix = f"Its components work, but every listing is slow. {tell(entry)}"
+        yield Fault(f"it imports {', '.join(sorted(heavy))} when it is loaded", fix)
 
 
 def _heavy_modules() -> set[str]:
@@ -184,31 +190,10 @@ def _hooks(module: ModuleType, entry: Entry) -> list[str]:
     return hooks
 
 
-def _called(module: ModuleType, hook: str, entry: Entry) -> list[Any]:
-    """What one hook of a plugin gives. Only this plugin is registered when it is called, so that one that raises loses no
-    other's results."""
-    manager = _manager()
-    try:
-        _register(manager, module, entry)
-        return [item for result in getattr(manager.hook, hook)() for item in result]
-    except (KeyboardInterrupt, TookTooLong, Fault):
-        raise
-    except BaseException as error:
-        raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
-    finally:
-        for plugin in manager.get_plugins():
-            manager.unregister(plugin)
-
-
 def _registered(module: ModuleType, entry: Entry) -> pluggy.PluginManager:
-    """A manager for this plugin alone, for as long as it is told of runs: what its hook raises is lost to no other's."""
+    """A manager for this plugin alone: what one plugin's hook raises is lost to no other's."""
     manager = pluggy.PluginManager("alignzoo")
     manager.add_hookspecs(hookspecs)
-    _register(manager, module, entry)
-    return manager
-
-
-def _register(manager: pluggy.PluginManager, module: ModuleType, entry: Entry) -> None:
     try:
         manager.register(module, name=entry.plugin)
     except pluggy.PluginValidationError as error:
@@ -216,14 +201,17 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, entry: Entry) -
         hook = next(name for name in HOOKS if f"'{name}'" in first)
         takes = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters) or "no arguments"
         raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes {takes}. {tell(entry)}") from None
-
-
-@cache
-def _manager() -> pluggy.PluginManager:
-    """Made once: reading the specifications costs as much as importing a plugin."""
-    manager = pluggy.PluginManager("alignzoo")
-    manager.add_hookspecs(hookspecs)
     return manager
+
+
+def _called(manager: pluggy.PluginManager, hook: str, entry: Entry) -> list[Any]:
+    """What a plugin lists with one of its hooks; nothing where it has no such hook."""
+    try:
+        return [item for result in getattr(manager.hook, hook)() for item in result]
+    except (KeyboardInterrupt, TookTooLong):
+        raise
+    except BaseException as error:
+        raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
 
 
 def _marked(module: ModuleType) -> Iterator[str]:

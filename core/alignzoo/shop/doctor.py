@@ -1,7 +1,7 @@
 """What ails this environment: every plugin imported in a process of its own, and what no import shows.
 
 `examination` goes through `CHECKS`, one function for each question; each yields findings, and none may raise for what it
-looks for. Findings of others can be added at the end: they are records like these.
+looks for. What plugins say themselves (the hook `alignzoo_findings`) comes with the look at each of them.
 """
 
 from __future__ import annotations

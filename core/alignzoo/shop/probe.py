@@ -2,7 +2,8 @@
 
     python -m alignzoo.shop.probe NAME [--deep]
 
-The last line on standard output is JSON: its faults, and with --deep also those of its components' own modules.
+The last line on standard output is JSON: its faults, what it says itself (`alignzoo_findings`), and with --deep also the faults
+of its components' own modules.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 from collections.abc import Iterator
 
 from alignzoo.seam.discovery import discover_one
+from alignzoo.seam.hooks import Hooks
 from alignzoo.seam.zoo import Found, ZooError
 
 
@@ -19,6 +21,9 @@ def main() -> int:
     name, distribution, *options = sys.argv[1:]
     zoo = discover_one(name, distribution)
     faults = [{"reason": fault.reason, "fix": fault.fix} for fault in zoo.broken]
+    complaints: list[str] = []
+    faults += [{"reason": f.problem, "fix": f.fix} for _, f in Hooks(zoo.hooked, complaints.append).findings()]
+    faults += [{"reason": words, "fix": "alignzoo uninstall it, or tell its author"} for words in complaints]
     if "--deep" in options:
         faults += [{"reason": reason, "fix": "alignzoo uninstall it, or tell its author"} for reason in _deep(zoo.components)]
     print()  # what the plugin wrote past Python may not have ended its line

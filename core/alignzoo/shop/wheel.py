@@ -95,8 +95,6 @@ def _bounded(path: Path, archive: zipfile.ZipFile) -> None:
     for file in files:
         if file.file_size > MOST_BLOWN_UP * max(file.compress_size, 1_000):
             raise WheelError(f"{path.name}: a zip bomb: {file.compress_size:,} bytes unpack to {file.file_size:,}")
-        if file.flag_bits & 1:
-            raise WheelError(f"{path.name}: {file.filename} is encrypted")
 
 
 def read_wheel(path: Path) -> Wheel:
