@@ -1,4 +1,4 @@
-"""Writes the pages in docs/reference that follow from the code: run-file.md, cli.md, conformance.md and plugin-api.md.
+"""Writes the pages in docs/reference that follow from the code: run-file.md, cli.md, conformance.md, plugin-api.md, plugins.md.
 
     python docs/generate.py                  # write them
     python docs/generate.py --check          # say which are out of date, and write nothing
@@ -22,6 +22,7 @@ from alignzoo.seam import promise
 from alignzoo.seam.described import Setting, described
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.hookspecs import API
+from alignzoo.seam.registry import Plugin, Release, Revoked, read
 from alignzoo.seam.surface import CONTRACT, Name, surface
 from alignzoo.seam.zoo import Found
 
@@ -195,7 +196,7 @@ def _cell(text: str) -> str:
 
 def cli() -> str:
     """The page of every verb and option."""
-    top, *verbs = ((name, page) for name, page in command_line._pages().items())
+    top, *verbs = ((name, page) for name, page in command_line.bundled_pages().items())
     parts = [NOTICE, "# The command line", f"{top[1].description} `python -m alignzoo` is the same.", _options(top[1])]
     epilog = command_line.EPILOG
     parts.append(epilog[0].upper() + epilog[1:].replace("\n", " ") + ".")
@@ -365,7 +366,71 @@ def _check(mark: ast.Call) -> tuple[str, str, tuple[str, ...]]:
     return kind, level[0] if level else "cpu", tuple(one if "." in one else f"{kind}.{one}" for one in after)
 
 
-PAGES = {"run-file.md": run_file, "cli.md": cli, "conformance.md": conformance, "plugin-api.md": plugin_api}
+# The registry -------------------------------------------------------------------------------------------------------
+
+
+PLUGINS_HEAD = """# The plugins
+
+What `registry.toml` lists, as `alignzoo search` shows it. A plugin's components are named in run files: `use = "dpo"`, or in
+full `optimizer:dpo/dpo`. How plugins are got and looked after: [Plugins](../how-to/plugins.md); what a tier promises:
+[Trust](../trust.md)."""
+
+
+def plugins() -> str:
+    """The page of every plugin that the registry lists."""
+    lines = ["| plugin | tier | what it is | components | needs | paper |", "|---|---|---|---|---|---|"]
+    for plugin in sorted(read().plugin, key=lambda plugin: plugin.id):
+        components = ", ".join(f"`{component}`" for component in plugin.components)
+        paper = f"[paper]({plugin.paper})" if plugin.paper else ""
+        cells = (f"`{plugin.id}`", plugin.tier, _cell(plugin.summary), components, ", ".join(plugin.needs), paper)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n\n".join([NOTICE, PLUGINS_HEAD, "\n".join(lines), _registry_schema()]) + "\n"
+
+
+def _registry_schema() -> str:
+    parts = [
+        "## The file",
+        "One `[[plugin]]` for each plugin, one `[[plugin.release]]` below it for each release, `[[revoked]]` at the end.",
+    ]
+    for title, kind in (("[[plugin]]", Plugin), ("[[plugin.release]]", Release), ("[[revoked]]", Revoked)):
+        parts += [f"### `{title}`", _table(replace(row, doc=row.doc or FIELDS[row.name]) for row in _fields(kind))]
+    return "\n\n".join(parts)
+
+
+def _fields(kind: type) -> list[Setting]:
+    rows = (setting for setting in described(f"{kind.__module__}:{kind.__name__}") if setting.name != "release")
+    return [
+        replace(row, name=row.name.replace("_", "-"), default="(none)" if row.default in ('""', "()") else row.default)
+        for row in rows
+    ]
+
+
+FIELDS = {
+    "id": "The plugin's id: it has one owner.",
+    "dist": "The distribution that it comes in; only this one may bring a plugin of the id.",
+    "tier": "How well it is known.",
+    "summary": "One line, without a full stop.",
+    "components": "What it offers, each as `kind:id`.",
+    "license": "As an SPDX expression.",
+    "needs": "What its optimizers learn from.",
+    "paper": "Where the method is described.",
+    "repo": "Where its source is. Required unless it is bundled.",
+    "maintainers": "Who answers for it. Required unless it is bundled.",
+    "version": "The version; of a revocation: every version, if none is named.",
+    "api": "The version of the plugin API that it was built for.",
+    "sha256": "Of the wheel, 64 hexadecimal digits.",
+    "requires-python": "As in a package's metadata: `>=3.11`.",
+    "reason": "Why nobody is to run it.",
+}
+
+
+PAGES = {
+    "run-file.md": run_file,
+    "cli.md": cli,
+    "conformance.md": conformance,
+    "plugin-api.md": plugin_api,
+    "plugins.md": plugins,
+}
 
 
 def main() -> int:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import importlib
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import dedent
@@ -56,3 +59,56 @@ def shelf_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Shelf:
     for name in [name for name in sys.modules if name.partition("_")[0] in ("zoo", "evil", "one", "two")]:
         monkeypatch.delitem(sys.modules, name)
     return Shelf(folder)
+
+
+def wheel_in(folder: Path, name: str, files: dict[str, str | bytes], version: str = "1.0", **more: str) -> Path:
+    """A wheel with these files, its metadata and a true RECORD. `more` are files of the metadata: entry_points="[…]"."""
+    info = f"{name}-{version}.dist-info"
+    told = {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n\n# {name}\n\nIts page.\n"}
+    told["WHEEL"] = "Wheel-Version: 1.0\nGenerator: shelf\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    told |= {{"entry_points": "entry_points.txt"}.get(key, key): text for key, text in more.items()}
+    whole = {**files, **{f"{info}/{key}": text for key, text in told.items()}}
+    return pack(folder / f"{name}-{version}-py3-none-any.whl", whole, f"{info}/RECORD")
+
+
+def pack(path: Path, files: dict[str, str | bytes], record: str) -> Path:
+    rows = {name: data.encode() if isinstance(data, str) else data for name, data in files.items()}
+    lines = [f"{name},sha256={_urlsafe(data)},{len(data)}" for name, data in rows.items()]
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in {**rows, record: "\n".join([*lines, f"{record},,"]).encode()}.items():
+            archive.writestr(name, data)
+    return path
+
+
+def _urlsafe(data: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.sha256(data).digest()).rstrip(b"=").decode()
+
+
+def plugin_wheel(
+    folder: Path, plugin: str = "thumbs", version: str = "1.0", more: dict[str, str | bytes] | None = None, **info: str
+) -> Path:
+    """A wheel of a healthy plugin `zoo_PLUGIN`, with `more` files; `info` are files of its metadata."""
+    module = f"zoo_{plugin}"
+    source = offering(optimizer(plugin, module, ", needs=('comparisons',)"))
+    files: dict[str, str | bytes] = {f"{module}/__init__.py": source, f"{module}/work.py": WORK}
+    info = {"entry_points": f"[alignzoo.plugins]\n{plugin} = {module}\n", **info}
+    return wheel_in(folder, module, {**files, **(more or {})}, version, **info)
+
+
+WORK = '''
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Work:
+    """An optimizer that does nothing, in every respect that a plan asks about."""
+
+    beta: float = 0.1
+    """How far it would go."""
+    needs = ("comparisons",)
+
+    def improve(self, policy, lesson):
+        yield from ()
+
+    def deploy(self, role, lesson):
+        return role
+'''

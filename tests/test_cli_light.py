@@ -70,7 +70,8 @@ def test_a_list_for_people_has_every_fault_below_its_table(neighbours: Shelf) ->
     table, _, faults = done.stdout.partition("faults in installed plugins:")
     rows = [line.split() for line in table.splitlines()]
     assert rows[0][:2] == ["KIND", "NAME"]
-    assert ["optimizer", "good", "zoo-good", "1.0", "does", "good"] in rows
+    assert ["optimizer", "good", "zoo-good", "1.0", "unlisted", "ok", "does", "good"] in rows
+    assert ["optimizer", "loud", "zoo-loud", "1.0", "unlisted", "fault", "does", "loud"] in rows
     assert faults.count("    fix: ") >= len(BAD) + 2
 
 

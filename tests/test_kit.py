@@ -14,10 +14,17 @@ from shelf import HEAD, Shelf, offering, shelf_in
 
 from alignzoo.seam.hookspecs import Component, Kind
 from alignzoo.seam.zoo import Found
-from alignzoo.testing import Trial, conformance
+from alignzoo.testing import Trial, conformance, optimizers
 from alignzoo.testing.checks import CHECKS, Subject, Verdict
 from alignzoo.testing.conformance import alone, subjects, verdicts
 from alignzoo.testing.lessons import lesson
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half the updates tell right from wrong here."""
+    monkeypatch.setattr(optimizers, "LEARN", 6)
+
 
 NEEDS = {"optimizer": ("comparisons",), "feedback": ("prompts", "policy")}
 LESSON = Trial(lesson=lesson())
@@ -62,12 +69,15 @@ WRONG: list[tuple[str, Kind, str, Mapping[str, Any]]] = [
     ("component.protocol", "reward", "Sieve", {}),
     ("optimizer.runs", "optimizer", "DeploysNothing", {}),
     ("optimizer.refuses", "optimizer", "TakesAnything", {"trial": LESSON, "needs": ()}),
+    ("optimizer.refuses", "optimizer", "RefusesLate", {"trial": LESSON, "needs": ()}),
     ("optimizer.learns", "optimizer", "FlippedSign", {}),
+    ("optimizer.learns", "optimizer", "KnowsBetter", {}),
     ("optimizer.base-unchanged", "optimizer", "TrainsBase", {}),
     ("optimizer.moves", "optimizer", "Idle", {}),
     ("optimizer.finite", "optimizer", "NotANumber", {}),
     ("optimizer.reference-fixed", "optimizer", "DriftingReference", {}),
     ("optimizer.ledger", "optimizer", "UnderReports", {}),
+    ("optimizer.ledger", "optimizer", "NoLabels", {}),
     ("optimizer.reply-only", "optimizer", "PromptInLoss", {}),
     ("optimizer.learns-ends", "optimizer", "EndsMasked", {}),
     ("optimizer.micro-batches", "optimizer", "MeansOfMeans", {}),
@@ -77,7 +87,7 @@ WRONG: list[tuple[str, Kind, str, Mapping[str, Any]]] = [
     ("optimizer.stops", "optimizer", "NeverStops", {}),
     ("optimizer.stops", "optimizer", "OneMore", {}),
     ("optimizer.globals-kept", "optimizer", "Reseeds", {}),
-    ("optimizer.saved", "optimizer", "Imitates", {"needs": ("demonstrations",)}),
+    ("optimizer.saved", "optimizer", "NotSaved", {"needs": ("demonstrations",)}),
     ("reward.scores", "reward", "too_few", {}),
     ("reward.hard-inputs", "reward", "shy_of_emoji", {}),
     ("reward.same-again", "reward", "moody", {}),
@@ -247,10 +257,9 @@ def test_a_folder_is_checked_as_it_stands(tmp_path: Path) -> None:
     [
         ("import os\nos._exit(3)\n", "the process ended"),
         (f"import time\ntime.sleep(60)\n{REWARD}", "it has not ended after 8 seconds"),
-        (REWARD.replace("float(len(said.text))", "float('nan')"), "a score is nan, not a finite number"),
     ],
 )
-def test_a_crash_a_hang_and_a_fault_are_findings(tmp_path: Path, work: str, said: str) -> None:
+def test_a_crash_and_a_hang_are_findings(tmp_path: Path, work: str, said: str) -> None:
     done = alignzoo("check", str(project(tmp_path, work)), "--timeout", "8", cwd=tmp_path)
     assert done.returncode == 1
     assert said in done.stdout

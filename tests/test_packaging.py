@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,8 +18,9 @@ import pytest
 
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.hookspecs import Kind
-from alignzoo.seam.registry import Plugin, Registry, RegistryError, read
+from alignzoo.seam.registry import Plugin, Registry, RegistryError, Release, Revoked, read
 from alignzoo.seam.zoo import Zoo
+from alignzoo.shop.catalogue import untruths
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -98,8 +100,10 @@ ALONE = """
 import json, os, sys
 root, core, *folders = sys.argv[1:]
 sys.path[:] = [core, *(path for path in sys.path if not path.startswith(root) or "site-packages" in path)]
+from alignzoo.testing import optimizers
 from alignzoo.testing.checks import CHECKS
 from alignzoo.testing.conformance import subjects, verdicts
+optimizers.LEARN = 2  # that it runs, not that it learns
 
 first = {"optimizer.runs", "reward.scores", "feedback.collects", "filter.sifts", "task.asks", "policy.replies"}
 for folder in folders:
@@ -198,8 +202,30 @@ def test_the_registry_says_what_a_bundled_plugin_offers(folder: Path) -> None:
     assert set(entry.needs) == {need for component in optimizers for need in component.needs}
 
 
-def test_everything_that_the_registry_calls_bundled_exists() -> None:
+def test_the_registry_and_the_bundled_plugins_agree_both_ways() -> None:
     assert sorted(entry.id for entry in read().plugin if entry.tier == "bundled") == [p.name for p in PLUGINS]
+    assert untruths(read(), bundled()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"components": ("optimizer:ddo",)}, "dpo offers optimizer:dpo, optimizer:ipo"),
+        ({"components": ("optimizer:ddo",)}, "the registry says optimizer:ddo"),
+        ({"needs": ("prompts",)}, "dpo needs comparisons; the registry says prompts"),
+        ({"summary": "does things."}, "dpo: its summary is to be one line"),
+        ({"id": "ddo"}, "dpo is bundled, and the registry does not list it"),
+        ({"id": "ddo"}, "ddo offers nothing; the registry says optimizer:dpo"),
+        ({"tier": "community"}, "dpo is bundled, and the registry does not list it"),
+    ],
+)
+def test_what_the_registry_says_wrongly_is_told(change: dict[str, Any], told: str) -> None:
+    rows = [entry for entry in read().plugin if entry.id == "dpo"]
+    about = {"repo": "https://example.org", "maintainers": ("X",)}
+    zoo = bundled()
+    ours = Zoo(tuple(found for found in zoo.components if found.plugin == "dpo"), (), zoo.registry)
+    assert untruths(Registry(tuple(rows)), ours) == []
+    assert any(told in line for line in untruths(Registry((replace(rows[0], **about, **change),)), ours))
 
 
 # Reading the registry ---------------------------------------------------------------------------------------------------
@@ -212,6 +238,15 @@ tier = "community"
 summary = "does x"
 components = ["optimizer:x"]
 license = "MIT"
+repo = "https://example.org/x"
+maintainers = ["X"]
+"""
+RELEASE = f"""
+[[plugin.release]]
+version = "1.2"
+api = "1.0"
+requires-python = ">=3.11"
+sha256 = "{"a" * 64}"
 """
 
 
@@ -223,7 +258,11 @@ def written(tmp_path: Path, text: str) -> str:
 
 def test_a_registry_is_read_into_records(tmp_path: Path) -> None:
     registry = read(written(tmp_path, ENTRY))
-    assert registry == Registry((Plugin("x", "zoo-x", "community", "does x", ("optimizer:x",), "MIT"),))
+    about: dict[str, Any] = {"repo": "https://example.org/x", "maintainers": ("X",)}
+    assert registry == Registry((Plugin("x", "zoo-x", "community", "does x", ("optimizer:x",), "MIT", **about),))
+    more = read(written(tmp_path, f'{ENTRY}{RELEASE}yanked = "bad"\n[[revoked]]\ndist = "y"\nreason = "bad"\n'))
+    assert more.plugin[0].release == (Release("1.2", "1.0", "a" * 64, ">=3.11", yanked="bad"),)
+    assert more.revoked == (Revoked("bad", dist="y"),)
     assert (registry.owner("x"), registry.owner("y")) == ("zoo-x", "")
 
 
@@ -237,6 +276,12 @@ def test_a_registry_is_read_into_records(tmp_path: Path) -> None:
         ('["optimizer:x"]', '"optimizer:x"', "plugin[0].components: must be a list"),
         ('["optimizer:x"]', '["optimiser:x"]', f"'optimiser:x' must be written kind:id, as in {get_args(Kind)[0]}:dpo"),
         ("[[plugin]]", f"{ENTRY}\n[[plugin]]", "the id 'x' is listed twice; an id has one owner"),
+        ('repo = "https://example.org/x"', "", "plugin 'x': say where it comes from: repo and maintainers"),
+        (ENTRY, f"{ENTRY}{RELEASE}{RELEASE}", "plugin 'x': release 1.2 is listed twice"),
+        (ENTRY, f"{ENTRY}{RELEASE}".replace('"aaa', '"AAA'), "release 1.2: sha256 must be 64 hexadecimal digits in lower case"),
+        (ENTRY, f"{ENTRY}{RELEASE}".replace('"1.0"', '"one"'), "release 1.2: api is a version such as 1.0"),
+        (ENTRY, f"{ENTRY}{RELEASE}".replace("community", "bundled"), "plugin 'x' is bundled: it has no releases of its own"),
+        (ENTRY, f'{ENTRY}\n[[revoked]]\nreason = "bad"\n', "a [[revoked]] names a dist"),
     ],
 )
 def test_a_bad_registry_says_what_and_where(tmp_path: Path, old: str, new: str, message: str) -> None:

@@ -78,6 +78,7 @@ BAD = {
     "bare needs": (offering(optimizer("bad", "zoo_bad", ", needs='prompts'")), "needs is 'prompts'", "Write a tuple"),
     "no module": (offering("'optimizer', 'bad', 'zoo_bad.play:Work', ''"), "no module 'zoo_bad.play'", "author"),
     "dangling": (offering("'optimizer', 'bad', 'zoo_bad.work:Play', ''"), "zoo_bad.work has no 'Play'", "author"),
+    "part of a word": (offering("'optimizer', 'bad', 'zoo_bad.work:Wor', ''"), "zoo_bad.work has no 'Wor'", "author"),
     "no colon": (offering("'optimizer', 'bad', 'zoo_bad.work', ''"), "not of the form module:attribute", "author"),
 }
 

@@ -23,6 +23,7 @@ from alignzoo.learning.descent import Descent, Loss
 from alignzoo.model.forest import Forest, Tree, per_reply, plant
 from alignzoo.model.role import Role, role_on
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Rating
+from alignzoo.testing.lessons import worth
 
 HERE = Provenance("wrong")
 
@@ -127,15 +128,36 @@ class UnderReports(Right):
 
 
 class NoLabels(Right):
+    """It deals numbers in the clothes of prompts, which cost nothing, and looks up what was said."""
+
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
+        numbers = [Prompt.ask(str(number)) for number in range(len(lesson.comparisons))]
         reference, step = self.reference(policy), self.descent.on(policy)
-        for place in range(0, 6 * len(lesson.comparisons), 4):
-            pairs = [lesson.comparisons[(place + i) % len(lesson.comparisons)] for i in range(4)]
+        for dealt in Deck(numbers, self.batch_size, self.epochs, self.seed):
+            pairs = [lesson.comparisons[int(number.text)] for number in dealt]
             yield step(partial(self.loss, policy, reference), self.batch(policy, pairs))
 
 
-class Restarts(NoLabels):
-    """As honest as can be, but where it was is in a local variable: a checkpoint knows nothing of it."""
+class KnowsBetter(Right):
+    """It has an opinion of its own of what is better, whatever the lesson says."""
+
+    def batch(self, policy: Role, pairs: Sequence[Comparison]) -> Forest:
+        sides = [sorted((pair.chosen, pair.rejected), key=lambda said: worth([pair.prompt], [said])[0]) for pair in pairs]
+        own = [replace(pair, chosen=better, rejected=worse) for pair, (worse, better) in zip(pairs, sides, strict=True)]
+        return super().batch(policy, own)
+
+
+class RefusesLate(Right):
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
+        policy.sample([Prompt.ask("why")], 1, Manner(max_tokens=2))
+        lesson.check(("comparisons",))
+        yield from super().improve(policy, lesson)
+
+
+class Restarts(Right):
+    """How fast it goes is in a local variable, and a checkpoint knows nothing of it."""
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         step, reference, pace = self.descent.on(policy), self.reference(policy), 1.0
@@ -218,20 +240,9 @@ class Shifted:
         return self.policy.sample(prompts, n, replace(manner, seed=manner.seed + self.by))
 
 
-class NotSaved(Right):
-    """What it deploys depends on more than what is in the files."""
-
-    def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
-        policy.__dict__["shift"] = 7
-        yield from super().improve(policy, lesson)
-
-    def deploy(self, policy: Role, lesson: Lesson) -> Any:
-        return Shifted(policy, policy.__dict__.get("shift", 0))
-
-
 @dataclass(frozen=True)
-class Imitates:
-    """A right one that learns to say what was chosen, so that what it deploys may be judged by its answers."""
+class NotSaved:
+    """What it deploys depends on more than what is in the files."""
 
     needs: ClassVar[tuple[str, ...]] = ("demonstrations",)
     batch_size: Count = 8
@@ -305,7 +316,7 @@ def right_reward(prompts: Sequence[Prompt], completions: Sequence[Completion]) -
 
 
 def padding_leaks(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
-    return [length / max(lengths(completions)) for length in lengths(completions)]
+    return [length / max(1.0, *lengths(completions)) for length in lengths(completions)]
 
 
 def order_matters(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         names, paths = _laid_out(args.what, Path(folder))
         options = [*(["--all"] if args.all else []), *(word for change in args.settings for word in ("--set", change))]
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)}
-        command = [sys.executable, "-m", "alignzoo.testing", *names, *options]
+        command = [sys.executable, "-m", "alignzoo.cli.trying", *names, *options]
         heard = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
         process = stack.enter_context(
             subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=heard, text=True, start_new_session=True)
@@ -139,31 +139,30 @@ def _told(process: subprocess.Popen[str], heard: IO[str], patience: float, *, sh
     """The verdicts, as they come; where the process falls silent or dies, that is the verdict of the check under way."""
     lines: queue.Queue[str | None] = queue.Queue()
     threading.Thread(target=_read, args=(process.stdout, lines), daemon=True).start()
-    under_way: dict[str, Any] = {}
+    under_way: dict[str, Any] = {"begun": "plugin.imports", "subject": "", "says": ""}
+    waiting: float | None = patience
     while True:
         try:
-            line = lines.get(timeout=patience)
-            reason = f"the process ended: {_last(heard)}"
+            line, lost = lines.get(timeout=waiting), "the process ended: "
         except queue.Empty:
-            line, reason = None, f"it has not ended after {patience:g} seconds"
-        row = json.loads(line) if line else {}
-        if "mistake" in row:
-            raise CheckError(row["mistake"])
-        if "ended" in row:
+            line, lost = None, f"it has not ended after {patience:g} seconds; last heard: "
+        if line is None:
+            said = {"status": "failed", "said": lost + _last(heard), "seconds": 0.0}
+            yield _shown({"subject": under_way["subject"], "check": under_way["begun"], **said}, under_way, show)
             return
-        if not row:
-            lost = {"subject": under_way.get("subject", ""), "check": under_way.get("begun", "alignzoo.testing")}
-            row = {**lost, "status": "failed", "said": reason, "seconds": 0.0}
-        if "begun" in row:
-            under_way = row
-        elif "check" in row:
-            yield row
-            if show:
-                _show(row, under_way.get("says", ""))
-        elif show:
-            print(f"\n{row['subject']} ({row['distribution']} {row['version']})")
-        if not line:
-            return
+        row = json.loads(line)
+        waiting = None if "loading" in row else patience
+        match row:
+            case {"mistake": words}:
+                raise CheckError(words)
+            case {"ended": _}:
+                return
+            case {"begun": _}:
+                under_way = row
+            case {"check": _}:
+                yield _shown(row, under_way, show)
+            case {"distribution": origin} if show:
+                print(f"\n{row['subject']} ({origin} {row['version']})")
 
 
 def _read(pipe: IO[str] | None, lines: queue.Queue[str | None]) -> None:
@@ -179,11 +178,14 @@ def _last(heard: IO[str]) -> str:
     return said[-1] if said else "it said nothing"
 
 
-def _show(row: dict[str, Any], says: str) -> None:
+def _shown(row: dict[str, Any], under_way: dict[str, Any], show: bool) -> dict[str, Any]:
+    """A verdict, told on its way."""
     from textwrap import indent
 
-    print(f"  {row['status']:<8} {row['check']}", flush=True)
-    if row["status"] == "failed":
-        print(indent(f"{row['said']}\n{says}", "             "))
-    elif row["status"] != "passed":
+    if show:
+        print(f"  {row['status']:<8} {row['check']}", flush=True)
+    if show and row["status"] == "failed":
+        print(indent(f"{row['said']}\n{under_way['says']}", "             "))
+    elif show and row["said"]:
         print(indent(row["said"], "             "))
+    return row

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from alignzoo.cli.opening import add_plugin
 from alignzoo.seam.hookspecs import Kind
+
+if TYPE_CHECKING:
+    from alignzoo.seam.zoo import Found, Zoo
 
 
 def add(verbs: Any) -> None:
@@ -30,21 +33,33 @@ def add(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from alignzoo.seam.discovery import discover
+    from alignzoo.seam.kept import kept
 
-    zoo = discover(files=args.plugins)
+    zoo, state = discover(files=args.plugins), kept()
     found = [f for f in zoo.components if not args.kind or f.component.kind == args.kind]
     if args.accepts:
         given = _given(args.accepts)
         found = [f for f in found if f.component.kind == "optimizer" and given.issuperset(f.component.needs)]
+    tiers = {f.plugin: state.tier(f.plugin, f.distribution, f.version, zoo.registry) for f in found}
     if args.json:
         import json
 
-        print(json.dumps({"components": [_row(f) for f in found], "broken": [_fault(b) for b in zoo.broken]}, indent=2))
+        rows = [{**_row(f), "tier": tiers[f.plugin], "health": _health(f, zoo)} for f in found]
+        faults, asleep = [_plain(fault) for fault in zoo.broken], [_plain(entry) for entry in zoo.disabled]
+        print(json.dumps({"components": rows, "broken": faults, "disabled": asleep}, indent=2))
         return 0
-    print(_shown(found))
+    print(_shown(found, zoo, tiers))
     if zoo.broken:
         print(_shown_faults(zoo.broken))
+    if zoo.disabled:
+        print("\ndisabled (alignzoo enable NAME):")
+        print("\n".join(f"  {entry.plugin} ({entry.distribution} {entry.version})" for entry in zoo.disabled))
     return 0
+
+
+def _health(found: Found, zoo: Zoo) -> str:
+    """Of a component that can be used: whether its plugin has a fault all the same."""
+    return "fault" if any((f.plugin, f.distribution) == (found.plugin, found.distribution) for f in zoo.broken) else "ok"
 
 
 def _given(options: list[str]) -> set[str]:
@@ -62,7 +77,7 @@ def _given(options: list[str]) -> set[str]:
     return words
 
 
-def _shown(found: list[Any]) -> str:
+def _shown(found: list[Found], zoo: Zoo, tiers: dict[str, str]) -> str:
     from alignzoo.cli.table import table
 
     if not found:
@@ -73,8 +88,9 @@ def _shown(found: list[Any]) -> str:
         alone = ids.count((f.component.kind, f.component.id)) == 1
         name = f.component.id if alone else f"{f.plugin}/{f.component.id}"
         needs, gives = ", ".join(f.component.needs), ", ".join(f.component.gives)
-        rows.append((f.component.kind, name, needs, gives, f.origin, f.component.summary))
-    return table(("KIND", "NAME", "NEEDS", "GIVES", "FROM", "SUMMARY"), rows)
+        known = (tiers[f.plugin], _health(f, zoo))
+        rows.append((f.component.kind, name, needs, gives, f.origin, *known, f.component.summary))
+    return table(("KIND", "NAME", "NEEDS", "GIVES", "FROM", "TIER", "HEALTH", "SUMMARY"), rows)
 
 
 def _shown_faults(broken: Any) -> str:
@@ -84,14 +100,14 @@ def _shown_faults(broken: Any) -> str:
     return "\n".join(lines)
 
 
-def _row(found: Any) -> dict[str, Any]:
+def _row(found: Found) -> dict[str, Any]:
     from dataclasses import asdict
 
     shown = {"name": found.full_name, "plugin": found.plugin, "distribution": found.distribution}
     return {**shown, "version": found.version, **asdict(found.component)}
 
 
-def _fault(broken: Any) -> dict[str, Any]:
+def _plain(row: Any) -> dict[str, Any]:
     from dataclasses import asdict
 
-    return asdict(broken)
+    return asdict(row)

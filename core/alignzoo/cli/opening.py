@@ -21,6 +21,11 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="override a setting: optimizer.beta=0.2"
     )
     add_plugin(parser)
+    parser.add_argument(
+        "--other-bytes",
+        action="store_true",
+        help="go on though the bytes of a plugin have changed; noted in the run's run.toml",
+    )
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; load no model")
 
 
@@ -64,7 +69,7 @@ def working(args: argparse.Namespace) -> Iterator[Run]:
     from alignzoo.lab.run import Run
     from alignzoo.lab.training import Interrupted
 
-    run = Run.open(args.target, args.out, args.changes, telling(), args.plugins)
+    run = Run.open(args.target, args.out, args.changes, telling(), args.plugins, other_bytes=args.other_bytes)
     try:
         yield run
     except Interrupted:

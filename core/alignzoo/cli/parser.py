@@ -28,6 +28,15 @@ def parser() -> argparse.ArgumentParser:
     return _pages(VERBS, _added())[""]
 
 
+def bundled_pages() -> dict[str, argparse.ArgumentParser]:
+    """The page of every verb that comes with alignzoo, those of its plugins filled in: what its reference is made from."""
+    added = [one for one in _added() if one.distribution == "alignzoo"]
+    pages = _pages(VERBS, added)
+    for one in added:
+        _filled(one, pages)
+    return pages
+
+
 def _added() -> tuple[Added, ...]:
     """The commands of plugins."""
     from alignzoo.seam.discovery import discover

@@ -25,6 +25,8 @@ from alignzoo.records import (
     prompt_to_row,
 )
 
+Columns = Callable[[Sequence[Prompt], Sequence[Completion]], dict[str, list[float]]]
+
 _AT_ONCE = 32
 """Prompts that are answered together."""
 
@@ -87,13 +89,15 @@ def read_prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
-def scores(judge: Any, rows: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """Rows of scores.jsonl, in the order of the answers: the judge's score as a whole and by each of its values."""
+def scores(judge: Any, rows: Sequence[Mapping[str, Any]], more: Columns) -> Iterator[dict[str, Any]]:
+    """Rows of scores.jsonl, in the order of the answers: the judge's score as a whole and by each of its values, and what
+    there is `more` to report of each."""
     prompts = [prompt_from_row(row["prompt"]) for row in rows]
     completions = [completion_from_row(row["completion"]) for row in rows]
     whole = checked("the judge", judge(prompts, completions), len(rows))
     values = judge.by_value(prompts, completions) if isinstance(judge, Valued) else {}
     apart = {name: checked(f"the judge's value '{name}'", given, len(rows)) for name, given in values.items()}
+    apart |= more(prompts, completions)
     for place, (row, score) in enumerate(zip(rows, whole, strict=True)):
         here = {name: given[place] for name, given in apart.items()}
         yield {"who": row["who"], "number": row["number"], "prompt": prompts[place].id, "score": score, "values": here}

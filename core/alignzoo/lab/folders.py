@@ -21,8 +21,9 @@ class RunError(ValueError):
     """A run folder that cannot be used as asked."""
 
 
-def settle(plan: Plan, files: store.Folder) -> None:
-    """Make the folder of a plan, or make sure that it is this plan's."""
+def settle(plan: Plan, files: store.Folder, *, other_bytes: bool = False) -> None:
+    """Make the folder of a plan, or make sure that it is this plan's. With `other_bytes` plugins may have changed since it
+    was made; that is noted in its run.toml."""
     if not files.settings.exists():
         if files.root.exists() and any(files.root.iterdir()):
             raise RunError(f"{files.root} is there already and is no run; choose another folder with --out")
@@ -33,11 +34,12 @@ def settle(plan: Plan, files: store.Folder) -> None:
         return
     table, made_with = _read(files.settings)
     _refuse(files, "settings", differences(_placeless(table), _placeless(plan.table())))
-    _same_bytes(plan, made_with, files)
+    _same_bytes(plan, made_with, files, other_bytes)
 
 
-def plan_in(root: Path) -> Plan:
-    """The plan of a run's folder. One that is not trained yet must be continued by the plugins that it was begun with."""
+def plan_in(root: Path, *, other_bytes: bool = False) -> Plan:
+    """The plan of a run's folder. One that is not trained yet must be continued by the plugins that it was begun with, unless
+    `other_bytes` are allowed; then it is noted that they were."""
     files = store.Folder(root)
     if not files.settings.exists():
         raise RunError(f"{root} is no run: there is no run.toml in it")
@@ -45,7 +47,7 @@ def plan_in(root: Path) -> Plan:
     copies = [str(files.plugin(path)) for path in local_files(table, str(files.settings))]
     plan = plan_of(table, discover(files=copies), file=str(files.settings))
     if not files.train.done:
-        _same_bytes(plan, made_with, files)
+        _same_bytes(plan, made_with, files, other_bytes)
     return plan
 
 
@@ -82,12 +84,22 @@ def _placeless(table: Mapping[str, Any]) -> dict[str, Any]:
     return {**table, "plugins": [Path(path).name for path in table.get("plugins", [])]}
 
 
-def _same_bytes(plan: Plan, made_with: Mapping[str, Any], files: store.Folder) -> None:
-    _refuse(files, "bytes of its plugins", differences(made_with.get("plugins", {}), plan.made_with()["plugins"]))
+def _same_bytes(plan: Plan, made_with: Mapping[str, Any], files: store.Folder, other_bytes: bool) -> None:
+    """Refuse a run whose plugins are other ones now; or, if that is wanted, note which they were until when."""
+    then, now = made_with.get("plugins", {}), plan.made_with()
+    changed = differences(then, now["plugins"])
+    if not other_bytes or not changed:
+        _refuse(files, "bytes of its plugins", changed, "; or go on with these, which is noted in the run: --other-bytes")
+        return
+    checkpoint = newest(files.train.checkpoint)
+    before = {"until_update": checkpoint.update if checkpoint else 0, "plugins": dict(then)}
+    history = [*made_with.get("before", ()), before]
+    store.write_text(files.settings, tomli_w.dumps({**plan.table(), "made_with": {**now, "before": history}}))
 
 
-def _refuse(files: store.Folder, what: str, told: Sequence[str]) -> None:
+def _refuse(files: store.Folder, what: str, told: Sequence[str], otherwise: str = "") -> None:
     if told:
         raise RunError(
-            f"{files.root} was made with other {what}; choose another folder with --out, or remove it:\n  " + "\n  ".join(told)
+            f"{files.root} was made with other {what}; choose another folder with --out, or remove it{otherwise}:\n  "
+            + "\n  ".join(told)
         )

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Asking, Closed, Lesson, Policy, Reading, Reward, no_reward
+from alignzoo.interfaces import Asking, Closed, Lesson, Metrics, Policy, Reading, Reward, no_reward
 from alignzoo.lab import store
 from alignzoo.lab.acquiring import Choosing
 from alignzoo.lab.answering import answers, plainly, read_prompts, scores
@@ -24,12 +25,15 @@ from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.shelf import key_of, put, take
 from alignzoo.lab.training import Seat, Tell, Terms, Trained, say_nothing, train
 from alignzoo.learning.intake import admit
-from alignzoo.learning.ledger import Budget
+from alignzoo.learning.ledger import Budget, Ledger
 from alignzoo.learning.memory import newest
 from alignzoo.learning.rewards import Combined, Scored, Voice
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, bare_on, load_role, role_on
 from alignzoo.records import Feedback, Prompt
+from alignzoo.seam.discovery import discover
+from alignzoo.seam.hooks import Hooks
+from alignzoo.seam.hookspecs import Course
 from alignzoo.tally import Tally
 
 
@@ -60,19 +64,22 @@ class Run:
         changes: Sequence[str] = (),
         listener: Listener | None = None,
         plugins: Sequence[str] = (),
+        *,
+        other_bytes: bool = False,
     ) -> Run:
         """Open a run file (its folder is made, or taken up again if it was made with the same settings) or the folder of a
-        run. `plugins` are files beside those that the run file names."""
+        run. `plugins` are files beside those that the run file names. With `other_bytes` one that is not trained yet may go on
+        though plugins have changed, and says so in run.toml."""
         path = Path(path)
         if path.is_dir():
             if changes or out or plugins:
                 raise RunError(
                     f"{path} is a run, with its own settings, plugins and folder; --set, --plugin and --out go with a run file"
                 )
-            return cls(plan_in(path), store.Folder(path), listener or Listener())
+            return cls(plan_in(path, other_bytes=other_bytes), store.Folder(path), listener or Listener())
         plan = read_plan(path, changes, plugins=plugins)
         files = store.Folder(Path(out) if out else Path("runs") / plan.name)
-        settle(plan, files)
+        settle(plan, files, other_bytes=other_bytes)
         return cls(plan, files, listener or Listener())
 
     # The stages -------------------------------------------------------------------------------------------------------
@@ -164,7 +171,8 @@ class Run:
             judge = check_judge(self.plan)
             self.answer()
             self.listener.stage("judge", judge.found.full_name)
-            store.write_rows(self.files.scores, scores(self._lent(judge.made), store.read_rows(self.files.answers)))
+            rows = store.read_rows(self.files.answers)
+            store.write_rows(self.files.scores, scores(self._lent(judge.made), rows, self.hooks.columns))
         return self.files.scores
 
     def report(self) -> Report:
@@ -186,6 +194,12 @@ class Run:
             self.listener.stage("load", f"{self.plan.model} ({self.plan.loading.quantize})")
             self._base = Base.load(self.plan.model, self.plan.loading, self.plan.lora)
         return self._base
+
+    @cached_property
+    def hooks(self) -> Hooks:
+        """The plugins that want to be told of what happens."""
+        copies = [str(self.files.plugin(path)) for path in self.plan.plugins]
+        return Hooks(discover(files=copies).hooked, self.listener.line)
 
     def policy(self) -> Policy:
         """What answers after training: what the optimizer deploys, and what the plan puts around it."""
@@ -276,12 +290,22 @@ class Run:
             "feedback": store.file_digest(feedback) if feedback.exists() else "",
             "threads": torch.get_num_threads(),
         }
-        trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self.listener.update, notes)
+        course = Course(self.plan.name, files.folder.name, str(files.folder), optimizer.found.full_name, self.plan.table())
+        self.hooks.started(course)
+        trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self._telling(course), notes)
+        self.hooks.ended(course, store.read_json(files.summary))
         if trained.stopped:
             self.listener.line(f"stopped by the budget: {trained.stopped}")
         for doubt in trained.doubts:
             self.listener.line(f"warning: {doubt}")
         return trained
+
+    def _telling(self, course: Course) -> Tell:
+        def tell(update: int, metrics: Metrics, ledger: Ledger) -> None:
+            self.listener.update(update, metrics, ledger)
+            self.hooks.updated(course, update, metrics)
+
+        return tell
 
     def _gather(self, source: Part, path: Path, candidates: Callable[[], Role]) -> None:
         asking = self._asking(source, candidates)

@@ -1,12 +1,14 @@
 """Find the installed plugins, load each alone, and keep the broken ones with their reason.
 
 Loading a plugin means importing its import-light module and calling its hook. Whatever happens there (an exception, a
-`sys.exit`, a print) stays with that plugin: nothing that is installed may keep the others from working.
+`sys.exit`, a print, an endless loop) stays with that plugin: nothing that is installed may keep the others from working.
+A plugin that was disabled or revoked is not imported at all.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 import io
 import os
 import re
@@ -14,7 +16,7 @@ import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, get_args
@@ -24,11 +26,13 @@ import pluggy
 from alignzoo.seam import hookspecs
 from alignzoo.seam.hookspecs import Component, Kind
 from alignzoo.seam.installed import LOCAL, Entry, entries, normal
+from alignzoo.seam.kept import Kept, kept
 from alignzoo.seam.local import LocalError, entry_of, module_of
 from alignzoo.seam.nearest import near, nearest
+from alignzoo.seam.patience import TookTooLong, limit, patience
 from alignzoo.seam.registry import Registry, read
 from alignzoo.seam.vetting import Fault, check, check_command, tell
-from alignzoo.seam.zoo import Added, Broken, Found, Zoo
+from alignzoo.seam.zoo import Added, Broken, Found, Hooked, Zoo
 
 HOOKS = tuple(name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "alignzoo_spec"))
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "datasets", "accelerate", "numpy", "pydantic")
@@ -40,20 +44,32 @@ class _Offer:
 
     components: list[Found] = field(default_factory=list)
     commands: list[Added] = field(default_factory=list)
+    hooked: list[Hooked] = field(default_factory=list)
     broken: list[Broken] = field(default_factory=list)
 
 
-def discover(paths: Iterable[str] | None = None, registry: Registry | None = None, files: Iterable[str] = ()) -> Zoo:
+def discover(
+    paths: Iterable[str] | None = None,
+    registry: Registry | None = None,
+    state: Kept | None = None,
+    files: Iterable[str] = (),
+) -> Zoo:
     """Everything that is installed on these paths (without paths: where Python looks), and every fault; with the plugins in
     these files, of which a fault is an error, for somebody named them."""
     catalogue = read() if registry is None else registry
+    state = kept() if state is None else state
     offers: list[_Offer] = []
     claims: list[Entry] = []
+    asleep: list[Entry] = []
     local = [entry_of(path) for path in dict.fromkeys(map(os.path.normpath, files))]
     for entry in (*entries(paths), *local):
         owner = catalogue.owner(entry.plugin)
         if owner and normal(owner) != normal(entry.distribution):
             offers.append(_refused(entry, _stolen(entry, owner)))
+        elif entry.plugin in state.disabled:
+            asleep.append(entry)
+        elif reason := catalogue.revocation(entry.distribution, entry.version, state.wheel(entry.distribution, entry.version)):
+            offers.append(_refused(entry, _revoked(entry, reason)))
         else:
             claims.append(entry)
     times = Counter(entry.plugin for entry in claims)
@@ -65,7 +81,16 @@ def discover(paths: Iterable[str] | None = None, registry: Registry | None = Non
     faults = [fault for offer in offers for fault in offer.broken]
     if named := [fault for fault in faults if fault.version == LOCAL]:
         raise LocalError("\n".join(f"{fault.distribution}: {fault.reason}. {fault.fix}" for fault in named))
-    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands))
+    hooked = tuple(one for offer in offers for one in offer.hooked)
+    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked, tuple(asleep))
+
+
+def discover_one(plugin: str, distribution: str) -> Zoo:
+    """What one plugin offers, and its faults, with no regard for the others: for who looks at plugins one by one."""
+    claims = [entry for entry in entries() if (entry.plugin, entry.distribution) == (plugin, distribution)]
+    offers = [_offer(entry) for entry in claims]
+    found, hooked = (f for offer in offers for f in offer.components), (one for offer in offers for one in offer.hooked)
+    return Zoo(tuple(found), tuple(fault for offer in offers for fault in offer.broken), Registry(), hooked=tuple(hooked))
 
 
 def _order(found: Found) -> tuple[int, str, str]:
@@ -77,24 +102,25 @@ def _offer(entry: Entry) -> _Offer:
     offer, heard = _Offer(), io.StringIO()
     light = _heavy_modules()
     try:
-        with redirect_stdout(heard):
+        with redirect_stdout(heard), nullcontext() if entry.file else patience(limit()):  # a file may import torch
             module = _module(entry)
             hooks = _hooks(module, entry)
-            components = _called(module, "alignzoo_components", entry) if "alignzoo_components" in hooks else []
-            commands = _called(module, "alignzoo_commands", entry) if "alignzoo_commands" in hooks else []
+            manager = _registered(module, entry)
+            components = _called(manager, "alignzoo_components", entry)
+            commands = _called(manager, "alignzoo_commands", entry)
             if entry.file and commands:
                 raise Fault("it adds a command, which only an installed plugin can", "Make it a package (`alignzoo new`)")
     except Fault as fault:
         return _refused(entry, fault)
+    except TookTooLong:
+        return _refused(entry, _endless(entry))
     except Exception as error:  # objects in a plugin's module may do anything when they are looked at
         return _refused(entry, Fault(f"looking at it raises {_said(error)}", tell(entry)))
     if entry.file:
-        print(heard.getvalue(), end="", file=sys.stderr)  # its author wants to see it
-    elif said := heard.getvalue().strip():
-        offer.broken.append(_broken(entry, Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry)), ()))
-    if not entry.file and (heavy := sorted(_heavy_modules() - light)):
-        fix = f"Its components work, but every listing is slow. {tell(entry)}"
-        offer.broken.append(_broken(entry, Fault(f"it imports {', '.join(heavy)} when it is loaded", fix), ()))
+        print(heard.getvalue(), end="", file=sys.stderr)  # its author wants to see it, and may import what he likes
+    else:
+        manners = _manners(entry, heard.getvalue().strip(), _heavy_modules() - light)
+        offer.broken.extend(_broken(entry, fault, ()) for fault in manners)
     for component in components:
         try:
             check(component, entry)
@@ -112,7 +138,20 @@ def _offer(entry: Entry) -> _Offer:
             offer.broken.append(_broken(entry, fault, ()))
         else:
             offer.commands.append(Added(command, entry.plugin, entry.distribution, entry.version))
+    if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
+        offer.hooked.append(Hooked(manager, entry.plugin, entry.distribution, entry.version))
     return offer
+
+
+def _manners(entry: Entry, said: str, heavy: set[str]) -> Iterator[Fault]:
+    """What is wrong with a plugin that works all the same."""
+    if said:
+        yield Fault(f"it prints when it is loaded: {said[:60]!r}", tell(entry))
+    if entry.rivals:
+        yield _two_versions(entry)
+    if heavy:
+        fix = f"Its components work, but every listing is slow. {tell(entry)}"
+        yield Fault(f"it imports {', '.join(sorted(heavy))} when it is loaded", fix)
 
 
 def _heavy_modules() -> set[str]:
@@ -128,7 +167,7 @@ def _module(entry: Entry) -> ModuleType:
         raise Fault(f"its entry point is '{entry.module}'", fix)
     try:
         return module_of(entry) if entry.file else importlib.import_module(entry.module)
-    except (KeyboardInterrupt, Fault):
+    except (KeyboardInterrupt, TookTooLong, Fault):
         raise
     except ModuleNotFoundError as error:
         if not entry.file and error.name and (entry.module == error.name or entry.module.startswith(f"{error.name}.")):
@@ -151,18 +190,26 @@ def _hooks(module: ModuleType, entry: Entry) -> list[str]:
     return hooks
 
 
-def _called(module: ModuleType, hook: str, entry: Entry) -> list[Any]:
-    """What one hook of a plugin gives."""
+def _registered(module: ModuleType, entry: Entry) -> pluggy.PluginManager:
+    """A manager for this plugin alone: what one plugin's hook raises is lost to no other's."""
     manager = pluggy.PluginManager("alignzoo")
     manager.add_hookspecs(hookspecs)
     try:
         manager.register(module, name=entry.plugin)
-        return [item for result in getattr(manager.hook, hook)() for item in result]
-    except KeyboardInterrupt:
-        raise
     except pluggy.PluginValidationError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes no arguments. {tell(entry)}") from None
+        first, *_, reason = str(error).strip().splitlines()
+        hook = next(name for name in HOOKS if f"'{name}'" in first)
+        takes = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters) or "no arguments"
+        raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes {takes}. {tell(entry)}") from None
+    return manager
+
+
+def _called(manager: pluggy.PluginManager, hook: str, entry: Entry) -> list[Any]:
+    """What a plugin lists with one of its hooks; nothing where it has no such hook."""
+    try:
+        return [item for result in getattr(manager.hook, hook)() for item in result]
+    except (KeyboardInterrupt, TookTooLong):
+        raise
     except BaseException as error:
         raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
 
@@ -221,6 +268,23 @@ def _stolen(entry: Entry, owner: str) -> Fault:
         return Fault(reason, "Rename the file")
     fix = f"pip uninstall {entry.distribution}, or ask its author to choose another id"
     return Fault(reason, fix)
+
+
+def _two_versions(entry: Entry) -> Fault:
+    versions = " and ".join(sorted((entry.version, *entry.rivals)))
+    again = f"pip uninstall {entry.distribution} (once for each), and install it again"
+    return Fault(
+        f"{entry.distribution} is installed in versions {versions} at once; whose files these are, nobody knows", again
+    )
+
+
+def _revoked(entry: Entry, reason: str) -> Fault:
+    return Fault(f"{entry.distribution} {entry.version} is revoked: {reason}", f"alignzoo uninstall {entry.distribution}")
+
+
+def _endless(entry: Entry) -> Fault:
+    fix = f"alignzoo disable {entry.plugin}, and nothing waits for it any more; or alignzoo uninstall {entry.distribution}"
+    return Fault(f"it does not come back: stopped {limit():g} seconds after its import began", fix)
 
 
 def _claimed_twice(entry: Entry, claims: list[Entry]) -> Fault:

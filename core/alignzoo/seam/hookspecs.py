@@ -5,11 +5,14 @@ The module must be import-light: a component names its object as "module:attribu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
+
+if TYPE_CHECKING:
+    from alignzoo.records import Completion, Prompt
 
 API = "1.0"
 """The version of this page and of `interfaces`. A plugin built for 1.0 works with every 1.x."""
@@ -49,6 +52,26 @@ class Command:
     api: str = API
 
 
+@dataclass(frozen=True)
+class Course:
+    """A training that hooks are told of: which stage of which run ("start", "reward", …, "train"), the folder of that stage,
+    and the run file with everything resolved."""
+
+    run: str
+    stage: str
+    folder: str
+    optimizer: str
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a plugin has to say to `alignzoo doctor`: what is wrong, and what to do about it."""
+
+    problem: str
+    fix: str
+
+
 @hookspec
 def alignzoo_components() -> Iterable[Component]:
     """Name the components of this plugin."""
@@ -59,3 +82,30 @@ def alignzoo_components() -> Iterable[Component]:
 def alignzoo_commands() -> Iterable[Command]:
     """Name the commands that this plugin adds to `alignzoo`."""
     raise NotImplementedError
+
+
+@hookspec
+def alignzoo_run_started(course: Course) -> None:
+    """A training begins, or is taken up again."""
+
+
+@hookspec
+def alignzoo_run_updated(course: Course, update: int, metrics: Mapping[str, float]) -> None:
+    """One update was made: its number, and what the optimizer and the canaries tell of it."""
+
+
+@hookspec
+def alignzoo_run_ended(course: Course, summary: Mapping[str, Any]) -> None:
+    """A training is through, or stopped by its budget; `summary` is what is written of it."""
+
+
+@hookspec
+def alignzoo_report_columns(
+    prompts: Sequence[Prompt], completions: Sequence[Completion]
+) -> Mapping[str, Sequence[float]] | None:
+    """More to report of the answers of start and policy: under each name one number for each (prompt, completion)."""
+
+
+@hookspec
+def alignzoo_findings() -> Iterable[Finding] | None:
+    """Look at what this plugin needs from the machine, and say what is wrong with it."""

@@ -12,7 +12,7 @@ import re
 import site
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 GROUP = "alignzoo.plugins"
 LOCAL = "local"
@@ -22,12 +22,15 @@ INFO_ENDINGS = (".dist-info", ".egg-info")
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry point: the plugin's id, the module that it names, and the distribution that brought it."""
+    """One entry point: the plugin's id, the module that it names, and the distribution that brought it. `info` is the folder
+    of its metadata; `rivals` are other versions whose metadata lies beside it."""
 
     plugin: str
     module: str
     distribution: str
     version: str
+    info: str = ""
+    rivals: tuple[str, ...] = ()
     file: str = ""
     """Where it lies, if it is a single file that somebody named (`local`); nothing is installed then."""
 
@@ -35,15 +38,25 @@ class Entry:
 def entries(paths: Iterable[str] | None = None) -> list[Entry]:
     """Every entry point of our group, in the order of the path."""
     found: list[Entry] = []
-    seen: set[str] = set()
+    seen: dict[str, str] = {}
     for folder in _info_folders(search_path() if paths is None else paths):
         name, version = _name_and_version(folder)
-        if normal(name) in seen:
-            continue  # the same distribution once more: a stale egg-info, or one that an earlier folder hides
-        seen.add(normal(name))
+        first = seen.setdefault(normal(name), folder)
         points = _points(os.path.join(folder, "entry_points.txt"))
-        found += [Entry(plugin, module, name, version) for plugin, module in points]
+        if first is folder:
+            found += [Entry(plugin, module, name, version, folder) for plugin, module in points]
+        elif os.path.dirname(first) == os.path.dirname(folder) and folder.endswith(".dist-info"):
+            found = _with_rival(found, first, Entry("", "", name, version, folder), points)
+        # or else the same once more: a stale egg-info, or one that an earlier folder hides
     return found
+
+
+def _with_rival(found: list[Entry], first: str, rival: Entry, points: list[tuple[str, str]]) -> list[Entry]:
+    """Note that a distribution lies there in two versions, side by side. The first that names plugins counts."""
+    if any(entry.info == first for entry in found):
+        return [replace(e, rivals=(*e.rivals, rival.version)) if e.info == first else e for e in found]
+    other = _name_and_version(first)[1]
+    return found + [replace(rival, plugin=plugin, module=module, rivals=(other,)) for plugin, module in points]
 
 
 def search_path() -> list[str]:

@@ -1,13 +1,15 @@
-"""The catalogue of known plugins: `registry.toml`, read into records. It also says who owns an id."""
+"""The catalogue of known plugins: `registry.toml`, read into records. It also says who owns an id, and what is revoked."""
 
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from alignzoo.seam.hookspecs import Kind
+from alignzoo.seam.installed import normal
 from alignzoo.seam.settings import SettingsError, build
 
 Tier = Literal["bundled", "verified", "community"]
@@ -15,6 +17,40 @@ Tier = Literal["bundled", "verified", "community"]
 
 class RegistryError(ValueError):
     """A registry file that does not say what a registry must say."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """One wheel of a plugin that is not bundled. `sha256` is that of the file; without it nothing is installed by name."""
+
+    version: str
+    api: str
+    sha256: str
+    requires_python: str = ""
+    yanked: str = ""
+    """Why it is not to be installed any more; empty while it is."""
+    conformance: str = ""
+    """What the kit said of these bytes."""
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+            raise RegistryError(f"release {self.version}: sha256 must be 64 hexadecimal digits in lower case")
+        if not re.fullmatch(r"\d+\.\d+", self.api):
+            raise RegistryError(f"release {self.version}: api is a version such as 1.0")
+
+
+@dataclass(frozen=True)
+class Revoked:
+    """What nobody is to run: every version of a distribution, one of them, or certain bytes under whatever name."""
+
+    reason: str
+    dist: str = ""
+    version: str = ""
+    sha256: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.dist and not self.sha256:
+            raise RegistryError("a [[revoked]] names a dist (and a version, perhaps), or the sha256 of a wheel")
 
 
 @dataclass(frozen=True)
@@ -29,18 +65,29 @@ class Plugin:
     license: str
     needs: tuple[str, ...] = ()
     paper: str = ""
+    repo: str = ""
+    maintainers: tuple[str, ...] = ()
+    release: tuple[Release, ...] = ()
 
     def __post_init__(self) -> None:
         for component in self.components:
             if component.partition(":")[0] not in get_args(Kind):
                 raise RegistryError(f"component '{component}' must be written kind:id, as in optimizer:dpo")
+        versions = [release.version for release in self.release]
+        if twice := sorted({version for version in versions if versions.count(version) > 1}):
+            raise RegistryError(f"plugin '{self.id}': release {twice[0]} is listed twice")
+        if self.tier == "bundled" and self.release:
+            raise RegistryError(f"plugin '{self.id}' is bundled: it has no releases of its own")
+        if self.tier != "bundled" and not (self.repo and self.maintainers):
+            raise RegistryError(f"plugin '{self.id}': say where it comes from: repo and maintainers")
 
 
 @dataclass(frozen=True)
 class Registry:
-    """All entries, in the order of the file: `[[plugin]]` once for each."""
+    """All entries, in the order of the file: `[[plugin]]` once for each, then `[[revoked]]`."""
 
     plugin: tuple[Plugin, ...] = ()
+    revoked: tuple[Revoked, ...] = ()
 
     def __post_init__(self) -> None:
         ids = [plugin.id for plugin in self.plugin]
@@ -50,6 +97,19 @@ class Registry:
     def owner(self, plugin: str) -> str:
         """The distribution that owns a plugin's id; "" where nobody does."""
         return next((entry.dist for entry in self.plugin if entry.id == plugin), "")
+
+    def entry(self, plugin: str) -> Plugin | None:
+        """What is said of a plugin; None where nothing is."""
+        return next((entry for entry in self.plugin if entry.id == plugin), None)
+
+    def revocation(self, dist: str, version: str, sha256: str = "") -> str:
+        """Why this distribution, or this wheel, is not to be run; "" where nothing speaks against it."""
+        for row in self.revoked:
+            same_bytes = bool(row.sha256) and row.sha256 == sha256
+            same_name = bool(row.dist) and normal(row.dist) == normal(dist) and not row.sha256
+            if same_bytes or (same_name and row.version in ("", version)):
+                return row.reason
+        return ""
 
 
 def home() -> str:
@@ -68,8 +128,15 @@ def read(path: str = "") -> Registry:
     path = path or home()
     try:
         with open(path, "rb") as file:
-            return build(Registry, tomllib.load(file), file=path)
+            return build(Registry, _underscored(tomllib.load(file)), file=path)
     except tomllib.TOMLDecodeError as error:
         raise RegistryError(f"{path}: not TOML: {error}") from None
     except SettingsError as error:
         raise RegistryError(str(error)) from None
+
+
+def _underscored(table: Any) -> Any:
+    """`requires-python` is spelled in a registry as packages spell it."""
+    if isinstance(table, dict):
+        return {key.replace("-", "_"): _underscored(value) for key, value in table.items()}
+    return [_underscored(item) for item in table] if isinstance(table, list) else table

@@ -226,11 +226,17 @@ def _tried(arm: Any, raw: Any, file: str, at: str) -> tuple[Any, list[str]]:
     return walk.value(arm, raw, at), walk.problems
 
 
+_READ: dict[type[Any], dict[str, Any]] = {}
+
+
 def _hints(kind: type[Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(kind, include_extras=True)
-    except NameError as error:
-        raise TypeError(f"the settings of {kind.__name__} cannot be read: {error}; import that type at run time") from None
+    """The types of a dataclass's fields. Read once: a registry has hundreds of tables of one kind."""
+    if kind not in _READ:
+        try:
+            _READ[kind] = get_type_hints(kind, include_extras=True)
+        except NameError as error:
+            raise TypeError(f"the settings of {kind.__name__} cannot be read: {error}; import that type at run time") from None
+    return _READ[kind]
 
 
 def _over_default(f: Field[Any], hint: Any, raw: Any) -> Any:

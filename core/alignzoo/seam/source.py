@@ -10,6 +10,8 @@ from collections.abc import Iterator
 
 def file_of(module: str) -> str:
     """The source file of a module, found without importing it; "" where there is none to read."""
+    if there := getattr(sys.modules.get(module), "__file__", None):
+        return str(there)  # imported by whatever means: its parents may be found in no other way
     top, *rest = module.split(".")
     root = _root(top)
     if not root:

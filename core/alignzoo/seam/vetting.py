@@ -11,7 +11,10 @@ from alignzoo.seam.installed import Entry
 from alignzoo.seam.nearest import nearest
 from alignzoo.seam.source import file_of
 
-VERBS = ("list", "info", "new", "check", "run", "collect", "train", "answer", "judge", "show", "chat", "export")
+VERBS = (
+    *("list", "info", "search", "install", "uninstall", "disable", "enable", "new", "check", "doctor", "lock", "verify"),
+    *("run", "collect", "train", "answer", "judge", "show", "chat", "export"),
+)
 """The commands of alignzoo itself, which no plugin can replace."""
 
 
@@ -88,6 +91,17 @@ def _check_object(component: Component, entry: Entry) -> None:
         text = file.read()
     hidden = "import *" in text or "__getattr__" in text
     loaded = entry.file and module in sys.modules
-    named = attribute in vars(sys.modules[module]) if loaded else re.search(rf"\b{attribute}\b", text)
+    named = attribute in vars(sys.modules[module]) if loaded else _has_word(text, attribute)
     if not hidden and not named:
         raise Fault(f"{where} {module} has no '{attribute}'", tell(entry))
+
+
+def _has_word(text: str, word: str) -> bool:
+    """Whether an identifier occurs in a source. Looked for by hand: a regular expression would be compiled for each."""
+    place = text.find(word)
+    while place >= 0:
+        around = text[max(place - 1, 0) : place], text[place + len(word) : place + len(word) + 1]
+        if not any(letter == "_" or letter.isalnum() for letter in around):
+            return True
+        place = text.find(word, place + 1)
+    return False

@@ -14,8 +14,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from pluggy import PluginManager
+
 from alignzoo.seam.hookspecs import Command, Component, Kind
-from alignzoo.seam.installed import LOCAL
+from alignzoo.seam.installed import LOCAL, Entry
 from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.registry import Registry
 from alignzoo.seam.source import digest
@@ -91,6 +93,16 @@ class Added:
 
 
 @dataclass(frozen=True)
+class Hooked:
+    """A plugin that wants to be told of runs: its hooks, in a manager of its own."""
+
+    hooks: PluginManager
+    plugin: str
+    distribution: str
+    version: str
+
+
+@dataclass(frozen=True)
 class Broken:
     """A fault in an installed plugin: why, and what to do. `holds` are the component ids that it may be hiding; empty
     where its components can be used all the same."""
@@ -115,6 +127,8 @@ class Zoo:
     broken: tuple[Broken, ...]
     registry: Registry
     commands: tuple[Added, ...] = ()
+    hooked: tuple[Hooked, ...] = ()
+    disabled: tuple[Entry, ...] = ()
 
     def find(self, kind: Kind, name: str) -> Found:
         """The component of this kind that a name means, or a `ZooError` that says what was meant, perhaps."""
@@ -157,11 +171,25 @@ class Zoo:
                     f"no {what} named '{name}' can be used: plugin '{fault.plugin}' ({fault.origin}) is installed "
                     f"but broken: {fault.reason}. {fault.fix}"
                 )
+        listed = self._listed(component, plugin)
+        for entry in self.disabled:
+            if entry.plugin in (component, plugin, *listed):
+                return (
+                    f"no {what} named '{name}' can be used: plugin '{entry.plugin}' is disabled; alignzoo enable {entry.plugin}"
+                )
         elsewhere = [found.full_name for found in self.components if found.component.id == component]
         if elsewhere:
             return f"no {what} named '{name}'; there is {', '.join(sorted(elsewhere))}"
+        if listed:
+            return f"no {what} named '{name}' is installed; the registry has it: alignzoo install {listed[0]}"
         short = [found.component.id for found in there]
         return f"no {what} named '{name}'{nearest(component, short)}"
+
+    def _listed(self, component: str, plugin: str) -> list[str]:
+        """The registered plugins, not bundled ones unless disabled, that offer a component of this id."""
+        here = {found.plugin for found in self.components}
+        offering = [p for p in self.registry.plugin if component in [c.partition(":")[2] for c in p.components]]
+        return [p.id for p in offering if p.id not in here and plugin in ("", p.id)]
 
 
 _OWN = re.compile(rf"(?!({'|'.join(get_args(Kind))}):)[A-Za-z_][\w.]*:[A-Za-z_]\w*")

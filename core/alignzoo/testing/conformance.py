@@ -47,8 +47,8 @@ def _in_file(path: str, trial: Trial | None, thorough: bool) -> list[Subject]:
 def _offer(zoo: Zoo, plugin: str, module: str, distribution: str) -> Offer:
     components = tuple(found for found in zoo.components if found.plugin == plugin)
     broken = tuple(fault for fault in zoo.broken if fault.plugin == plugin)
-    version = next((one.version for one in [*components, *broken]), "")
-    return Offer(plugin, module, distribution, version, components, broken)
+    versions = [*(found.version for found in components), *(fault.version for fault in broken), ""]
+    return Offer(plugin, module, distribution, versions[0], components, broken)
 
 
 def _of_plugin(offer: Offer, trial: Trial | None, thorough: bool) -> Iterator[Subject]:

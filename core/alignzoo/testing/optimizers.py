@@ -192,7 +192,8 @@ def _replies(taught: Lesson) -> Iterator[Completion]:
         yield from (pair.chosen, pair.rejected)
     for ranking in taught.rankings:
         yield from ranking.completions
-    yield from (one.completion for one in (*taught.demonstrations, *taught.ratings))
+    yield from (shown.completion for shown in taught.demonstrations)
+    yield from (rated.completion for rated in taught.ratings)
 
 
 @check("optimizer", after=("runs",))
@@ -205,7 +206,7 @@ def learns_ends(subject: Subject) -> None:
         raise Failed("no gradient reaches the end-of-sequence tokens: the policy would never learn to stop")
 
 
-@check("optimizer", after=("runs",))
+@check("optimizer", after=("same-seed",))
 def micro_batches(subject: Subject) -> None:
     """An update in micro-batches is the update at once."""
     optimizer = quick(subject)

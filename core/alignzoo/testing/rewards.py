@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -33,14 +34,14 @@ CLOSE = 1e-4
 def _reward(subject: Subject) -> Reward:
     """The reward on trial; one that reads with a model is lent the toy base, as a run would lend it its own."""
 
-    def made() -> Reward:
+    def made() -> Any:
         if subject.found.component.kind == "optimizer":
             found = deployed(subject)
             if not isinstance(found, Reward):
                 raise Failed(f"its component says that it gives a reward, and it deploys a {type(found).__name__}")
             return found
-        thing = instance(subject)
-        return thing.reading(bare_on(toy_base(), "reader")) if isinstance(thing, Reading) else thing  # type: ignore[no-any-return]
+        thing: Any = instance(subject)
+        return thing.reading(bare_on(toy_base(), "reader")) if isinstance(thing, Reading) else thing
 
     reward: Reward = subject.once("reward", made)
     return reward
@@ -129,7 +130,7 @@ def order(subject: Subject) -> None:
 def keeps_no_graph(subject: Subject) -> None:
     """What it gives holds no gradient graph, which would keep every forward pass in memory."""
     prompts, completions = asked(subject)
-    given = _reward(subject)(prompts, completions)
+    given: Any = _reward(subject)(prompts, completions)
     tensors = [given] if isinstance(given, torch.Tensor) else [one for one in given if isinstance(one, torch.Tensor)]
     if any(tensor.requires_grad for tensor in tensors):
         raise Failed("its scores hold a gradient graph; compute them under torch.no_grad() and give numbers")

@@ -41,7 +41,7 @@ def offline() -> Iterator[list[str]]:
         raise Offline("the network is shut while a plugin is on trial")
 
     kept = (socket.socket.connect, socket.create_connection, socket.getaddrinfo)
-    socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse  # type: ignore[assignment, method-assign]
+    socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse  # type: ignore[method-assign]
     try:
         yield tried
     finally:
@@ -157,7 +157,7 @@ def groups_apart(subject: Subject) -> None:
         raise NotRun("none of its records is in a split")
 
 
-def _split_settings(source: Any) -> list[tuple[str, ...]]:
+def _split_settings(source: Any) -> Sequence[tuple[str, ...]]:
     """Where a source has a setting `split` that takes "train" and "test"."""
     if not is_dataclass(source):
         return []

@@ -77,7 +77,7 @@ def _tree(question: str, place: int) -> Mapping[str, Any]:
         {"message_id": text, "text": text, "role": "assistant", "rank": rank, "lang": "en", "replies": []}
         for rank, text in enumerate(texts)
     ]
-    return {"message_tree_id": f"{question} {place}", "tree_state": "ready_for_export", "prompt": {**root, "replies": replies}}
+    return {"message_tree_id": question, "tree_state": "ready_for_export", "prompt": {**root, "replies": replies}}
 
 
 def _marked(question: str, place: int) -> Mapping[str, Any]:

@@ -26,17 +26,16 @@ def main() -> int:
         told.write(json.dumps(row) + "\n")
         told.flush()
 
-    from alignzoo.seam.local import LocalError
-    from alignzoo.seam.zoo import ZooError
+    tell({"begun": "plugin.imports", "subject": ", ".join(args.names), "says": ""})
+    if mistake := _unknown(args.names):
+        tell({"mistake": mistake})
+        return 2
+    tell({"loading": True})  # torch takes its time
     from alignzoo.testing.checks import Trial, judged
     from alignzoo.testing.conformance import checks_of, subjects
 
     trial = Trial(settings=_settings(args.changes)) if args.changes else None
-    try:
-        some = [one for name in args.names or [""] for one in subjects(name, trial, thorough=args.all)]
-    except (ZooError, LocalError) as error:
-        tell({"mistake": str(error)})
-        return 2
+    some = [one for name in args.names or [""] for one in subjects(name, trial, thorough=args.all)]
     for subject in some:
         plugin = subject.plugin
         tell({"subject": subject.name, "distribution": plugin.distribution, "version": plugin.version})
@@ -46,6 +45,24 @@ def main() -> int:
         subject.close()
     tell({"ended": True})
     return 0
+
+
+def _unknown(names: list[str]) -> str:
+    """What is wrong with the names, found out before anything heavy is imported."""
+    from alignzoo.seam.discovery import discover
+    from alignzoo.seam.installed import entries
+    from alignzoo.seam.local import LocalError
+    from alignzoo.seam.zoo import ZooError
+
+    files = [name for name in names if name.endswith(".py")]
+    plugins = {entry.plugin for entry in entries()}
+    try:
+        zoo = discover(files=files)
+        for name in (name for name in names if name not in plugins and name not in files):
+            zoo.lookup(name)
+    except (LocalError, ZooError) as error:
+        return str(error)
+    return ""
 
 
 def _settings(changes: list[str]) -> dict[str, Any]:
