@@ -82,6 +82,7 @@ def test_a_plugin_in_one_file_is_found_as_it_is(kind: str) -> None:
         (["optimizer", "my_loss"], "such as my-loss"),
         (["optimizer", "9"], "with hyphens between them; choose|with hyphens between them$"),
         (["optimizer", "descent"], "'descent' would be called Descent, which is taken in its code"),
+        (["reward", "component"], "would be called Component"),
         (["optimizer", "class"], "'class' would be called class"),
         (["optimiser", "my-loss"], "nothing to begin a plugin of kind 'optimiser' with; did you mean 'optimizer'"),
         (["task", "my-loss"], "nothing to begin a plugin of kind 'task' with; there is acquisition, feedback, filter"),

@@ -105,7 +105,7 @@ def check(seed: Seed, zoo: Zoo) -> None:
         raise ScaffoldError(f"'{name}' is taken: there is a package {words['package']} already; choose another name")
     used = _names(_filled(f"{seed.kind}.py", {**words, "class_": "Nothing_"}))
     reserved = [word for word in (words["plugin"], words["class_"]) if keyword.iskeyword(word)]
-    if odd := [*reserved, *({words["class_"]} & used)]:
+    if odd := [*reserved, *({words["class_"]} & {*used, "Component"})]:
         raise ScaffoldError(f"'{name}' would be called {odd[0]}, which is taken in its code; choose another name")
 
 
