@@ -22,10 +22,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from plot import Series, svg
 
 from alignzoo.interfaces import Lesson, Manner, Policy, Reward, Valued
 from alignzoo.lab import store
+from alignzoo.lab.compare.gao import GaoError, fit
+from alignzoo.lab.compare.pictures import Series, svg
 from alignzoo.lab.run import Run
 from alignzoo.lab.statistics import bootstrap
 from alignzoo.model.base import Base
@@ -37,7 +38,6 @@ from alignzoo.seam.discovery import discover
 from alignzoo_best_of_n.best_of_n import BestOfN
 from alignzoo_best_of_n.choosing import Scorer
 from alignzoo_best_of_n.curve import Point, by_prompt, curve
-from alignzoo_best_of_n.gao import GaoError, fit
 
 AT_ONCE = 8
 RESAMPLES = 1000

@@ -20,14 +20,14 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-from plot import Series, svg
 
 from alignzoo.interfaces import Manner
 from alignzoo.lab import store
+from alignzoo.lab.compare.gao import GaoError, fit
+from alignzoo.lab.compare.pictures import Series, svg
 from alignzoo.lab.run import Listener, Run
 from alignzoo_best_of_n.choosing import Scorer
 from alignzoo_best_of_n.curve import curve
-from alignzoo_best_of_n.gao import GaoError, fit
 
 BINS = 12
 RESAMPLES = 1000

@@ -91,8 +91,8 @@ METHODS: Mapping[str, Method] = {
     ),
     "expert-iteration": Method(
         (
-            'optimizer={use="expert-iteration", rounds=3, prompts=20, n=64, keep="share", share=0.125, max_tokens=10, '
-            "epochs=24, batch_size=32, descent={lr=1e-3}}",
+            'optimizer={use="expert-iteration", rounds=3, prompts=20, n=64, keep="share", share=0.0625, max_tokens=10, '
+            "epochs=40, batch_size=32, descent={lr=1e-3}}",
         ),
         "0.900 ± 0.030",
         "3,840 samples",

@@ -21,10 +21,6 @@ from alignzoo.lab.store import Training, file_digest
 _READ_BY_ALL = ("seed", "threads", "model", "task", "start", "watch", "intake")
 
 
-_LONGEST = 4096
-"""No path is longer; a setting that is may be a prompt."""
-
-
 def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
     """The name of a stage by its content: what every stage reads, its own `rows`, and the plugins in these places."""
     table, made_with = plan.table(), plan.made_with()
@@ -51,8 +47,15 @@ def _files(settings: Any) -> dict[str, str]:
         settings = tuple(settings.values())
     if isinstance(settings, list | tuple):
         return {path: digest for part in settings for path, digest in _files(part).items()}
-    named = isinstance(settings, str | Path) and str(settings) and len(str(settings)) < _LONGEST and Path(settings).is_file()
-    return {str(settings): file_digest(Path(settings))} if named else {}
+    return {str(settings): file_digest(Path(settings))} if isinstance(settings, str | Path) and _is_file(settings) else {}
+
+
+def _is_file(setting: str | Path) -> bool:
+    """A setting that is a long text, such as a template, is no path that the system could look up."""
+    try:
+        return bool(str(setting)) and Path(setting).is_file()
+    except OSError:
+        return False
 
 
 def take(shelf: Path, key: str, files: Training) -> bool:

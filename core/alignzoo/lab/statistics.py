@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -43,3 +44,10 @@ def wins(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[floa
 def gains(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """For each prompt, how much higher our k-th answer scores than their k-th."""
     return {prompt: [a - b for a, b in zip(ours[prompt], theirs[prompt], strict=True)] for prompt in ours}
+
+
+def ceiling_of_agreement(agreed: float) -> float:
+    """How often a perfect judge agrees with one label, where two annotators agree on a share A of pairs that both chose
+    between: (1 + √(2A−1))/2, and one half where they agree no more often than by chance. It supposes one truth, and labels
+    that are flipped independently with the same chance e: A = (1−e)² + e², and the judge is right with 1 − e."""
+    return (1 + math.sqrt(max(0.0, 2 * agreed - 1))) / 2

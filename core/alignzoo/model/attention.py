@@ -39,7 +39,10 @@ class Packing:
     tail: Tail
     layers: int  # the tail begins in the last of so many; 0 for never
     calls: int = 0
-    _masks: dict[tuple[Segment, int, int, torch.dtype], Tensor] = field(default_factory=dict)
+    kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
+    """Where every segment goes on from one beginning that was read before: of each layer, its keys and values (1, heads,
+    tokens, width). There are no segments then, only lengths."""
+    _masks: dict[tuple[int, int, int, torch.dtype], Tensor] = field(default_factory=dict)
 
     @classmethod
     def of(cls, forest: Forest, needed: Tensor, tail: Tail | None = None, layers: int = 0) -> Packing:
@@ -50,13 +53,15 @@ class Packing:
 
     def mask(self, segment: Segment, reply: int, window: int, like: Tensor) -> Tensor:
         """Additive mask of one reply (-1: the prompt) over its prompt and itself. A `window` of 0 sees everything."""
-        key = (segment, reply, window, like.dtype)
+        start, stop = segment.replies[reply] if reply >= 0 else (segment.start, segment.split)
+        return self.after(segment.split - segment.start if reply >= 0 else 0, stop - start, window, like)
+
+    def after(self, past: int, length: int, window: int, like: Tensor) -> Tensor:
+        """Additive mask of a stretch of so many tokens over so many before it and itself."""
+        key = (past, length, window, like.dtype)
         if key not in self._masks:
-            prompt = segment.split - segment.start
-            start, stop = segment.replies[reply] if reply >= 0 else (segment.start, segment.split)
-            past = prompt if reply >= 0 else 0
-            rows = torch.arange(past, past + stop - start, device=like.device)[:, None]
-            columns = torch.arange(past + stop - start, device=like.device)[None]
+            rows = torch.arange(past, past + length, device=like.device)[:, None]
+            columns = torch.arange(past + length, device=like.device)[None]
             seen = (columns <= rows) & ((rows - columns < window) if window else True)
             self._masks[key] = torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, -torch.inf)
         return self._masks[key]
@@ -95,11 +100,15 @@ def forest_attention(
     packing.calls += 1
     if last := getattr(module, "layer_idx", None) == packing.layers - 1:
         packing.tail.begin(packing.needed, query.shape[2])
-    parts = [
-        part
-        for tree in _trees(query, key, value, packing)
-        for part in _tree_attention(tree, packing, scaling, sliding_window or 0, last)
-    ]
+    if packing.kept:
+        past = packing.kept[getattr(module, "layer_idx")]  # noqa: B009
+        parts = _after_kept((query, key, value), past, packing, scaling, sliding_window or 0, last)
+    else:
+        parts = [
+            part
+            for tree in _trees(query, key, value, packing)
+            for part in _tree_attention(tree, packing, scaling, sliding_window or 0, last)
+        ]
     return torch.cat([part.transpose(1, 2) for part in parts], 1), None
 
 
@@ -187,6 +196,30 @@ def _tree_attention(tree: _Grown, packing: Packing, scaling: float | None, windo
         mask = packing.mask(segment, number, window, own)
         keys, values = torch.cat([past_key, key], 2), torch.cat([past_value, value], 2)
         parts.append(attend(own, keys, values, attn_mask=mask, scale=scaling))
+    return parts
+
+
+def _after_kept(
+    states: tuple[Tensor, Tensor, Tensor],
+    past: tuple[Tensor, Tensor],
+    packing: Packing,
+    scaling: float | None,
+    window: int,
+    last: bool,
+) -> list[Tensor]:
+    """Each stretch sees the beginning that was kept, and causally itself. In the last layer only its last state asks."""
+    groups, before = states[0].shape[1] // past[0].shape[1], past[0].shape[2]
+    past_key, past_value = (kept.repeat_interleave(groups, 1) if groups > 1 else kept for kept in past)
+    parts = []
+    for query, key, value in zip(*(torch.split(of, packing.lengths, 2) for of in states), strict=True):
+        length = query.shape[2]
+        mask = packing.after(before, length, window, query)
+        keys, values = torch.cat([past_key, key], 2), torch.cat([past_value, value], 2)
+        if last:
+            end = attend(query[:, :, -1:], keys, values, attn_mask=mask[-1:], scale=scaling)
+            parts.append(pad(end, (0, 0, length - 1, 0)))
+        else:
+            parts.append(attend(query, keys, values, attn_mask=mask, scale=scaling))
     return parts
 
 

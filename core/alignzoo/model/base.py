@@ -21,7 +21,7 @@ from alignzoo.model.attention import Packing
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
 from alignzoo.model.meter import Meter, Sizes
-from alignzoo.model.proof import prove_cache, prove_packing, prove_tail
+from alignzoo.model.proof import prove_cache, prove_packing, prove_prefix, prove_tail
 from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
 from alignzoo.model.wardrobe import Lora, Wardrobe, Worn
@@ -90,10 +90,14 @@ class Base:
         self.tail_layers = 0  # until it is proven that the tail may be shortened
         self.caches = True
         self.branches = False  # until it is proven that prompts may be kept once for all their replies
+        self.prefixes = False  # until it is proven that a beginning that texts share may be read once and kept
         prove_packing(self)
         if self.packs:
             prove_tail(self, head)
         prove_cache(self)
+        if self.packs and self.plain_head and self.caches:
+            prove_prefix(self)
+        self.meter = Meter()  # proofs are not charged
 
     @classmethod
     def load(cls, path: str, how: loading.Loading = loading.Loading(), lora: Lora = Lora()) -> Base:

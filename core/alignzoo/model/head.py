@@ -38,6 +38,11 @@ class Head:
             self._kept[:] = [torch.empty(rows, len(self.weight))]
         return self._kept[0][:rows]
 
+    def columns(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """(states, tokens) The logits of a few tokens alone, each state having its own (states, tokens). In float32."""
+        logits = torch.einsum("rw,rtw->rt", states.float(), self.weight[tokens].float())
+        return logits if self.bias is None else logits + self.bias[tokens].float()
+
     def logits(self, states: Tensor) -> Tensor:
         """In float32. The caller sees to it that there are few states."""
         weight, states = self.weight, states.to(self.weight.dtype).contiguous()

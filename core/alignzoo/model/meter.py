@@ -41,6 +41,12 @@ class Meter:
         self.read += forest.size
         self.flops += trunk * forest.size + attention + head
 
+    def charge_prefixed(self, before: int, rests: Sequence[int], sizes: Sizes) -> None:
+        """Texts whose beginning of so many tokens was read before and kept; the head is asked once for each."""
+        seen = pairs_seen(before, rests) - pairs_seen(before, ())
+        self.read += sum(rests)
+        self.flops += 2 * (sizes.linear + sizes.adapter) * sum(rests) + 4 * sizes.attention * seen + 2 * sizes.head * len(rests)
+
     def charge_writing(self, groups: Sequence[Written], sizes: Sizes) -> None:
         """What was sampled."""
         self.read += sum(prompt for prompt, _ in groups)

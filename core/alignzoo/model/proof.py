@@ -16,6 +16,7 @@ from alignzoo.model.attention import Packing, UnknownAttention
 from alignzoo.model.branches import Branched
 from alignzoo.model.forest import Forest, Tree, plant, rows_of
 from alignzoo.model.past import Cached, Past, Reread
+from alignzoo.model.prefix import Prefix
 
 if TYPE_CHECKING:
     from alignzoo.model.base import Base, Reading
@@ -73,6 +74,15 @@ def prove_cache(base: Base) -> None:
     elif base.packs and base.exact and base.device.type == "cpu":  # where it was measured; half precision would round otherwise
         with torch.no_grad(), suppress(TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError):
             base.branches = _apart(_written(base, partial(Branched, room=2)), wanted) <= _bearable(base)
+
+
+def prove_prefix(base: Base) -> None:
+    """Read two texts after a beginning that is kept, and whole; keep no beginnings where they differ."""
+    ids = _probe(base).trees[0].prompt
+    rests = (ids[1:3], ids[2:5])
+    with torch.no_grad(), suppress(TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError):
+        wanted = base.ends(plant([Tree(ids, rests)], base.device), None, learning=False).float()
+        base.prefixes = _apart(Prefix(base, None, ids).ends(rests).float(), wanted) <= _bearable(base)
 
 
 def _written(base: Base, begin: Callable[[Base, list[tuple[int, ...]], int], Past]) -> Tensor:

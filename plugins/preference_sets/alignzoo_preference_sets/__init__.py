@@ -21,6 +21,7 @@ def _filters() -> Iterable[Component]:
         ("contradictions", "filters:Contradictions", "hold back comparisons that say the opposite of another one"),
         ("overlap", "filters:Overlap", "hold back feedback on the prompts that the run is judged on, or much like them"),
         ("script", "filters:Script", "hold back answers in other letters than these"),
+        ("language", "language:Language", "hold back what is in another language than these"),
     ):
         yield Component("filter", id, f"{_HERE}.{where}", summary)
 

@@ -59,6 +59,8 @@ class Columns:
     """What must stay on one side of a split; without it, the prompt's first words."""
     id: str = ""
     """The row's own name."""
+    note: str = ""
+    """A remark that is kept with the record, such as the subset that the row belongs to. It is never guessed."""
 
     def named(self) -> dict[str, str]:
         """Every part that has a column."""
@@ -84,6 +86,7 @@ PLAIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "time": (("time", "timestamp", "created_at", "created_utc", "date"),),
     "group": (("group", "thread", "thread_id", "conversation_id", "prompt_id", "question_id", "post_id"),),
     "id": (("id", "uuid", "row_id"),),
+    "note": (),
 }
 """Names that are plain, the plainest first. Of two in one bracket none is plainer, and it must be said which is meant."""
 
@@ -114,7 +117,7 @@ BESIDE: Mapping[Form, tuple[str, ...]] = {
     "demonstrations": ("input", "system"),
     "records": (),
 }
-"""What a form takes if it is there; each also takes annotator, time, group and id."""
+"""What a form takes if it is there; each also takes annotator, time, group, id and note."""
 
 
 OURS = {"kind", *(f.name for kind in KINDS.values() for f in fields(kind))}
@@ -142,7 +145,7 @@ def resolved(names: Iterable[str], said: Columns, form: str = "") -> tuple[Form,
 
 def _filled(form: Form, found: dict[str, str], there: list[str], said: Columns) -> Columns:
     taken = set(found.values())
-    for part in (*BESIDE[form], "annotator", "time", "group", "id"):
+    for part in (*BESIDE[form], "annotator", "time", "group", "id", "note"):
         column = _column(part, there, said, ("prompt",))  # a prompt that is there twice is asked about, too
         if column and part not in found and column not in taken:
             found[part] = column

@@ -13,10 +13,10 @@ from annotated_types import Ge
 
 from alignzoo.interfaces import Share
 from alignzoo.records import Feedback, RecordError
+from alignzoo.rows import ARCHIVES, FORMATS, Fault, Placed, ReadError, format_of, rows_in
 from alignzoo.tally import Tally
 from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, in_split
 from alignzoo_preference_sets.hub import rows_of_parquet, rows_of_set
-from alignzoo_preference_sets.reading import ARCHIVES, FORMATS, Fault, Placed, ReadError, format_of, rows_in
 
 REMEMBERED = 200_000
 """Names of rows that are kept in mind to notice one that comes again: some megabytes, however long the file."""

@@ -20,11 +20,11 @@ from typing import ClassVar, Literal
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Feedback, RecordError, from_json
+from alignzoo.rows import Fault
 from alignzoo_preference_sets.columns import Columns, ColumnsError, Form, resolved
 from alignzoo_preference_sets.data import Data, collected
 from alignzoo_preference_sets.fields import Row, Taken, Unfit, whole_text
 from alignzoo_preference_sets.mapped import Verdicts, compared, demonstrated, judged, ranked, rated
-from alignzoo_preference_sets.reading import Fault
 
 _GIVES = {
     "comparisons": ("comparison",),

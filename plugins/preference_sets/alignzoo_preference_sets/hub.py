@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from alignzoo_preference_sets.reading import Fault, Placed, ReadError
+from alignzoo.rows import Fault, Placed, ReadError
 
 
 def rows_of_set(path: str, subset: str, published: str, revision: str) -> Iterator[Placed]:

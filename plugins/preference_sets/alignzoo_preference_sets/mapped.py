@@ -218,7 +218,8 @@ def _prompt(turns: tuple[Turn, ...]) -> Prompt:
 
 
 def _provenance(row: Row, columns: Columns, source: str, licence: str) -> Provenance:
-    return Provenance(source, _cell(row, columns.annotator), _cell(row, columns.time), licence)
+    who, when, note = (_cell(row, column) for column in (columns.annotator, columns.time, columns.note))
+    return Provenance(source, who, when, licence, note=note)
 
 
 def _cell(row: Row, column: str) -> str:

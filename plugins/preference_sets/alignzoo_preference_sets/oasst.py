@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Completion, Demonstration, Feedback, Prompt, Provenance, Ranking, Speaker, Turn
+from alignzoo.rows import Fault, Placed
 from alignzoo_preference_sets.data import Data, collected_from
 from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit
-from alignzoo_preference_sets.reading import Fault, Placed
 
 LICENCE = "Apache-2.0"
 _WHO: Mapping[str, Speaker] = {"prompter": "user", "assistant": "assistant"}

@@ -10,11 +10,11 @@ import pytest
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Comparison, Completion, Demonstration, Feedback, Prompt, Ranking, Rating, to_json
+from alignzoo.rows import ReadError
 from alignzoo_preference_sets.columns import Columns, ColumnsError
 from alignzoo_preference_sets.data import Data
 from alignzoo_preference_sets.file import File
 from alignzoo_preference_sets.mapped import Verdicts
-from alignzoo_preference_sets.reading import ReadError
 
 
 def written(folder: Path, *rows: Any, name: str = "mine.jsonl") -> Data:

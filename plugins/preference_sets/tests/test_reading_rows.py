@@ -11,8 +11,8 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from alignzoo_preference_sets import reading
-from alignzoo_preference_sets.reading import Fault, ReadError, rows_in
+from alignzoo import rows as reading
+from alignzoo.rows import Fault, ReadError, rows_in
 
 ROWS = [{"prompt": f"Question {number}?", "n": number} for number in range(1, 6)]
 LINES = "".join(json.dumps(row) + "\n" for row in ROWS)

@@ -17,13 +17,13 @@ from hypothesis import strategies as st
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Comparison, Feedback, Ranking
+from alignzoo.rows import Fault, ReadError
 from alignzoo_preference_sets.choices import PandaLM
 from alignzoo_preference_sets.data import Data, Seen, collected
 from alignzoo_preference_sets.fields import Row, Taken, Unfit
 from alignzoo_preference_sets.file import File
 from alignzoo_preference_sets.hh import HH
 from alignzoo_preference_sets.oasst import Oasst, trees
-from alignzoo_preference_sets.reading import Fault, ReadError
 from alignzoo_preference_sets.shp import SHP
 from alignzoo_preference_sets.summaries import SummarizeFromFeedback
 from alignzoo_preference_sets.webgpt import WebGPT
@@ -216,7 +216,7 @@ def test_a_set_that_the_hub_does_not_give_is_named() -> None:
     """In a process of its own: whether the hub may be asked is settled when its client is imported."""
     code = (
         "from alignzoo.interfaces import Asking\nfrom alignzoo_preference_sets.hh import HH\n"
-        "from alignzoo_preference_sets.reading import ReadError\n"
+        "from alignzoo.rows import ReadError\n"
         "try:\n    list(HH().collect(Asking()))\nexcept ReadError as error:\n    print(error)\n"
     )
     env = {**os.environ, "HF_HUB_OFFLINE": "1"}

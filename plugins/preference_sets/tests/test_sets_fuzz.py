@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alignzoo.records import from_json, to_json
+from alignzoo.rows import Fault, ReadError, rows_in
 from alignzoo.testing import toy_tokenizer
 from alignzoo_preference_sets import choices
 from alignzoo_preference_sets.choices import LMHumanPreferences, PandaLM, SafeRLHF
@@ -22,7 +23,6 @@ from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit
 from alignzoo_preference_sets.file import File
 from alignzoo_preference_sets.hh import HH, RedTeam
 from alignzoo_preference_sets.oasst import Oasst, trees
-from alignzoo_preference_sets.reading import Fault, ReadError, rows_in
 from alignzoo_preference_sets.scored import HelpSteer, UltraFeedback
 from alignzoo_preference_sets.shp import SHP
 from alignzoo_preference_sets.summaries import SummarizeFromFeedback

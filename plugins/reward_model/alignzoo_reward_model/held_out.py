@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from alignzoo.interfaces import LessonError, Metrics
-from alignzoo.lab.statistics import bootstrap
+from alignzoo.lab.statistics import bootstrap, ceiling_of_agreement
 from alignzoo.records import Comparison, Prompt
 from alignzoo_reward_model.losses import bradley_terry
 
@@ -69,11 +69,6 @@ def agreement(choices: Sequence[Comparison]) -> tuple[float, int]:
     if not shared:
         return 0.0, 0
     return fmean(fmean(float(a == b) for a, b in combinations(said, 2)) for said in shared), len(shared)
-
-
-def ceiling_of_agreement(agreed: float) -> float:
-    """(1 + √(2A−1))/2, and one half where annotators agree no more often than by chance."""
-    return (1 + math.sqrt(max(0.0, 2 * agreed - 1))) / 2
 
 
 def ceiling(choices: Sequence[Comparison], strengths: Sequence[float]) -> Metrics:

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from alignzoo.interfaces import LessonError
+from alignzoo.lab.statistics import ceiling_of_agreement
 from alignzoo.records import Comparison, Completion, Prompt, Provenance
 from alignzoo_reward_model.held_out import (
     ENOUGH,
@@ -18,7 +19,6 @@ from alignzoo_reward_model.held_out import (
     by_strength,
     calibration_error,
     ceiling,
-    ceiling_of_agreement,
     correlation,
     figures,
     parted,

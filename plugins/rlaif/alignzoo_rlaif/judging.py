@@ -13,6 +13,10 @@ from typing import Protocol, runtime_checkable
 from alignzoo.records import Completion, Prompt
 
 
+class JudgeError(ValueError):
+    """A judge that cannot be hired as asked, or that cannot do its work."""
+
+
 @dataclass(frozen=True)
 class Case:
     """Two replies to one prompt, to be compared."""
@@ -30,6 +34,8 @@ class Verdict:
     shown_second: float
     note: str = ""
     """What the judge said besides: its reasons, or why its word could not be read."""
+    unread: int = 0
+    """In how many of the orders its word could not be read: that order then says one half."""
 
     @property
     def probability(self) -> float:
@@ -40,6 +46,16 @@ class Verdict:
     def consistent(self) -> bool:
         """Whether the same reply wins in both orders."""
         return (self.shown_first - 0.5) * (self.shown_second - 0.5) > 0
+
+    @property
+    def contradictory(self) -> bool:
+        """Whether each order has another winner: it is the place that was judged."""
+        return (self.shown_first - 0.5) * (self.shown_second - 0.5) < 0
+
+    @property
+    def label(self) -> float:
+        """The strength of a comparison made of this: a tie where the orders contradict each other."""
+        return 0.5 if self.contradictory else self.probability
 
 
 @runtime_checkable

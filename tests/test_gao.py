@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from alignzoo_best_of_n.gao import GaoError, fit
+from alignzoo.lab.compare.gao import GaoError, fit
 
 D = np.array([0.5, 1.0, 2.0, 3.0, 5.0])
 KLS = (D * D).tolist()

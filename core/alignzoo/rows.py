@@ -4,8 +4,8 @@ Every row comes with its place, "pairs.jsonl:17", and a row that cannot be read 
 is read on. Memory does not grow with the file, nor with a line: one that is longer than `LONGEST` is passed over. Where
 nothing after a fault can be read (an archive that ends early, an array that breaks off) a `ReadError` says where.
 
-Parquet and the hub are read by `datasets` (see `hub`). Text files are not, because its reader is Arrow's: one wrong type spoils
-the whole block, and no row knows its line.
+Parquet and the hub are read by `datasets`, where a plugin wants them. Text files are not, because its reader is Arrow's: one
+wrong type spoils the whole block, and no row knows its line.
 """
 
 from __future__ import annotations

@@ -1,0 +1,267 @@
+"""Real preference sets: does every row get an account, and what does a small reward model learn of them?
+
+    python benchmarks/real_sets.py DATA MODEL --seeds 3 --results benchmarks/results/real-sets
+
+DATA is a folder with samples of published sets (their names stand in SETS), MODEL a Hugging Face folder of a small model, such
+as A. Karpathy's stories260K (MIT). Of each set a quarter is held out by prompt or thread; a reward model and two baselines
+learn from the rest: lengths alone (the longer answer or the shorter, whichever was preferred more often), and a bag of words
+(logistic regression on how the two answers' word counts differ). All are tried on the same held-out pairs, those that the
+model can read whole. Nothing of the sets' text is written.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import re
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from alignzoo.interfaces import Asking, FeedbackSource, Lesson
+from alignzoo.lab import store
+from alignzoo.lab.statistics import bootstrap
+from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.descent import Descent
+from alignzoo.learning.intake import Limits, admit
+from alignzoo.model.base import Base
+from alignzoo.model.loading import Loading
+from alignzoo.model.role import role_on
+from alignzoo.model.wardrobe import Lora
+from alignzoo.records import Comparison, Feedback, Ranking, comparisons_in
+from alignzoo_evaluations.accuracy import rightness
+from alignzoo_preference_sets.choices import PandaLM
+from alignzoo_preference_sets.data import Data
+from alignzoo_preference_sets.hh import HH
+from alignzoo_preference_sets.oasst import Oasst
+from alignzoo_reddit_votes.reddit import RedditVotes
+from alignzoo_reddit_votes.rules import Rules
+from alignzoo_reddit_votes.votes import Pairing
+from alignzoo_reward_model.held_out import ceiling
+from alignzoo_reward_model.reward_model import RewardModel
+
+HELD_OUT = 0.25
+LOOSE = Pairing(ratio=1.0, comments_per_post=1000, pairs_per_post=20)
+"""By SHP's own rules these samples of whole threads give too few pairs to learn from (see the account of each)."""
+
+
+@dataclass(frozen=True)
+class Set:
+    """A sample, who reads it, and what must stay on one side of the split."""
+
+    file: str
+    read: Callable[[Path], FeedbackSource]
+    on: Literal["comparisons", "rankings"] = "comparisons"
+    group: Callable[[Feedback], str] = lambda record: record.prompt.id
+
+
+def thread(record: Feedback) -> str:
+    """The thread that a pair of comments is from."""
+    return record.provenance.note.split()[1]
+
+
+SETS: Mapping[str, Set] = {
+    "harmlessness pairs": Set("hh_harmless_pairs.jsonl", lambda path: HH(Data(str(path)))),
+    "PandaLM": Set("pandalm_human_pairs.jsonl", lambda path: PandaLM(Data(str(path)))),
+    "OpenAssistant rankings": Set("oasst_ranked_trees.jsonl", lambda path: Oasst(Data(str(path))), "rankings"),
+    "Reddit 2005-12, 2006-01": Set(
+        "reddit_pushshift_comments.jsonl",
+        lambda path: RedditVotes(
+            comments=path,
+            missing_post="A post in r/{subreddit}.",
+            rules=Rules(off=("nested", "score")),
+            split="all",
+            pairing=LOOSE,
+        ),
+        group=thread,
+    ),
+    "Reddit, modern threads": Set(
+        "reddit_modern_threads.jsonl",
+        lambda path: RedditVotes(threads=path, rules=Rules(off=("nested", "score")), split="all", pairing=LOOSE),
+    ),
+}
+
+
+def parted(records: Sequence[Feedback], group: Callable[[Feedback], str]) -> tuple[list[Feedback], list[Feedback]]:
+    """(to learn from, held out): a quarter of the records, whole groups by their hash."""
+
+    def place(name: str) -> str:
+        return hashlib.sha256(f"real sets/{name}".encode()).hexdigest()
+
+    sizes = Counter(map(group, records))
+    out: set[str] = set()
+    for name in sorted(sizes, key=place):
+        if sum(sizes[one] for one in out) + sizes[name] <= HELD_OUT * len(records):
+            out.add(name)
+    return [r for r in records if group(r) not in out], [r for r in records if group(r) in out]
+
+
+# Who judges -------------------------------------------------------------------------------------------------------------
+
+
+def words(text: str) -> Counter[str]:
+    return Counter(re.findall(r"[a-z0-9']+", text.lower()))
+
+
+def bag_of_words(learned: Sequence[Comparison], trial: Sequence[Comparison], strength: float = 1.0) -> list[float]:
+    """The leads of the trial's pairs: w · (log(1 + count) of chosen − of rejected), w by penalised logistic regression."""
+    known = Counter(word for pair in learned for word in set(words(pair.chosen.text)) | set(words(pair.rejected.text)))
+    place = {word: i for i, word in enumerate(word for word, count in known.items() if count > 1)}
+
+    def rows(pairs: Sequence[Comparison]) -> torch.Tensor:
+        table = torch.zeros(len(pairs), len(place))
+        for i, pair in enumerate(pairs):
+            for sign, side in ((1.0, pair.chosen), (-1.0, pair.rejected)):
+                for word, count in words(side.text).items():
+                    if word in place:
+                        table[i, place[word]] += sign * float(np.log1p(count))
+        return table
+
+    sides, weights = rows(learned), torch.zeros(len(place), requires_grad=True)
+    labels = torch.tensor([pair.strength for pair in learned])
+    solver = torch.optim.LBFGS([weights], max_iter=200)
+
+    def loss() -> torch.Tensor:
+        solver.zero_grad()
+        margins = sides @ weights
+        logistic = torch.nn.functional.binary_cross_entropy_with_logits(margins, labels, reduction="sum")
+        whole = logistic + 0.5 * strength * weights.square().sum()
+        whole.backward()
+        return whole
+
+    solver.step(loss)
+    leads: list[float] = (rows(trial) @ weights).detach().tolist()
+    return leads
+
+
+def lengths(learned: Sequence[Comparison], trial: Sequence[Comparison]) -> list[float]:
+    """The longer answer leads, or the shorter one, whichever was preferred more often in what is learned from."""
+
+    def longer(pair: Comparison) -> int:
+        return len(pair.chosen.text) - len(pair.rejected.text)
+
+    sign = 1 if fmean(rightness(longer(pair), pair.strength) for pair in learned) >= 0.5 else -1
+    return [float(sign * longer(pair)) for pair in trial]
+
+
+def reward_model(base: Base, lesson: Lesson, on: Any, trial: Sequence[Comparison], seed: int) -> list[float]:
+    """The leads by a reward model that is trained from the bare base."""
+    base.dismiss_all()
+    optimizer = RewardModel(on=on, held_out=0.0, samples=0, batch_size=16, epochs=1, seed=seed, descent=Descent(lr=1e-3))
+    role = role_on(base, "reward", seed=seed)
+    with watching(Canaries(base, Watch())):
+        for _ in optimizer.improve(role, lesson):
+            pass
+    reward = optimizer.deploy(role, lesson)
+    sides = [(pair.prompt, side) for pair in trial for side in (pair.chosen, pair.rejected)]
+    scores = reward([prompt for prompt, _ in sides], [side for _, side in sides])
+    return [chosen - rejected for chosen, rejected in zip(scores[::2], scores[1::2], strict=True)]
+
+
+# What came of it -----------------------------------------------------------------------------------------------------------
+
+
+def said(trial: Sequence[Comparison], seeds: Sequence[Sequence[float]]) -> dict[str, list[float]]:
+    """By prompt, how right each seed was on its held-out pairs. The prompts are the same under every seed, so they are
+    resampled once for all of them."""
+    told: dict[str, list[float]] = {}
+    for leads in seeds:
+        for pair, lead in zip(trial, leads, strict=True):
+            told.setdefault(pair.prompt.id, []).append(rightness(lead, pair.strength))
+    return told
+
+
+def one(name: str, folder: Path, base: Base, seeds: int) -> dict[str, Any]:
+    """Everything about one set."""
+    asking = Asking()
+    records = list(SETS[name].read(folder / SETS[name].file).collect(asking))
+    print(f"{name}\n" + "\n".join(asking.tally.lines()), flush=True)
+    assert asking.tally.unexplained == 0, name
+    learned, held = parted(records, SETS[name].group)
+    need, anything = SETS[name].on, Limits(1.0, 1.0)
+    lesson, intake = admit(Lesson.of(learned), (need,), base.text, anything)
+    untied = [pair for pair in comparisons_in(held) if not pair.tie]
+    tried = list(admit(Lesson(comparisons=untied), ("comparisons",), base.text, anything)[0].comparisons)
+    known = [pair for pair in comparisons_in(learned) if not pair.tie]
+    rankings: Sequence[Ranking | Comparison] = lesson.rankings if need == "rankings" else lesson.comparisons
+    judges = {
+        "reward model": [reward_model(base, lesson, need, tried, seed) for seed in range(seeds)],
+        "bag of words": [bag_of_words(known, tried)],
+        "lengths": [lengths(known, tried)],
+    }
+    reach = ceiling(list(comparisons_in(records)), [pair.strength for pair in tried])
+    return {
+        "read": asking.tally.read,
+        "kept": asking.tally.kept,
+        "dropped": {reason: cases.count for reason, cases in asking.tally.dropped.items()},
+        "set aside": {reason: cases.count for reason, cases in asking.tally.set_aside.items()},
+        "unexplained": asking.tally.unexplained,
+        "records": len(records),
+        "learned": len(rankings),
+        "too long to learn": intake.dropped.total(),
+        "tried": len(tried),
+        "too long to try": len(untied) - len(tried),
+        "prompts": len({pair.prompt.id for pair in tried}),
+        "ceiling": reach.get("ceiling"),
+        "agreement": reach.get("agreement"),
+        **{judge: bootstrap(said(tried, leads)).row() for judge, leads in judges.items()},
+        "each seed": [bootstrap(said(tried, [leads])).mean for leads in judges["reward model"]],
+    }
+
+
+def table(rows: Mapping[str, Mapping[str, Any]], command: str, seeds: int) -> str:
+    lines = [f"`{command}`", "", "| set | rows read | kept | dropped | set aside by a rule | unexplained | records |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for name, row in rows.items():
+        counts = [row["read"], row["kept"], sum(row["dropped"].values()), sum(row["set aside"].values()), row["unexplained"]]
+        lines.append(f"| {name} | {' | '.join(f'{count:,}' for count in counts)} | {row['records']:,} |")
+    lines += ["", "| set | learned from | held-out pairs (prompts) | reward model | bag of words | lengths alone | ceiling |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    for name, row in rows.items():
+        cells = [_interval(row[judge]) for judge in ("reward model", "bag of words", "lengths")]
+        top = f"{row['ceiling']:.3f}" if row["ceiling"] else "not known"
+        lines.append(f"| {name} | {row['learned']} | {row['tried']} ({row['prompts']}) | {' | '.join(cells)} | {top} |")
+    lines += [
+        "",
+        f"Shares of right pairs, a mean over prompts; {seeds} seeds of the reward model; 95 % intervals over prompts.",
+    ]
+    return "\n".join([*lines, "The ceiling is what a perfect judge could reach, from how far annotators agree."]) + "\n"
+
+
+def _interval(figure: Mapping[str, float]) -> str:
+    return f"{figure['mean']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def main() -> int:
+    page = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    page.add_argument("data", type=Path)
+    page.add_argument("model", type=Path)
+    page.add_argument("--sets", nargs="+", choices=tuple(SETS), default=tuple(SETS))
+    page.add_argument("--seeds", type=int, default=3)
+    page.add_argument("--results", type=Path, help="where to write .json and .md")
+    asked = page.parse_args()
+    torch.set_num_threads(1)
+    base = Base.load(str(asked.model), Loading(quantize="none", template="dialogue"), Lora(rank=16))
+    rows = {}
+    for name in asked.sets:
+        rows[name] = one(name, asked.data, base, asked.seeds)
+        print({judge: rows[name][judge] for judge in ("reward model", "bag of words", "lengths")}, flush=True)
+    rest = [word for word in sys.argv[1:] if Path(word) not in (asked.data, asked.model)]
+    text = table(rows, "python benchmarks/real_sets.py DATA MODEL " + shlex.join(rest), asked.seeds)
+    print(text)
+    if asked.results:
+        store.write_text(asked.results.with_suffix(".md"), text)
+        store.write_json(asked.results.with_suffix(".json"), rows)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

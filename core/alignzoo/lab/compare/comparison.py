@@ -1,0 +1,230 @@
+"""All contestants at once: who leads, and what it cost them in other values, in distance from the start, and in compute."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from alignzoo.lab.compare.duels import Duel, Entrant, duels, within_one
+from alignzoo.lab.compare.frontier import Point, fitted, frontier
+from alignzoo.lab.compare.gao import Fit
+from alignzoo.lab.compare.ranking import Rank, ranking
+from alignzoo.lab.compare.significance import spread_of
+from alignzoo.lab.statistics import Estimate
+
+FEW = 2
+"""Prompts that all must have answered."""
+
+
+class CompareError(ValueError):
+    """Runs that cannot stand side by side."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One contestant's row."""
+
+    name: str
+    seeds: int
+    reward: Estimate
+    gain: Estimate
+    gain_chance: float
+    kl: Estimate | None
+    values: Mapping[str, Estimate]
+    words: Estimate
+    distinct: float
+    refuses: Estimate
+    ended: Estimate
+    spent: Mapping[str, float]
+    served: Mapping[str, float] | None
+    failures: tuple[str, ...]
+    tuned: Mapping[str, Any] | None
+    trials: int
+
+    @property
+    def gains(self) -> bool:
+        """Whether the interval of its gain is above 0."""
+        return self.gain.low > 0
+
+
+@dataclass(frozen=True)
+class Side:
+    """The start, for what changed beside it."""
+
+    reward: Estimate
+    values: Mapping[str, Estimate]
+    words: Estimate
+    distinct: float
+    refuses: Estimate
+    ended: Estimate
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is to be told of all of them. `lines` and `ranks` are sorted, the best first."""
+
+    name: str
+    judge: str
+    prompts: tuple[str, ...]
+    start: Side
+    lines: tuple[Line, ...]
+    duels: tuple[Duel, ...]
+    ranks: tuple[Rank, ...]
+    ways: Mapping[str, tuple[Point, ...]]
+    fits: Mapping[str, Fit]
+    cautions: tuple[str, ...]
+    lost: Mapping[str, tuple[str, ...]]
+    """Contestants without one finished run, and why."""
+
+    def answer(self) -> str:
+        """The whole in one sentence, first."""
+        if not self.lines:
+            return "No contestant has finished a run."
+        best, *others = self.lines
+        told = f"{best.name} has the highest reward, {_said(best.reward)}"
+        if not best.gains:
+            told = f"Nobody is above the start for certain; {told[0].lower()}{told[1:]}" if best.seeds > 1 else told
+        if not others:
+            return f"{told}; the start has {self.start.reward.mean:.3f}."
+        open_ = [one.name for one in others if self.between(best.name, one.name).verdict == "not separable"]
+        beaten = [one.name for one in others if one.name not in open_]
+        if beaten:
+            told += f"; it is better than {_list(beaten)}"
+        if open_:
+            told += f"{', but' if beaten else ';'} not separable from {_list(open_)}"
+            needed = [self.between(best.name, name).seeds_needed for name in open_]
+            if all(count is not None for count in needed):
+                told += f" (with {max(count for count in needed if count)} seeds in all it would be, if the differences stay)"
+        return f"{told}."
+
+    def between(self, first: str, second: str) -> Duel:
+        return next(duel for duel in self.duels if {duel.first, duel.second} == {first, second})
+
+    def row(self) -> dict[str, Any]:
+        """The whole as plain data."""
+        plain: dict[str, Any] = _plain({**asdict(self), "answer": self.answer()})
+        return plain
+
+
+def compare(name: str, entrants: Sequence[Entrant]) -> Comparison:
+    """Put contestants side by side, on the prompts that all of them answered."""
+    there = [one for one in entrants if one.runs]
+    lost = {one.name: one.failures for one in entrants if not one.runs}
+    if not there:
+        raise CompareError("there is no finished run to compare")
+    runs = [run for one in there for run in one.runs]
+    judges = sorted({run.settings["judge"]["use"] for run in runs})
+    if len(judges) > 1:
+        raise CompareError(f"they were judged by {_list(judges)}; their figures cannot be compared")
+    shared = set(runs[0].prompts).intersection(*(run.prompts for run in runs))
+    prompts = [prompt for prompt in runs[0].prompts if prompt in shared]
+    if len(prompts) < FEW:
+        raise CompareError(f"they have {len(prompts)} test prompts in common; runs that are compared must answer the same ones")
+    there = [one.on(prompts) for one in there]
+    values = [value for value in runs[0].values if all(value in run.policy for run in runs)]
+    lines = sorted((_line(one, values) for one in there), key=lambda line: -line.reward.mean)
+    ordered = [next(one for one in there if one.name == line.name) for line in lines]
+    ways = {one.name: tuple(frontier(one)) for one in ordered}
+    fits = {name: fit for name, way in ways.items() if (fit := fitted(way)) is not None}
+    return Comparison(
+        name=name,
+        judge=judges[0],
+        prompts=tuple(prompts),
+        start=_start(there[0], values),
+        lines=tuple(lines),
+        duels=tuple(duels(ordered)),
+        ranks=tuple(ranking(ordered)),
+        ways=ways,
+        fits=fits,
+        cautions=tuple(_cautions(there, len(prompts))),
+        lost=lost,
+    )
+
+
+def _line(one: Entrant, values: Sequence[str]) -> Line:
+    def figure(name: str) -> Estimate:
+        return spread_of(one.table(name)).interval()
+
+    gain = spread_of(one.table("score") - one.table("score", who="start"))
+    known = all("kl" in run.policy for run in one.runs)
+    return Line(
+        name=one.name,
+        seeds=len(one.runs),
+        reward=figure("score"),
+        gain=gain.interval(),
+        gain_chance=gain.chance(),
+        kl=figure("kl") if known else None,
+        values={value.removeprefix("value: "): figure(value) for value in values},
+        words=figure("words"),
+        distinct=sum(run.distinct[1] for run in one.runs) / len(one.runs),
+        refuses=within_one(figure("refuses")),
+        ended=within_one(figure("ended")),
+        spent=one.spent if one.spent is not None else _mean([run.spent for run in one.runs]),
+        served=one.served,
+        failures=one.failures,
+        tuned=one.tuned,
+        trials=one.trials,
+    )
+
+
+def _start(one: Entrant, values: Sequence[str]) -> Side:
+    def figure(name: str) -> Estimate:
+        return spread_of(one.table(name, who="start")).interval()
+
+    return Side(
+        figure("score"),
+        {value.removeprefix("value: "): figure(value) for value in values},
+        figure("words"),
+        sum(run.distinct[0] for run in one.runs) / len(one.runs),
+        within_one(figure("refuses")),
+        within_one(figure("ended")),
+    )
+
+
+def _cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
+    """What a reader must know before believing any of it."""
+    if few := [one.name for one in entrants if len(one.runs) == 1]:
+        yield f"one seed, so no interval: {_list(few)}. Nothing is known of another training of the same"
+    if few := [f"{one.name} ({len(one.runs)})" for one in entrants if 1 < len(one.runs) < 5]:
+        yield f"fewer than 5 seeds: {_list(few)}"
+    for one in entrants:
+        if one.failures:
+            yield f"{one.name}: {len(one.failures)} of its runs failed; those that did not may be the lucky ones"
+    if len({_same(run.settings.get("answer")) for one in entrants for run in one.runs}) > 1:
+        yield "they did not answer in the same manner (settings under [answer] differ)"
+    starts: dict[int, set[bytes]] = {}
+    for one in entrants:
+        for run in one.runs:
+            starts.setdefault(run.seed, set()).add(run.start["score"].round(6).tobytes())
+    if any(len(seen) > 1 for seen in starts.values()):
+        yield "they did not begin with the same start: its answers were scored otherwise"
+    if prompts < 30:
+        yield f"{prompts} test prompts are few; 100 or more tell small differences"
+
+
+def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    told = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0] if all(name in row for row in rows)}
+    return {**told, "tokens": told.get("read", 0.0) + told.get("written", 0.0)}
+
+
+def _same(value: Any) -> str:
+    return repr(sorted(value.items())) if isinstance(value, Mapping) else repr(value)
+
+
+def _said(estimate: Estimate) -> str:
+    return f"{estimate.mean:.3f} (one seed, no interval)" if math.isnan(estimate.low) else str(estimate)
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _plain(value: Any) -> Any:
+    """Without what JSON has no word for."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,90 @@
+"""What was gained against how far it went from the start, and where going farther no longer helps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.gao import Fit, GaoError, fit
+from alignzoo.lab.compare.significance import spread_of
+from alignzoo.lab.statistics import Estimate
+
+_NEAREST = 0.1
+"""d = √KL below which the law of training, whose slope is infinite at 0, says nothing."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """Where a contestant was, over its seeds: after so many updates, or (`n` > 0) as the best of n answers."""
+
+    update: int
+    n: int
+    kl: float
+    gold: Estimate
+    proxy: float | None
+    labels: float
+    flops: float
+    seconds: float
+
+
+def frontier(one: Entrant) -> Iterator[Point]:
+    """The points of a contestant's way, each a mean over seeds; without a way, start and end."""
+    ways = [run.way for run in one.runs if run.way]
+    if not ways:
+        yield from _ends(one)
+        return
+    keys = sorted({(row["update"], int(row.get("n") or 0)) for way in ways for row in way})
+    for update, n in keys:
+        rows = [row for way in ways for row in way if (row["update"], int(row.get("n") or 0)) == (update, n)]
+        if len(rows) < len(ways) or any(row.get("kl") is None for row in rows):
+            continue
+        proxies = [row["proxy"] for row in rows if row.get("proxy") is not None]
+        yield Point(
+            update,
+            n,
+            max(0.0, _mean([row["kl"] for row in rows])),  # an estimate by samples may fall below
+            _over_seeds([row["gold"] for row in rows]),
+            _mean(proxies) if len(proxies) == len(rows) else None,
+            *(_mean([row[name] for row in rows]) for name in ("labels", "flops", "seconds")),
+        )
+
+
+def fitted(way: Sequence[Point]) -> Fit | None:
+    """Gao's law for a way; None where there are too few points to say anything."""
+    start = next((point.gold.mean for point in way if point.kl < 1e-6), None)
+    chosen = any(point.n > 1 for point in way)
+    if start is None:
+        return None
+    try:
+        gold = [point.gold.mean for point in way]
+        law, least = ("best-of-n", 0.0) if chosen else ("rl", _NEAREST)
+        return fit(law, [point.kl for point in way], gold, start=start, least_d=least)
+    except GaoError:
+        return None
+
+
+def _ends(one: Entrant) -> Iterator[Point]:
+    if not all("kl" in run.policy for run in one.runs):
+        return
+    yield Point(0, 0, 0.0, spread_of(one.table("score", who="start")).interval(), None, 0.0, 0.0, 0.0)
+    last = [_mean([float(run.spent.get(name, 0.0)) for run in one.runs]) for name in ("updates", "labels", "flops", "seconds")]
+    gold = spread_of(one.table("score")).interval()
+    yield Point(int(last[0]), 0, max(0.0, float(one.table("kl").mean())), gold, None, *last[1:])
+
+
+def _over_seeds(figures: Sequence[float]) -> Estimate:
+    """Mean and interval (Student's t) over seeds alone; the prompts of a way are few and always the same."""
+    mean = _mean(figures)
+    if len(figures) < 2:
+        return Estimate(mean, math.nan, math.nan)
+    half = float(stats.t.ppf(0.975, len(figures) - 1)) * float(np.std(figures, ddof=1)) / math.sqrt(len(figures))
+    return Estimate(mean, mean - half, mean + half)
+
+
+def _mean(figures: Sequence[float]) -> float:
+    return float(sum(figures) / len(figures))

@@ -1,0 +1,141 @@
+"""What a comparison reads of finished runs: scores, values and side effects of every answer, and the way that training took."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alignzoo.lab import store
+
+Answers = NDArray[np.float64]
+"""(prompts, answers to each) One figure of every answer."""
+
+WHO = ("start", "policy")
+REFUSES = re.compile(r"\W*(sorry|i'?m sorry|i am sorry|i can'?t|i cannot|i won'?t|i will not|i'?m unable|i am unable)\b", re.I)
+"""How an answer begins that declines. A rough sign: it finds what says so at once, in English."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """One finished run. Every figure is kept under its name: "score", "value: …", "words", "refuses", "ended", and "kl"
+    where it is known."""
+
+    seed: int
+    folder: Path
+    prompts: tuple[str, ...]
+    """Ids, in the order of the rows of every table."""
+    start: Mapping[str, Answers]
+    policy: Mapping[str, Answers]
+    distinct: tuple[float, float]
+    """Share of different pairs of words among all of them, of start and policy: 1 if no two answers share one."""
+    way: tuple[Mapping[str, Any], ...]
+    """Points (update, kl, proxy, gold; labels, flops and seconds so far) that the training left, the start's first."""
+    settings: Mapping[str, Any]
+    spent: Mapping[str, float]
+    warnings: tuple[str, ...]
+    tally: Mapping[str, Any]
+    """What the source of its feedback read, kept and dropped."""
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Of the plugins that it was made with."""
+
+    def on(self, prompts: Sequence[str]) -> Played:
+        """The same run, with these of its prompts alone, in this order."""
+        if self.prompts == tuple(prompts):
+            return self
+        place = {prompt: row for row, prompt in enumerate(self.prompts)}
+        rows = [place[prompt] for prompt in prompts]
+        start, policy = ({name: table[rows] for name, table in figures.items()} for figures in (self.start, self.policy))
+        return replace(self, prompts=tuple(prompts), start=start, policy=policy)
+
+    @property
+    def values(self) -> list[str]:
+        return [name for name in self.policy if name.startswith("value: ")]
+
+
+def played(root: Path) -> Played:
+    """Read a run's folder; it must be judged."""
+    files = store.Folder(root)
+    if not files.settings.exists():
+        raise store.StoreError(f"{root} is no run: there is no run.toml in it")
+    if not files.scores.exists():
+        raise store.StoreError(f"{root} is not judged yet; go on with: alignzoo run {root}")
+    settings = tomllib.loads(files.settings.read_text(encoding="utf-8"))
+    answers, scores = store.read_rows(files.answers), store.read_rows(files.scores)
+    if len(answers) != len(scores):
+        raise store.StoreError(f"{files.scores} has {len(scores)} rows for {len(answers)} answers; delete it and judge again")
+    order = tuple(dict.fromkeys(row["prompt"] for row in scores))
+    tables = {who: _tables(order, _rows(answers, scores, who), root) for who in WHO}
+    summary = store.read_json(files.train.summary)
+    tally = files.feedback.with_suffix(".tally.json")
+    return Played(
+        seed=settings.get("seed", 0),
+        folder=root,
+        prompts=order,
+        start=tables["start"],
+        policy=tables["policy"],
+        distinct=(_distinct(answers, "start"), _distinct(answers, "policy")),
+        way=tuple(_way(files)),
+        settings=settings,
+        spent=summary["ledger"],
+        warnings=tuple(summary.get("warnings", ())),
+        tally=store.read_json(tally) if tally.exists() else {},
+        digests=settings.get("made_with", {}).get("plugins", {}),
+    )
+
+
+Rows = Mapping[str, list[Mapping[str, float]]]
+"""For each prompt a row of figures for each answer."""
+
+
+def _rows(answers: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]], who: str) -> Rows:
+    rows: dict[str, list[Mapping[str, float]]] = {}
+    for answer, score in zip(answers, scores, strict=True):
+        if score["who"] != who:
+            continue
+        text = answer["completion"]["text"]
+        row = {"score": score["score"], **{f"value: {name}": value for name, value in score["values"].items()}}
+        row |= {"words": len(text.split()), "refuses": bool(REFUSES.match(text))}
+        row["ended"] = bool(answer["completion"].get("finished", True))
+        if answer["kl"] is not None:
+            row["kl"] = answer["kl"]
+        rows.setdefault(score["prompt"], []).append(row)
+    return rows
+
+
+def _tables(order: Sequence[str], rows: Rows, root: Path) -> dict[str, Answers]:
+    if set(rows) != set(order) or len({len(rows[prompt]) for prompt in order}) != 1:
+        raise store.StoreError(f"{root}: start and policy did not answer the same prompts equally often; delete its answers")
+    names = list(rows[order[0]][0])
+    try:
+        return {name: np.array([[row[name] for row in rows[prompt]] for prompt in order], dtype=float) for name in names}
+    except KeyError as gone:
+        raise store.StoreError(f"{root}: an answer lacks {gone}; delete its scores and judge again") from None
+
+
+def _distinct(answers: Sequence[Mapping[str, Any]], who: str) -> float:
+    """Of each prompt's first answer: more answers to one prompt resemble each other for another reason."""
+    pairs = []
+    for row in answers:
+        if row["who"] == who and row["number"] == 0:
+            words = row["completion"]["text"].split()
+            pairs += list(pairwise(words))
+    return len(set(pairs)) / len(pairs) if pairs else 1.0
+
+
+def _way(files: store.Folder) -> Iterator[dict[str, Any]]:
+    trail = files.train.folder / "trail.jsonl"
+    if not trail.exists():
+        return
+    spent = {row["update"]: row for row in store.read_rows(files.train.updates)} if files.train.updates.exists() else {}
+    for point in store.read_rows(trail):
+        update = spent.get(point["update"], {})
+        costs = {name: float(update.get(name, 0.0)) for name in ("labels", "flops", "seconds")}
+        yield {**{name: value for name, value in point.items() if name != "each"}, **costs}

@@ -1,0 +1,118 @@
+"""Intervals and tests over seeds and prompts.
+
+A figure is known for every seed and every prompt: y[s, p]. All seeds answer the same prompts, so there are three sources of
+chance: which seeds were drawn, which prompts, and what is left over. Another bench would draw all three anew, and
+
+    Var(mean) = Var(seed means) / S  +  max(0, MS_prompts − MS_rest) / (S P)
+
+where the variance of seed means already holds the rest (Searle, Casella & McCulloch 1992, "Variance Components", ch. 4). The
+quantile is Student's, with the degrees of freedom of Satterthwaite (1946). With five seeds a percentile bootstrap covers from
+84 to 99.8 % where 95 % are promised, this form 93.8 to 95.9 % (`docs/decisions/0015-intervals.md`).
+
+Two contestants are compared by their differences at the same seed and the same prompt, so what is common to both cancels.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from alignzoo.lab.statistics import Estimate
+
+Table = NDArray[np.float64]
+"""(seeds, prompts)"""
+
+ENOUGH = 5
+"""Fewer seeds than this never separate two contestants."""
+LEVEL = 0.05
+MOST_SEEDS = 1000
+"""More than this is told as "no number of seeds"."""
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Where the chance in a mean comes from."""
+
+    mean: float
+    seeds: int
+    prompts: int
+    between_seeds: float
+    """Variance of the seeds' means, what is left over in it."""
+    between_prompts: float
+    """Variance that prompts add to one seed's mean answer, the rest taken out."""
+    prompts_square: float
+    rest_square: float
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean, for other seeds and other prompts."""
+        return math.sqrt(self.between_seeds / self.seeds + self.between_prompts / self.prompts)
+
+    @property
+    def freedom(self) -> float:
+        """Degrees of freedom: those of a sum of mean squares, each with its own."""
+        whole = self.between_seeds / self.seeds + self.between_prompts / self.prompts
+        cells = self.seeds * self.prompts
+        of_seeds = (self.between_seeds / self.seeds) ** 2 / (self.seeds - 1)
+        of_prompts = (self.prompts_square / cells) ** 2 / (self.prompts - 1) if self.between_prompts else 0.0
+        of_rest = (self.rest_square / cells) ** 2 / ((self.seeds - 1) * (self.prompts - 1)) if self.between_prompts else 0.0
+        down = of_seeds + of_prompts + of_rest
+        return whole**2 / down if down else math.inf
+
+    def interval(self) -> Estimate:
+        """The mean with its 95 % interval; without one where a single seed, or a single prompt, leaves nothing to go by."""
+        if self.seeds < 2 or self.prompts < 2:
+            return Estimate(self.mean, math.nan, math.nan)
+        half = float(stats.t.ppf(1 - LEVEL / 2, self.freedom)) * self.error
+        return Estimate(self.mean, self.mean - half, self.mean + half)
+
+    def chance(self) -> float:
+        """p: how often a mean this far from 0, or farther, comes of chance alone."""
+        if self.seeds < 2 or self.prompts < 2:
+            return 1.0
+        if self.error == 0:
+            return 1.0 if self.mean == 0 else 0.0
+        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.freedom))
+
+
+def spread_of(table: Table) -> Spread:
+    """The mean of a table and the parts of its variance."""
+    seeds, prompts = table.shape
+    mean, by_seed, by_prompt = float(table.mean()), table.mean(1), table.mean(0)
+    if seeds < 2 or prompts < 2:
+        return Spread(mean, seeds, prompts, 0.0, 0.0, 0.0, 0.0)
+    rest = table - by_seed[:, None] - by_prompt[None] + mean
+    rest_square = float((rest**2).sum()) / ((seeds - 1) * (prompts - 1))
+    prompts_square = seeds * float(by_prompt.var(ddof=1))
+    between_prompts = max(0.0, prompts_square - rest_square) / seeds
+    return Spread(mean, seeds, prompts, float(by_seed.var(ddof=1)), between_prompts, prompts_square, rest_square)
+
+
+def holm(chances: Sequence[float]) -> list[float]:
+    """p-values, raised so that among all of them one false claim is made at most in 5 % of benches (Holm 1979)."""
+    order = sorted(range(len(chances)), key=chances.__getitem__)
+    raised, most = [0.0] * len(chances), 0.0
+    for rank, place in enumerate(order):
+        most = max(most, min(1.0, chances[place] * (len(chances) - rank)))
+        raised[place] = most
+    return raised
+
+
+def seeds_to_separate(spread: Spread, level: float) -> int | None:
+    """With how many seeds in all a difference of this size would be told from chance at this level, if seeds and prompts go on
+    varying as they did; None where more seeds do not help, because it is the prompts that are too few."""
+    if spread.mean == 0 or spread.seeds < 2 or spread.prompts < 2:
+        return None
+    count = max(spread.seeds + 1, ENOUGH)
+    while count <= MOST_SEEDS:
+        error = math.sqrt(spread.between_seeds / count + spread.between_prompts / spread.prompts)
+        freedom = max(spread.freedom, 1.0) * (count - 1) / (spread.seeds - 1)
+        if abs(spread.mean) >= float(stats.t.ppf(1 - level / 2, freedom)) * error:
+            return count
+        count = count + 1 if count < 100 else count * 11 // 10
+    return None

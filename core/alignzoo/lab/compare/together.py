@@ -1,0 +1,83 @@
+"""Finished runs, put side by side and written down.
+
+found = together([Path("runs/dpo-0"), Path("runs/dpo-1"), Path("runs/ppo-0"), Path("runs/ppo-1")])
+print(found.answer())
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from alignzoo.lab import store
+from alignzoo.lab.compare.comparison import CompareError, Comparison, compare
+from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.page import page
+from alignzoo.lab.compare.played import Played, played
+from alignzoo.lab.compare.words import markdown
+
+_NOT_ITS_NATURE = ("name", "seed", "made_with")
+"""Settings in which the runs of one entrant may differ."""
+
+
+def together(roots: Sequence[Path], name: str = "comparison", out: Path | None = None) -> Comparison:
+    """Compare the runs in these folders; those that differ in nothing but the seed are one contestant. With `out`, write
+    report.html, report.md and report.json into that folder."""
+    entrants = entrants_of([played(root) for root in roots])
+    found = compare(name, entrants)
+    if out:
+        write(found, entrants, out, shlex.join(["alignzoo", "compare", *map(str, roots), "--out", str(out)]))
+    return found
+
+
+def write(found: Comparison, entrants: Sequence[Entrant], folder: Path, command: str) -> None:
+    """The report as a page, as Markdown, and as plain data."""
+    store.write_text(folder / "report.html", page(found, entrants, command))
+    store.write_text(folder / "report.md", markdown(found))
+    store.write_json(folder / "report.json", found.row())
+
+
+def entrants_of(runs: Sequence[Played]) -> list[Entrant]:
+    """Runs by what they are but for the seed, each under the shortest name that tells it from the others."""
+    groups: dict[str, list[Played]] = {}
+    for run in runs:
+        groups.setdefault(json.dumps(_nature(run.settings), sort_keys=True, default=str), []).append(run)
+    for group in groups.values():
+        seeds = [run.seed for run in group]
+        if twice := sorted({seed for seed in seeds if seeds.count(seed) > 1}):
+            folders = " and ".join(str(run.folder) for run in group if run.seed == twice[0])
+            raise CompareError(f"{folders} are the same run, seed {twice[0]}, twice; name one of them")
+    kinds = list(groups.values())
+    names = [_plainest(kinds, group) for group in kinds]
+    return [Entrant(name, tuple(sorted(group, key=lambda run: run.seed))) for name, group in zip(names, kinds, strict=True)]
+
+
+def _plainest(kinds: Sequence[Sequence[Played]], group: Sequence[Played]) -> str:
+    """The run's name; the optimizer; both; or the folder."""
+    for way in (_by_name, _by_optimizer, _by_both):
+        if [way(other[0]) for other in kinds].count(way(group[0])) == 1 and len({way(run) for run in group}) == 1:
+            return way(group[0])
+    return str(group[0].folder)
+
+
+def _by_name(run: Played) -> str:
+    return str(run.settings["name"])
+
+
+def _by_optimizer(run: Played) -> str:
+    return str(run.settings["optimizer"]["use"]).rpartition("/")[2]
+
+
+def _by_both(run: Played) -> str:
+    source = str(run.settings.get("feedback", {}).get("use", "")).rpartition("/")[2]
+    return f"{_by_optimizer(run)} on {source}" if source else _by_optimizer(run)
+
+
+def _nature(settings: Any) -> Any:
+    """Settings without seeds, wherever they are: a run's seed is its parts' too."""
+    if isinstance(settings, Mapping):
+        return {name: _nature(value) for name, value in settings.items() if name not in _NOT_ITS_NATURE}
+    return [_nature(value) for value in settings] if isinstance(settings, list) else settings

@@ -1,0 +1,119 @@
+"""A comparison as Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+from alignzoo.lab.compare.comparison import Comparison, Line, Side
+from alignzoo.lab.statistics import Estimate
+
+SPENT = ("labels", "scores", "tokens", "flops", "seconds")
+NOTES = """\
+Rewards are the judge's on held-out prompts. Intervals are 95 %, for other seeds and other prompts; two contestants are compared
+by their differences at the same seed and prompt, and p-values are held to one family (Holm). A win is an answer that scores
+above the other's to the same prompt; a tie is half of one. KL is in nats per answer, from the start."""
+
+
+def told(estimate: Estimate | None, places: int = 3) -> str:
+    """A figure for a reader."""
+    if estimate is None:
+        return "not known"
+    if math.isnan(estimate.mean):
+        return "–"
+    if math.isnan(estimate.low):
+        return f"{estimate.mean:.{places}f}"
+    return f"{estimate.mean:.{places}f} [{estimate.low:.{places}f}, {estimate.high:.{places}f}]"
+
+
+def cost(name: str, value: float) -> str:
+    return f"{value:.3g}" if name == "flops" else f"{value:,.1f}" if name == "seconds" else f"{value:,.0f}"
+
+
+def markdown(found: Comparison) -> str:
+    """The whole comparison."""
+    parts = [f"# {found.name}", f"**{found.answer()}**"]
+    if found.cautions:
+        parts.append("\n".join(f"* Caution: {caution}." for caution in found.cautions))
+    parts += [_table(*leaderboard(found)), NOTES]
+    if found.duels:
+        parts += ["## Who is better than whom", _table(*verdicts(found))]
+    if found.ranks:
+        rows = [(rank.name, told(rank.rating, 0)) for rank in found.ranks]
+        parts += ["## On one scale", _table(("contestant", "rating (400 points are odds of ten to one)"), rows)]
+    if len(found.lines[0].values) > 0:
+        parts += ["## The values apart", _table(*apart(found))]
+    parts += ["## Beside the reward", _table(*beside(found))]
+    if found.fits:
+        parts += ["## Going too far", _table(*limits(found))]
+    if lost := [f"* {name}: {'; '.join(why)}" for name, why in found.lost.items()]:
+        parts += ["## Without a finished run", "\n".join(lost)]
+    return "\n\n".join(parts) + "\n"
+
+
+Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""The head of a table, and its rows."""
+
+
+def leaderboard(found: Comparison) -> Rows:
+    served = all(line.served for line in found.lines)
+    head = ("contestant", "seeds", "reward", "gain", "KL", *SPENT, *(("FLOPs an answer",) if served else ()))
+    rows = []
+    for line in found.lines:
+        spent = [cost(name, line.spent[name]) if name in line.spent else "–" for name in SPENT]
+        row = [line.name, _seeds(line), told(line.reward), told(line.gain), told(line.kl, 2), *spent]
+        rows.append([*row, f"{line.served['flops']:.3g}"] if served and line.served else row)
+    blank = ["–"] * (len(head) - 3)
+    return head, [*rows, ["the start", "", told(found.start.reward), *blank]]
+
+
+def verdicts(found: Comparison) -> Rows:
+    head = ("verdict", "difference", "p", "wins", "wins at equal length")
+    rows = [
+        (duel.told(), told(duel.difference), chance(duel.adjusted), told(duel.wins, 2), told(duel.wins_at_equal_length, 2))
+        for duel in found.duels
+    ]
+    return head, rows
+
+
+def chance(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def apart(found: Comparison) -> Rows:
+    names = list(found.lines[0].values)
+    rows = [[line.name, *(told(line.values[name]) for name in names)] for line in found.lines]
+    return ("contestant", *names), [*rows, ["the start", *(told(found.start.values[name]) for name in names)]]
+
+
+def beside(found: Comparison) -> Rows:
+    head = ("contestant", "words an answer", "different pairs of words", "declines", "comes to an end")
+    sides: list[tuple[str, Line | Side]] = [*((line.name, line) for line in found.lines), ("the start", found.start)]
+    return head, [
+        [name, told(side.words, 1), f"{side.distinct:.0%}", told(side.refuses, 2), told(side.ended, 2)] for name, side in sides
+    ]
+
+
+def limits(found: Comparison) -> Rows:
+    head = ("contestant", "law (Gao et al. 2022)", "α", "β", "gold is highest at")
+    return head, list(_limits(found))
+
+
+def _limits(found: Comparison) -> Iterator[Sequence[str]]:
+    for name, fit in found.fits.items():
+        farthest = max(point.kl for point in found.ways[name])
+        peak = "nowhere: it still rises" if fit.beta <= 0 else f"{fit.peak.kl:.3g} nats"
+        beyond = " (beyond what was seen)" if fit.beta > 0 and fit.peak.kl > farthest else ""
+        yield name, fit.law, f"{fit.alpha:.3g}", f"{fit.beta:.3g}", f"{peak}{beyond}"
+
+
+def _seeds(line: Line) -> str:
+    return f"{line.seeds} ({len(line.failures)} failed)" if line.failures else str(line.seeds)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in rows:
+        cells = [cell.replace("|", "\\|") for cell in row]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)

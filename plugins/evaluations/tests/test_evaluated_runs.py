@@ -1,0 +1,262 @@
+"""Runs on the toy model, evaluated on the command line and in Python."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from alignzoo.cli import main
+from alignzoo.lab import store
+from alignzoo.lab.run import Run
+from alignzoo.model.forest import per_reply
+from alignzoo.model.role import Role, policy_on
+from alignzoo.records import Comparison, Completion, Prompt, to_json
+from alignzoo.testing import toy_base, toy_folder
+from alignzoo_evaluations.candidates import component, of_policy, of_run
+from alignzoo_evaluations.implicit import Implicit
+from alignzoo_evaluations.pairs import trial_of, tried
+
+RUN = """
+name = "toy"
+[task]
+use = "playground"
+[model]
+path = "{model}"
+[feedback]
+use = "refusals"
+harmful.words = ["steal", "burn", "break", "lie"]
+share = 0.25
+count = 32
+rest = "playground"
+settings.candidates = "world"
+[reward]
+use = "reward-model"
+samples = 0
+[reward.feedback]
+use = "playground"
+candidates = "world"
+count = 40
+[optimizer]
+use = "{optimizer}"
+[answer]
+prompts = 12
+[answer.manner]
+max_tokens = 8
+[judge]
+use = "refusal"
+harmful.words = ["steal", "burn", "break", "lie"]
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def done(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "toy.toml").write_text(RUN.format(model=model, optimizer="dpo"))
+    run = Run.open(folder / "toy.toml", folder / "done")
+    run.rewards()
+    run.report()
+    return run
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    rows = [
+        {"prompt": f"is the {thing} small", "chosen": "yes please", "rejected": "no", "subset": kind}
+        for kind, things in (("animals", ("cat", "dog", "bird")), ("places", ("house", "river")))
+        for thing in things
+    ]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = main(words)
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+# Rewards --------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reward_by_its_name_and_settings(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ("evaluate-reward", "length", str(pairs), "--subset", "subset", "--set", "reward.free=1", "--json")
+    code, out, err = told(capsys, *command)
+    found = json.loads(out)
+    assert code == 0
+    assert [line["name"] for line in found["subsets"]] == ["animals", "places"]
+    assert found["micro"]["accuracy"]["mean"] == 0.0  # each word beyond the first costs
+    assert found["micro"]["length"]["mean"] == 1.0
+    assert "5 rows read, 5 kept" in err
+    code, out, _ = told(capsys, "evaluate-reward", "length", str(pairs))
+    assert "| all pairs | 5 | 0.500 [" in out  # nothing costs anything: all are level
+    assert "| animals" not in out
+
+
+def test_a_function_of_ones_own(pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_kindness.py").write_text(
+        "def kind(prompts, completions):\n    return [float('please' in said.text) for said in completions]\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    found, _ = tried(component("mine_kindness:kind", {}), trial_of("file", {"data": {"path": str(pairs)}}))
+    assert found.micro.accuracy.mean == 1.0
+
+
+def test_the_reward_that_a_run_trained(done: Run, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = told(capsys, "evaluate-reward", str(done.files.root), str(pairs), "--json")
+    found, reward = json.loads(out), done.reward()
+    trial = trial_of("file", {"data": {"path": str(pairs)}})
+    sides = [reward([pair.prompt] * 2, [pair.chosen, pair.rejected]) for pair in trial.pairs]
+    assert (code, found["reward"]) == (0, "toy: reward-model")
+    assert found["micro"]["accuracy"]["mean"] == pytest.approx(sum(a > b for a, b in sides) / 5)
+
+
+def test_what_the_policy_has_become(done: Run, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = told(capsys, "evaluate-reward", str(done.files.root), str(pairs), "--implicit", "sum", "--json")
+    assert (code, json.loads(out)["reward"]) == (0, "toy: 0.1 log π/π_start, summed over a reply")
+    assert of_policy(done, "mean", 2.0).name == "toy: 2 log π/π_start, per token"
+
+
+def test_the_pairs_of_a_run_by_a_field_of_theirs(done: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["evaluate-reward", "refusal", str(done.files.feedback), "--subset", "source", "--json"]
+    settings = ['reward.harmful.words=["steal", "burn", "break", "lie"]', 'feedback.form="records"', "intake.dropped=0.3"]
+    code, out, _ = told(capsys, *command, *(word for setting in settings for word in ("--set", setting)))
+    lines = {line["name"]: line for line in json.loads(out)["subsets"]}
+    assert (code, lines["refusals"]["pairs"], lines["refusals"]["accuracy"]["mean"]) == (0, 8, 1.0)
+    assert lines["playground"]["pairs"] == 24
+
+
+def test_implicit_rewards_by_hand() -> None:
+    base = toy_base()
+    policy, reference = policy_on(base), policy_on(base)
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for parameter in policy.adapter:
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    prompts = [Prompt.ask("is the cat small")] * 2 + [Prompt.ask("is the dog old")]
+    replies = [Completion("yes please"), Completion("no"), Completion("so")]
+    summed = Implicit(policy, reference, beta=0.5)(prompts, replies)
+    mean = Implicit(policy, reference, beta=0.5, per="mean", at_once=8)(prompts, replies)
+    for prompt, reply, whole, each in zip(prompts, replies, summed, mean, strict=True):
+        forest = base.text.replies([prompt], [[reply]])
+        moved = float((per_reply(policy.logps(forest), forest) - per_reply(reference.logps(forest), forest)).detach())
+        assert whole == pytest.approx(0.5 * moved, abs=1e-5)
+        assert each == pytest.approx(0.5 * moved / (len(reply.text.split()) + 1), abs=1e-5)  # the end is a token
+    assert Implicit(reference, reference)(prompts, replies) == [0.0, 0.0, 0.0]
+    assert Implicit(policy, reference)([], []) == []
+
+
+def test_pairs_that_do_not_fit_the_model_are_left_out_and_told(done: Run, tmp_path: Path) -> None:
+    pairs = [Comparison(Prompt.ask("is it"), Completion("yes"), Completion(text)) for text in ("no", "no " * 200)]
+    (tmp_path / "long.jsonl").write_text("".join(to_json(pair) + "\n" for pair in pairs))
+    trial = trial_of("file", {"data": {"path": str(tmp_path / "long.jsonl")}})
+    from alignzoo.learning.intake import Limits
+
+    found, said = tried(of_run(done), trial, Limits(dropped=0.6))
+    assert found.micro.pairs == 1
+    assert "  dropped 1: a reply longer than the context" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["lenght", "PAIRS"], "no reward named 'lenght'; did you mean 'length'?"),
+        (["length", "none.jsonl"], "there is no file or folder none.jsonl"),
+        (["length"], "say where the feedback is"),
+        (["length", "PAIRS", "--subset", "sort"], "there is no such column: columns.note = 'sort'"),
+        (["length", "PAIRS", "--set", "reward.fre=1"], "no such setting; did you mean 'free'?"),
+        (["length", "PAIRS", "--implicit", "sum"], "--implicit and --name are of a run"),
+        (["length", "--as", "playground"], "asks a run for prompts and policy"),
+        (["length", "--as", "hh-red-team", "--set", "feedback.data.path=PAIRS"], "gives rating: no pairs"),
+        (["length", "PAIRS", "--as", "hh-rlhf", "--subset", "nott"], "records say nothing of 'nott'"),
+        (["NEW", "PAIRS"], "its reward 'reward-model' is not trained yet; `alignzoo train"),
+        (["NEW", "PAIRS", "--implicit", "sum"], "is not trained yet; `alignzoo train"),
+        (["NEW", "PAIRS", "--name", "gold"], "has no reward 'gold'; it has reward-model"),
+        (["NEW", "PAIRS", "--set", "reward.free=1"], "is a run, with its own settings"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_model_is_loaded(
+    words: list[str],
+    message: str,
+    pairs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (tmp_path / "new.toml").write_text(RUN.format(model=tmp_path / "no-model", optimizer="dpo"))
+    new = Run.open(tmp_path / "new.toml", tmp_path / "new").files.root
+    places = {"PAIRS": str(pairs), "NEW": str(new)}
+    code, _, err = told(capsys, "evaluate-reward", *(places.get(w, w.replace("PAIRS", str(pairs))) for w in words))
+    assert code == 2
+    assert message in err
+
+
+# Behaviours -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def questions(tmp_path: Path) -> Path:
+    rows = [
+        {"question": f"is the {thing} small", "answer_matching_behavior": " yes", "answer_not_matching_behavior": " no"}
+        for thing in ("cat", "dog", "river")
+    ]
+    path = tmp_path / "smallness.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_behaviours_before_and_after(done: Run, questions: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = told(capsys, "behaviours", str(done.files.root), str(questions), "--json")
+    [found] = json.loads(out)
+    assert (code, found["behaviour"], found["questions"], found["chance"]) == (0, "smallness", 3, 0.5)
+    assert found["change"]["mean"] == pytest.approx(found["policy"]["mean"] - found["start"]["mean"], abs=1e-9)
+    assert found["change"]["mean"] != 0.0
+    assert 0 < found["said"][0] < 1
+    assert "3 rows read, 3 kept" in err
+    code, out, _ = told(capsys, "behaviours", str(done.files.root), str(questions))
+    assert "| smallness | 3 | 0.50 |" in out
+
+
+def test_what_cannot_be_asked(done: Run, questions: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "empty.jsonl").write_text("")
+    assert "no question in" in told(capsys, "behaviours", str(done.files.root), str(tmp_path / "empty.jsonl"))[2]
+    (tmp_path / "bad.jsonl").write_text(questions.read_text() + '{"question": 3}\n')
+    assert "1 of 4 rows cannot be used" in told(capsys, "behaviours", str(done.files.root), str(tmp_path / "bad.jsonl"))[2]
+    (tmp_path / "new.toml").write_text(RUN.format(model=tmp_path / "no-model", optimizer="dpo"))
+    new = Run.open(tmp_path / "new.toml", tmp_path / "new").files.root
+    code, _, err = told(capsys, "behaviours", str(new), str(questions))
+    assert (code, "is not trained yet" in err) == (2, True)
+    row = json.loads(questions.read_text().splitlines()[0]) | {"question": "cat " * 200}
+    (tmp_path / "long.jsonl").write_text(json.dumps(row))
+    assert "none of the 1 questions fits" in told(capsys, "behaviours", str(done.files.root), str(tmp_path / "long.jsonl"))[2]
+
+
+# Refusals -------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_share_of_what_a_run_learned_from_are_refusals(done: Run) -> None:
+    records = list(store.read_feedback(done.files.feedback))
+    places = [i for i, record in enumerate(records) if record.provenance.source == "refusals"]
+    assert places == [3, 7, 11, 15, 19, 23, 27, 31]
+
+
+def test_the_rates_of_a_run_that_says_what_is_harmful(done: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = told(capsys, "refusals", str(done.files.root), "--json")
+    rates = {rate["prompts"]: rate for rate in json.loads(out)}
+    assert code == 0
+    assert rates["harmful"]["count"] + rates["harmless (over-refusal)"]["count"] == 12
+    code, out, _ = told(capsys, "refusals", str(done.files.root), "--word", "the")
+    assert "| harmful | 12 |" in out
+    assert "harmless" not in out
+
+
+def test_the_policy_of_the_run_is_a_role(done: Run) -> None:
+    assert isinstance(done.policy(), Role)

@@ -1,0 +1,258 @@
+"""An endpoint that speaks OpenAI's protocol, with the standard library alone: deadlines, retries, rate and cost caps.
+
+Whatever goes wrong on the way is tried again, later and later; what the endpoint refuses is told at once. The key comes from
+the environment, is sent to the named host only, and is written nowhere.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from annotated_types import Ge, Gt
+
+from alignzoo.interfaces import Count
+from alignzoo_rlaif.cache import Cache, key_of
+from alignzoo_rlaif.judging import JudgeError
+
+_PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+_LONGEST_WAIT = 60.0
+_MOST_BYTES = 2**24
+
+
+class EndpointError(JudgeError):
+    """An endpoint that refuses, or that is gone."""
+
+
+class CostError(JudgeError):
+    """A cap that the next request might break."""
+
+
+class _Passing(Exception):
+    """Something that may be over soon. `paid` where the request may have been charged all the same."""
+
+    def __init__(self, what: str, *, paid: bool = False, wait: float = 0.0) -> None:
+        super().__init__(what)
+        self.paid, self.wait = paid, wait
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a remote judge is, and how much it may be asked."""
+
+    url: str = ""
+    """The address before /chat/completions, as in "http://localhost:8000/v1"."""
+    model: str = ""
+    """The model's name there."""
+    key_from: str = ""
+    """The environment variable that holds the key; none if empty. The key itself is never stored."""
+    timeout: Annotated[float, Gt(0)] = 60.0
+    """Seconds that one whole answer may take."""
+    tries: Count = 6
+    """How often one request is tried before the endpoint counts as gone."""
+    backoff: Annotated[float, Ge(0)] = 1.0
+    """Seconds before the second try; twice as many before each further one, and up to half as many again by chance."""
+    at_once: Count = 4
+    """Requests under way at the same time."""
+    per_minute: Annotated[int, Ge(0)] = 0
+    """Requests that may be begun in a minute; 0 for any number."""
+    price_in: Annotated[float, Ge(0)] = 0.0
+    """What a million tokens cost that are read."""
+    price_out: Annotated[float, Ge(0)] = 0.0
+    """What a million tokens cost that are written."""
+    most_cost: Annotated[float, Gt(0)] | None = None
+    """What all requests of this model may cost together, those of earlier runs (in the cache) among them."""
+    most_requests: Annotated[int, Gt(0)] | None = None
+    """How many requests there may be, those of earlier runs among them."""
+    cache: str = "runs/.judged"
+    """The folder where answers are kept."""
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
+            raise JudgeError(f'endpoint.url: "{self.url}" is no address; write it as "http://localhost:8000/v1"')
+        if parts.username or parts.password or parts.query:
+            raise JudgeError("endpoint.url: leave keys out of the address; name the variable that holds one: key_from")
+        if self.most_cost is not None and not (self.price_in or self.price_out):
+            raise JudgeError(
+                "endpoint.most_cost: nothing has a price, so it would never be reached; set price_in and price_out"
+            )
+
+    def line(self) -> Line:
+        """The endpoint, ready to be asked."""
+        if not self.url or not self.model:
+            raise JudgeError('endpoint: a remote judge needs an address and a model: url = "http://…/v1", model = "…"')
+        key = os.environ.get(self.key_from, "") if self.key_from else ""
+        if self.key_from and not key:
+            raise JudgeError(
+                f"endpoint.key_from: the environment has no variable {self.key_from}; export the key under that name"
+            )
+        return Line(self, key, Cache.at(Path(self.cache), self.url, self.model))
+
+
+@dataclass
+class Line:
+    """The line to an endpoint. Several threads may ask at once."""
+
+    endpoint: Endpoint
+    key: str = field(repr=False)
+    cache: Cache
+    wait: Callable[[float], None] = time.sleep
+    clock: Callable[[], float] = time.monotonic
+    held: float = 0.0
+    """The most that the requests under way can cost."""
+    begun: int = 0
+    """Requests under way."""
+    _next: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one chat: from the cache, or else from the endpoint, tried as often as is allowed."""
+        key = key_of(body)
+        if (known := self.cache.answers.get(key)) is not None:
+            return known
+        most = self._most(body)
+        for number in range(self.endpoint.tries):
+            self._hold(most)
+            paid: float | None = None
+            try:
+                answer = self._sent(body)
+                paid = self._price(answer, most)
+                self.cache.put(key, answer, paid)
+                return answer
+            except _Passing as trouble:
+                if trouble.paid:
+                    self.cache.put(key, None, most)
+                last, wait = trouble, max(trouble.wait, self.endpoint.backoff * 2**number * random.uniform(1, 1.5))
+            finally:
+                self._release(most)
+            if number < self.endpoint.tries - 1:
+                self.wait(min(wait, _LONGEST_WAIT))
+        raise EndpointError(
+            f"{self.endpoint.url} is gone: {last} ({self.endpoint.tries} tries). {len(self.cache.answers)} answers are kept in "
+            f"{self.cache.path}; run it again when it is back, and it goes on from there"
+        )
+
+    # What a request may cost ------------------------------------------------------------------------------------------
+
+    def _most(self, body: Mapping[str, Any]) -> float:
+        """More than a request can cost: no token has less than a byte, and a message's frame has few."""
+        read = sum(len(message["content"].encode()) + 16 for message in body["messages"])
+        return (read * self.endpoint.price_in + int(body["max_tokens"]) * self.endpoint.price_out) / 1e6
+
+    def _price(self, answer: Mapping[str, Any], most: float) -> float:
+        """By the endpoint's own count of tokens; the most it can be, if it does not tell."""
+        counts = [answer["usage"].get(name) for name in ("prompt_tokens", "completion_tokens")]
+        if not all(isinstance(count, int) for count in counts):
+            return most
+        return float(counts[0] * self.endpoint.price_in + counts[1] * self.endpoint.price_out) / 1e6
+
+    def _hold(self, most: float) -> None:
+        """Begin a request only if no cap can be broken by it and all those under way; and wait for its turn."""
+        end, cache = self.endpoint, self.cache
+        with self._lock:
+            if end.most_cost is not None and cache.cost + self.held + most > end.most_cost:
+                raise CostError(
+                    f"endpoint.most_cost: {cache.cost:.4g} of {end.most_cost:g} is spent, and the next request may cost "
+                    f"{most:.4g}. {len(cache.answers)} answers are kept in {cache.path}; allow more and run it again"
+                )
+            if end.most_requests is not None and cache.requests + self.begun >= end.most_requests:
+                raise CostError(
+                    f"endpoint.most_requests: all {end.most_requests} requests are made. {len(cache.answers)} answers are kept "
+                    f"in {cache.path}; allow more and run it again"
+                )
+            self.held, self.begun = self.held + most, self.begun + 1
+            now = self.clock()
+            turn = max(now, self._next)
+            self._next = turn + (60 / end.per_minute if end.per_minute else 0)
+        if turn > now:
+            self.wait(turn - now)
+
+    def _release(self, most: float) -> None:
+        with self._lock:
+            self.held, self.begun = self.held - most, self.begun - 1
+
+    # One try ----------------------------------------------------------------------------------------------------------
+
+    def _sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        parts = urlsplit(self.endpoint.url)
+        kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        connection = kind(str(parts.hostname), parts.port, timeout=self.endpoint.timeout)
+        headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
+        over = self.clock() + self.endpoint.timeout
+        sent = False
+        try:
+            connection.connect()
+            sent = True
+            connection.request("POST", parts.path.rstrip("/") + "/chat/completions", json.dumps(body).encode(), headers)
+            response = connection.getresponse()
+            said = self._read(connection, response, over)
+        except (OSError, HTTPException) as error:
+            raise _Passing(f"{type(error).__name__} {error}".strip(), paid=sent) from error
+        finally:
+            connection.close()
+        if response.status != 200:
+            self._refused(response.status, response.getheader("Retry-After") or "", said)
+        return heard(said)
+
+    def _read(self, connection: HTTPConnection, response: Any, over: float) -> bytes:
+        """All of the answer, by the deadline: a socket's own timeout starts anew with every byte."""
+        pieces: list[bytes] = []
+        while True:
+            left = over - self.clock()
+            if left <= 0:
+                raise TimeoutError(f"no whole answer within {self.endpoint.timeout:g} seconds")
+            if connection.sock is not None:
+                connection.sock.settimeout(left)
+            piece = response.read1(65536)
+            if not piece:
+                break
+            pieces.append(piece)
+            if sum(map(len, pieces)) > _MOST_BYTES:
+                raise HTTPException("an answer without end")
+        if response.length:
+            raise HTTPException(f"the answer was cut: {response.length} bytes are missing")
+        return b"".join(pieces)
+
+    def _refused(self, status: int, after: str, said: bytes) -> None:
+        what = f"{status} {self._plain(said)}".strip()
+        if status in _PASSING:
+            raise _Passing(what, wait=float(after) if after.isdigit() else 0.0)
+        hint = {
+            401: "check the key" if self.key else "it wants a key: set key_from",
+            403: "the key may not do this",
+            404: "check the address and the model's name",
+        }.get(status, "the request itself is refused")
+        raise EndpointError(f"{self.endpoint.url} refuses: {what} ({hint})")
+
+    def _plain(self, said: bytes) -> str:
+        """Its own words, shortened; should it send the key back, without that."""
+        text = " ".join(said.decode(errors="replace").split())[:200]
+        return text.replace(self.key, "…") if self.key else text
+
+
+def heard(said: bytes) -> dict[str, Any]:
+    """What is kept of an answer: its text, its tokens with the likeliest alternatives where they are told, and its usage."""
+    try:
+        row = json.loads(said)
+        choice = row["choices"][0]
+        text = choice["message"]["content"] or ""
+        told = (choice.get("logprobs") or {}).get("content") or []
+        tokens = [
+            [str(one["token"]), {str(other["token"]): float(other["logprob"]) for other in one.get("top_logprobs") or []}]
+            for one in told
+        ]
+        if not isinstance(text, str):
+            raise TypeError("no text")
+        return {"text": text, "tokens": tokens, "usage": dict(row.get("usage") or {})}
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise _Passing(f"an answer that cannot be read ({type(error).__name__})", paid=True) from error

@@ -1,0 +1,106 @@
+"""Verdicts from a file: what a judge said once goes through the same code again, with no model there.
+
+Two kinds of lines are read. Our own, one for each thing asked (`Recording` writes them):
+
+    {"turns": [...], "shown": ["one reply", "the other"], "question": "...", "chances": [0.9, 0.1], "note": ""}
+
+and pairs with the recorded outputs of several judges in both orders, as the published ones for LLMBar:
+
+    {"input": "...", "output_1": "...", "output_2": "...", "judges": {"GPT4/CoT": {"ab": {"winner": "1"}, "ba": {...}}}}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from alignzoo.records import Completion, Prompt, Turn
+from alignzoo_rlaif.form import Sheet
+from alignzoo_rlaif.judging import JudgeError
+from alignzoo_rlaif.sitting import Answer, Oracle
+
+Key = tuple[str, tuple[str, ...], str]
+"""The prompt's id, the replies in the order shown, and the question ("" in files that do not tell it)."""
+
+
+@dataclass
+class RecordedOracle:
+    """What was answered, by what was asked."""
+
+    file: Path
+    answers: dict[Key, Answer] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, file: Path, who: str = "") -> RecordedOracle:
+        """The answers in a file; `who` names the judge where there are several."""
+        oracle, there = cls(file), set()
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                there |= set(row.get("judges", ()))
+                oracle.answers.update(_answers(row, who))
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                wrong = (
+                    str(error) if isinstance(error, JudgeError) else f"no recorded verdict ({type(error).__name__}: {error})"
+                )
+                raise JudgeError(f"{file}:{number}: {wrong}") from None
+        return oracle
+
+    def answer(self, sheets: Sequence[Sheet]) -> list[Answer]:
+        """What was recorded for each sheet; all that is missing is told at once."""
+        found = [self._recorded(sheet) for sheet in sheets]
+        if missing := [sheet for sheet, answer in zip(sheets, found, strict=True) if answer is None]:
+            raise JudgeError(
+                f"{self.file}: {len(missing)} of {len(sheets)} things asked are not recorded; the first is about "
+                f"{missing[0].about.text[:60]!r}"
+            )
+        return [answer for answer in found if answer is not None]
+
+    def reply(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        raise JudgeError("reference: a recorded judge answers nothing itself; give a reference reply")
+
+    def _recorded(self, sheet: Sheet) -> Answer | None:
+        asked = sheet.about.id, sheet.shown
+        return self.answers.get((*asked, sheet.question)) or self.answers.get((*asked, ""))
+
+
+@dataclass
+class Recording:
+    """An oracle whose answers are written down as they come, for `RecordedOracle` to give again."""
+
+    oracle: Oracle
+    file: Path
+
+    def answer(self, sheets: Sequence[Sheet]) -> list[Answer]:
+        answers = self.oracle.answer(sheets)
+        with self.file.open("a", encoding="utf-8") as file:
+            for sheet, answer in zip(sheets, answers, strict=True):
+                turns = [{"speaker": turn.speaker, "text": turn.text} for turn in sheet.about.turns]
+                about = {"turns": turns, "shown": sheet.shown, "question": sheet.question}
+                row = {**about, "chances": answer.chances, "note": answer.note}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        return answers
+
+    def reply(self, prompts: Sequence[Prompt]) -> list[Completion]:
+        return self.oracle.reply(prompts)
+
+
+def _answers(row: Mapping[str, Any], who: str) -> Iterator[tuple[Key, Answer]]:
+    """The one answer of a line of ours, or both orders of a published pair."""
+    if "judges" not in row:
+        prompt = Prompt(tuple(Turn(turn["speaker"], turn["text"]) for turn in row["turns"]))
+        chances = tuple(float(chance) for chance in row["chances"])
+        yield (prompt.id, tuple(row["shown"]), str(row.get("question", ""))), Answer(chances, str(row.get("note", "")))
+        return
+    if who not in row["judges"]:  # not every judge was asked about every pair
+        return
+    said, one, two = row["judges"][who], row["output_1"], row["output_2"]
+    for order, shown, first in (("ab", (one, two), "1"), ("ba", (two, one), "2")):
+        winner = str(said[order]["winner"])
+        chances = (float(winner == first), float(winner != first)) if winner in ("1", "2") else ()
+        yield (Prompt.ask(row["input"]).id, shown, ""), Answer(chances, str(said[order].get("completion", "")))

@@ -1,0 +1,190 @@
+"""A judge on the shared base: its probabilities are the model's own, however they are come by."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from alignzoo.model.base import Base
+from alignzoo.model.forest import Tree, plant
+from alignzoo.model.loading import Loading
+from alignzoo.model.role import bare_on, policy_on
+from alignzoo.records import Completion, Prompt
+from alignzoo.testing import toy_base
+from alignzoo.testing.toy import toy_folder
+from alignzoo_rlaif.beginnings import Beginnings, agreed, parts
+from alignzoo_rlaif.form import Form
+from alignzoo_rlaif.hiring import Hired
+from alignzoo_rlaif.judging import Case, JudgeError
+from alignzoo_rlaif.local import apart
+
+FORM = Form(
+    compare="{question} {request} a {first} and {second}",
+    rate="{question} {request} {reply}",
+    letters=(("yes", "no"),),
+    answer="think {letter}",
+    scale=("bad", "slow", "good"),
+    rating="{score}",
+)
+PROMPT = Prompt.ask("is the cat small")
+CASES = [Case(PROMPT, Completion("the cat is small"), Completion("no dog")), Case(PROMPT, Completion("maybe"), Completion("a"))]
+QUESTION = "which is true or kind"
+
+
+@pytest.fixture(scope="module")
+def base() -> Base:
+    return toy_base()
+
+
+def plainly(base: Base, text: str, reply: str) -> torch.Tensor:
+    """Log-probabilities of everything that could come after a prompt and the beginning of a reply, by the model itself."""
+    ids = base.text.prompt_ids(Prompt.ask(text)) + (base.text.reply_ids(Completion(reply, finished=False)) if reply else ())
+    with torch.no_grad():
+        return base.model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, -1].log_softmax(-1)
+
+
+def chances(base: Base, text: str, reply: str, words: list[str]) -> list[float]:
+    logps = plainly(base, text, reply)[base.text.tokenizer.convert_tokens_to_ids(words)]
+    return torch.softmax(logps.double(), 0).tolist()
+
+
+def test_verdicts_are_the_models_own_in_both_orders(base):
+    verdicts = Hired(form=FORM).judge(bare_on(base, "judge")).compare(CASES, QUESTION)
+    for case, verdict in zip(CASES, verdicts, strict=True):
+        one, two = case.first.text, case.second.text
+        shown = f"{QUESTION} {PROMPT.text} a {one} and {two}", f"{QUESTION} {PROMPT.text} a {two} and {one}"
+        assert verdict.shown_first == pytest.approx(chances(base, shown[0], "think", ["yes", "no"])[0], rel=1e-3)
+        assert verdict.shown_second == pytest.approx(chances(base, shown[1], "think", ["yes", "no"])[1], rel=1e-3)
+
+
+def test_options_of_several_tokens_are_summed(base):
+    form = Form(compare=FORM.compare, letters=(("good cat", "good dog bird"),), answer="{letter}")
+    (verdict,) = Hired(form=form).judge(bare_on(base, "judge")).compare(CASES[:1], QUESTION)
+    shown = f"{QUESTION} {PROMPT.text} a the cat is small and no dog"
+    word = {name: base.text.tokenizer.convert_tokens_to_ids(name) for name in ("good", "cat", "dog", "bird")}
+    cat = plainly(base, shown, "good")[word["cat"]]
+    dog = plainly(base, shown, "good")[word["dog"]] + plainly(base, shown, "good dog")[word["bird"]]
+    assert verdict.shown_first == pytest.approx(float(torch.sigmoid(cat - dog)), abs=1e-5)
+
+
+def test_ratings_are_expected_scores(base):
+    (rating,) = Hired(form=FORM).judge(bare_on(base, "judge")).rate([PROMPT], [CASES[0].first], QUESTION)
+    bad, _, good = chances(base, f"{QUESTION} {PROMPT.text} the cat is small", "", ["bad", "slow", "good"])
+    assert rating == pytest.approx(good - bad, abs=1e-5)
+
+
+def test_adapters_are_off(base):
+    wanted = Hired(form=FORM).judge(bare_on(base, "judge")).compare(CASES, QUESTION)
+    policy = policy_on(base)
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.add_(0.3)
+    assert Hired(form=FORM).judge(bare_on(base, "judge")).compare(CASES, QUESTION) == wanted
+    base.dismiss("policy")
+
+
+def test_a_beginning_is_read_once_and_what_follows_gives_the_same_states(base):
+    role = bare_on(base, "judge")
+    start = base.text.prompt_ids(Prompt.ask("we know the old river and the new house so they can help or ask why"))
+    texts = [start + (20 + i, 30, 40 + i)[: 1 + i % 3] for i in range(5)]
+    whole = base.ends(plant([Tree(t[:-1], (t[-1:],)) for t in texts]), None, learning=False)
+    beginnings = Beginnings(role)
+    shared = min(agreed(texts[0], text) for text in texts)
+    for first in (True, False):
+        before = base.meter.read
+        torch.testing.assert_close(beginnings.ends(texts), whole, atol=1e-5, rtol=1e-4)
+        assert base.meter.read - before == sum(map(len, texts)) - shared * (len(texts) - first)
+    before = base.meter.read
+    torch.testing.assert_close(beginnings.ends(texts[3:4]), whole[3:4], atol=1e-5, rtol=1e-4)
+    assert base.meter.read - before == len(texts[3]) - shared
+
+
+def test_texts_that_come_alone_find_what_they_share(base):
+    role = bare_on(base, "judge")
+    start = base.text.prompt_ids(Prompt.ask("we know the old river and the new house"))
+    beginnings = Beginnings(role)
+    beginnings.ends([(*start, 20, 30)])
+    before = base.meter.read
+    beginnings.ends([(*start, 21, 31)])
+    assert base.meter.read - before == 2
+    beginnings.ends([start[:2] + (50,) * 20])  # something else: what was known is not forgotten
+    before = base.meter.read
+    beginnings.ends([(*start, 22, 32)])
+    assert base.meter.read - before == 2
+
+
+def test_a_base_that_keeps_no_beginnings_says_the_same(base):
+    wanted = Hired(form=FORM).judge(bare_on(base, "judge")).compare(CASES, QUESTION)
+    plain = toy_base()
+    assert plain.prefixes
+    plain.prefixes = False
+    found = Hired(form=FORM).judge(bare_on(plain, "judge")).compare(CASES, QUESTION)
+    assert [v.shown_first for v in found] == pytest.approx([v.shown_first for v in wanted], abs=1e-5)
+
+
+def test_what_two_answers_share_is_set_apart():
+    assert apart([(5, 1, 6), (5, 2, 6)], "AB") == ((5,), ((1, 6), (2, 6)))
+    assert apart([(1,), (2,)], "AB") == ((), ((1,), (2,)))
+    assert apart([(7, 1), (7, 1, 0)], "AB") == ((7,), ((1,), (1, 0)))  # "1" and "10": each keeps one token
+    with pytest.raises(JudgeError, match="writes two of the answers"):
+        apart([(5, 1), (5, 1)], "AB")
+
+
+def test_a_tokenizer_that_cannot_tell_the_options_apart_is_told_of(base):
+    judge = Hired(form=Form(letters=(("A", "B"),), answer="{letter}")).judge(bare_on(base, "judge"))
+    with pytest.raises(JudgeError, match="writes two of the answers"):
+        judge.compare(CASES, QUESTION)
+    judge = Hired(form=Form(letters=(("yes", "B"),), answer="{letter}", compare="{first} {second}")).judge(bare_on(base, "j"))
+    with pytest.raises(JudgeError, match="does not know"):
+        judge.compare(CASES, QUESTION)
+
+
+class Scripted:
+    """Writes what it is told to, for a base's sampler, and remembers how it was asked."""
+
+    def __init__(self, *texts: str) -> None:
+        self.texts, self.asked = texts, []
+
+    def __call__(self, base, worn, prompts, n, manner, steer=None):
+        self.asked.append(manner)
+        return [[Completion(self.texts[i % len(self.texts)])] for i, _ in enumerate(prompts)]
+
+
+def test_a_judge_thinks_before_it_answers():
+    base = toy_base()
+    base.sampler = script = Scripted("the cat is small so ", "no dog ")
+    (verdict,) = Hired(form=FORM, thoughts=9).judge(bare_on(base, "judge")).compare(CASES[:1], QUESTION)
+    assert script.asked[0].stop == ("think",)
+    assert (script.asked[0].temperature, script.asked[0].max_tokens) == (0.0, 9)
+    shown = f"{QUESTION} {PROMPT.text} a the cat is small and no dog"
+    wanted = chances(base, shown, "the cat is small so think", ["yes", "no"])[0]
+    assert verdict.shown_first == pytest.approx(wanted, abs=1e-5)
+    assert verdict.note == "the cat is small so \nno dog "
+
+
+def test_verdicts_that_are_written():
+    base = toy_base()
+    base.sampler = Scripted("I think yes", "I know")
+    (verdict,) = Hired(form=FORM, reading="written").judge(bare_on(base, "judge")).compare(CASES[:1], QUESTION)
+    assert (verdict.shown_first, verdict.shown_second, verdict.unread) == (1.0, 0.5, 1)
+
+
+def test_half_a_case_is_not_judged(base):
+    long = Case(PROMPT, Completion("cat " * 200), Completion("dog"))
+    told = Hired(form=FORM).judge(bare_on(base, "judge")).compare([long, CASES[0]], QUESTION)
+    assert (told[0].shown_first, told[0].unread) == (0.5, 2)
+    assert "there is room for" in told[0].note
+    assert told[1].unread == 0
+
+
+def test_a_judge_with_a_model_of_its_own(tmp_path, base):
+    folder = toy_folder(tmp_path / "other", seed=5)
+    hired = Hired(form=FORM, model=str(folder), loading=Loading(quantize="none"))
+    (verdict,) = hired.judge(None).compare(CASES[:1], QUESTION)
+    (other,) = Hired(form=FORM).judge(bare_on(base, "judge")).compare(CASES[:1], QUESTION)
+    assert verdict != other
+
+
+def test_texts_go_into_passes_of_a_limited_size():
+    assert [len(part) for part in parts([(1,) * 5000] * 3)] == [1, 1, 1]
+    assert [len(part) for part in parts([(1,) * 3000] * 3)] == [2, 1]

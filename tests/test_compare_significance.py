@@ -1,0 +1,167 @@
+"""Intervals that cover, tests that claim no more than they may, and one scale for all."""
+
+from __future__ import annotations
+
+import math
+from itertools import combinations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from alignzoo.lab.compare.duels import at_equal_length
+from alignzoo.lab.compare.ranking import strengths
+from alignzoo.lab.compare.significance import Spread, holm, seeds_to_separate, spread_of
+
+
+def bench(dice: np.random.Generator, seeds: int, prompts: int, by_seed: float, by_prompt: float, rest: float) -> np.ndarray:
+    """Figures around 0 with these deviations."""
+    ours = by_seed * dice.standard_normal((seeds, 1)) + by_prompt * dice.standard_normal((1, prompts))
+    return ours + rest * dice.standard_normal((seeds, prompts))
+
+
+# By hand ------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_parts_of_a_variance_by_hand() -> None:
+    # Seeds' means 2 and 4, prompts' means 1, 3, 5, and nothing else: y = seed + prompt − 3.
+    spread = spread_of(np.array([[0.0, 2.0, 4.0], [2.0, 4.0, 6.0]]))
+    assert spread.mean == 3.0
+    assert spread.between_seeds == 2.0  # of 2 and 4
+    assert spread.between_prompts == 4.0  # of 1, 3 and 5
+    assert spread.error == pytest.approx(math.sqrt(2 / 2 + 4 / 3))
+    # (7/3)² / (1²/1 + (8/6)²/2): mean squares 6 of seeds, 8 of prompts, 0 of the rest, over six cells
+    assert spread.freedom == pytest.approx((7 / 3) ** 2 / (1 + (8 / 6) ** 2 / 2))
+    half = stats.t.ppf(0.975, spread.freedom) * spread.error
+    assert (spread.interval().low, spread.interval().high) == pytest.approx((3 - half, 3 + half))
+
+
+def test_what_is_left_over_is_no_difference_between_prompts() -> None:
+    # All prompts have the same mean; what there is, is left over. It stays in the variance of the seeds' means alone.
+    spread = spread_of(np.array([[1.0, -1.0], [-1.0, 1.0]]))
+    assert (spread.between_prompts, spread.between_seeds, spread.error) == (0.0, 0.0, 0.0)
+    assert spread.rest_square == 4.0
+
+
+@pytest.mark.parametrize("table", [np.array([[1.0, 2.0, 3.0]]), np.array([[1.0], [2.0]])])
+def test_one_seed_or_one_prompt_has_no_interval_and_proves_nothing(table: np.ndarray) -> None:
+    spread = spread_of(table)
+    assert math.isnan(spread.interval().low)
+    assert spread.chance() == 1.0
+
+
+def test_a_difference_without_any_spread_is_certain_and_none_is_none() -> None:
+    assert spread_of(np.full((5, 4), 0.25)).chance() == 0.0
+    assert spread_of(np.zeros((5, 4))).chance() == 1.0
+
+
+def test_holm_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_seeds_that_would_separate() -> None:
+    alike = Spread(0.1, 5, 100, between_seeds=0.04, between_prompts=0.0, prompts_square=0.0, rest_square=0.0)
+    needed = seeds_to_separate(alike, 0.05)
+    assert needed is not None
+
+    def told_apart(count: int) -> bool:
+        return stats.t.ppf(0.975, count - 1) * math.sqrt(0.04 / count) <= 0.1
+
+    assert told_apart(needed)
+    assert not told_apart(needed - 1)
+    prompts_only = Spread(0.1, 5, 4, between_seeds=0.0, between_prompts=1.0, prompts_square=5.0, rest_square=0.0)
+    assert seeds_to_separate(prompts_only, 0.05) is None
+    assert seeds_to_separate(Spread(0.0, 5, 4, 1.0, 0.0, 0.0, 0.0), 0.05) is None
+
+
+# By simulation ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (5, 60, 0.05, 0.2, 0.2),
+        (5, 200, 0.0, 0.3, 0.2),
+        (5, 100, 0.1, 0.0, 0.1),
+        (5, 100, 0.0, 0.0, 0.2),
+        (8, 50, 0.03, 0.2, 0.2),
+    ],
+    ids=["all three", "no seeds", "no prompts", "rest alone", "eight seeds"],
+)
+def test_95_percent_intervals_cover_in_95_of_100_benches(parts: tuple[int, int, float, float, float]) -> None:
+    dice = np.random.default_rng(7)
+    intervals = [spread_of(bench(dice, *parts)).interval() for _ in range(1000)]
+    covered = sum(found.low <= 0 <= found.high for found in intervals) / 1000
+    assert 0.93 <= covered <= 0.97 + 0.01  # two points, and what a thousand benches themselves leave open
+
+
+def test_among_contestants_that_are_the_same_few_claims_are_made() -> None:
+    dice = np.random.default_rng(3)
+    false = 0
+    for _ in range(1000):
+        common = bench(dice, 5, 60, 0.05, 0.3, 0.0)
+        tables = [common + bench(dice, 5, 60, 0.03, 0.0, 0.2) for _ in range(4)]
+        chances = [spread_of(a - b).chance() for a, b in combinations(tables, 2)]
+        false += min(holm(chances)) < 0.05
+    assert false / 1000 <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_what_is_really_better_is_found() -> None:
+    dice = np.random.default_rng(5)
+    found = sum(spread_of(0.3 + bench(dice, 5, 60, 0.1, 0.2, 0.2)).chance() < 0.05 for _ in range(300))
+    assert found > 270
+
+
+# Strengths and lengths ----------------------------------------------------------------------------------------------------
+
+
+def test_strengths_of_two_by_hand() -> None:
+    theta = strengths(np.array([[0.0, 3.0], [1.0, 0.0]]))
+    assert theta[0] - theta[1] == pytest.approx(math.log(3))
+    assert theta.sum() == pytest.approx(0)
+
+
+def test_strengths_explain_how_often_each_won() -> None:
+    wins = np.array([[0.0, 7.0, 4.0, 9.0], [3.0, 0.0, 5.0, 6.0], [6.0, 5.0, 0.0, 2.0], [1.0, 4.0, 8.0, 0.0]])
+    theta = strengths(wins)
+    expected = (wins + wins.T) / (1 + np.exp(theta[None] - theta[:, None]))  # the condition of the highest likelihood
+    assert (expected * (1 - np.eye(4))).sum(1) == pytest.approx(wins.sum(1), abs=1e-5)
+    both = strengths(np.stack([wins, wins.T]))
+    assert both[0] == pytest.approx(theta)
+    assert both[1] == pytest.approx(strengths(wins.T))
+
+
+def test_who_wins_by_length_alone_wins_nothing_at_equal_length() -> None:
+    dice = np.random.default_rng(0)
+    longer = dice.normal(3.0, 2.0, (5, 200))  # longer by three words on the whole
+    wins = (dice.random((5, 200)) < 1 / (1 + np.exp(-2.0 * np.tanh(longer / longer.std())))).astype(float)
+    assert wins.mean() > 0.75
+    fair = at_equal_length(wins, longer)
+    assert fair.low < 0.5 < fair.high
+
+
+def test_who_wins_at_any_length_still_does() -> None:
+    dice = np.random.default_rng(0)
+    wins = (dice.random((5, 200)) < 0.8).astype(float)
+    assert at_equal_length(wins, dice.normal(0.0, 2.0, (5, 200))).mean == pytest.approx(wins.mean(), abs=0.02)
+
+
+def test_an_undefeated_one_has_a_finite_advantage() -> None:
+    fair = at_equal_length(np.ones((5, 40)), np.zeros((5, 40)))
+    assert 0.95 < fair.mean < 1.0
+
+
+def test_where_prompts_add_nothing_the_test_is_students_on_the_means_of_seeds() -> None:
+    means = np.array([0.3, 0.1, 0.25, -0.05, 0.2])
+    found = spread_of(np.repeat(means[:, None], 3, 1))
+    assert found.chance() == pytest.approx(stats.ttest_1samp(means, 0).pvalue)
+    around = stats.ttest_1samp(means, 0).confidence_interval(0.95)
+    assert (found.interval().low, found.interval().high) == pytest.approx((around.low, around.high))
+
+
+def test_one_more_seed_may_be_enough() -> None:
+    error = math.sqrt(0.04 / 6)
+    near = Spread(1.001 * stats.t.ppf(0.975, 5) * error, 5, 100, 0.04, 0.0, 0.0, 0.0)
+    assert seeds_to_separate(near, 0.05) == 6
