@@ -76,8 +76,8 @@ def test_every_block_of_the_page_does_what_it_says(tmp_path: Path) -> None:
             said += output
     whole = "\n".join(said)
     assert "optimizer:my_loss/my-loss" in whole
-    assert len(re.findall(r"^[+-]\d\.\d\d against [+-]\d\.\d\d: .* on 60 prompts$", whole, re.MULTILINE)) == 2
     hour = tmp_path / "hour"
+    assert (hour / "runs" / "first-or-dpo" / "report.html").is_file()
     first, second = ((hour / "runs" / name / "plugins" / "my_loss.py").read_text() for name in ("first", "second"))
     assert "(1 - beta * margin) ** 2" in first
     assert "sigmoid()) ** 2" in second
