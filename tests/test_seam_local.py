@@ -74,6 +74,13 @@ def test_its_digest_is_that_of_its_name_and_its_bytes_wherever_it_lies() -> None
     assert renamed != here
 
 
+def test_a_copy_is_no_other_module_than_the_file_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m alignzoo` looks for modules in the current folder, too: there lies what a run's copy was made from."""
+    monkeypatch.syspath_prepend(str(tmp_path))
+    put("own_work.py")
+    assert discover(files=[put("runs/plugins/own_work.py")]).find("reward", "mine").load()
+
+
 def test_the_same_bytes_are_read_once() -> None:
     first = discover(files=[put("own_work.py")]).find("reward", "mine").load()
     assert discover(files=["./own_work.py", "own_work.py"]).find("reward", "mine").load() is first

@@ -77,11 +77,10 @@ def test_every_block_of_the_page_does_what_it_says(tmp_path: Path) -> None:
     whole = "\n".join(said)
     assert "optimizer:my_loss/my-loss" in whole
     hour = tmp_path / "hour"
-    assert (hour / "runs" / "first-or-dpo" / "report.html").is_file()
-    first, second = ((hour / "runs" / name / "plugins" / "my_loss.py").read_text() for name in ("first", "second"))
-    assert "(1 - beta * margin) ** 2" in first
-    assert "sigmoid()) ** 2" in second
-    assert second == (hour / "my_loss.py").read_text()
+    assert (hour / "runs" / "mine-or-dpo" / "report.html").is_file()
+    kept = (hour / "runs" / "mine" / "plugins" / "my_loss.py").read_text()
+    assert "sigmoid()) ** 2" in kept
+    assert kept == (hour / "my_loss.py").read_text()
     assert "passed" in whole
     assert 'use = "optimizer:my_loss/my-loss"' in whole  # the plan with the packaged one
 

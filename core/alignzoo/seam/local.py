@@ -59,13 +59,15 @@ def module_of(entry: Entry) -> ModuleType:
 
 
 def _there_already(entry: Entry) -> str:
-    """Where another module of this name comes from, which the file must not hide."""
+    """Where another module of this name comes from, which the file must not hide. One in the folder that the command is run in
+    hides nothing: it is the file itself, or what a run's copy was made from."""
     try:
         spec = sys.modules[entry.module].__spec__ if entry.module in sys.modules else importlib.util.find_spec(entry.module)
     except (ImportError, ValueError):
         return ""
     origin = spec.origin or "a folder" if spec else ""
-    return "" if os.path.abspath(origin) == entry.file else origin
+    own = os.path.abspath(origin) == entry.file or os.path.dirname(os.path.abspath(origin)) == os.getcwd()
+    return "" if own else origin
 
 
 def modules() -> tuple[str, ...]:
