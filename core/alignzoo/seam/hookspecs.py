@@ -43,7 +43,7 @@ class Component:
 
 @dataclass(frozen=True)
 class Command:
-    """A verb of its own: `alignzoo VERB …`. `module` is imported only when the verb is used; it has `arguments(page)`, which
+    """A verb of its own, alignzoo VERB …: `module` is imported only when the verb is used; it has `arguments(page)`, which
     tells an `argparse.ArgumentParser` what the verb takes, and `run(args)`, which does it and returns the exit code."""
 
     verb: str
