@@ -22,10 +22,10 @@ import os, sys, sysconfig, tempfile, zipfile
 import hatchling.build
 os.chdir(sys.argv[-1])
 with tempfile.TemporaryDirectory() as folder:
-    wheel = hatchling.build.build_editable(folder)
+    wheel = hatchling.build.build_wheel(folder)
     zipfile.ZipFile(os.path.join(folder, wheel)).extractall(sysconfig.get_path("purelib"))
 """
-"""What `pip install --no-deps -e .` comes to, for an environment without pip."""
+"""What `pip install --no-deps .` comes to, for an environment without pip."""
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -38,8 +38,10 @@ def environment(folder: Path) -> dict[str, str]:
     pip = "-m pip --no-input install --no-build-isolation" if importlib.util.find_spec("pip") else str(folder / "install.py")
     for name, words in {"alignzoo": "-m alignzoo", "pytest": "-m pytest", "pip": pip}.items():
         script = folder / "bin" / name
-        past = "shift\n" if name == "pip" else ""  # its verb, which is "install"
-        script.write_text(f'#!/bin/sh\n{past}exec "{folder / "bin" / "python"}" {words} "$@"\n')
+        given = '"$@"'
+        if name == "pip":  # `install` is said already; and what editable installs need beside hatchling is not always there
+            given = '$(shift; echo "$@" | sed "s/-e //")'
+        script.write_text(f'#!/bin/sh\nexec "{folder / "bin" / "python"}" {words} {given}\n')
         script.chmod(script.stat().st_mode | stat.S_IXUSR)
     quiet = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     return {**os.environ, **quiet, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": ""}
