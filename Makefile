@@ -8,14 +8,14 @@ BIN    := $(VENV)/bin
 .DELETE_ON_ERROR:
 
 help:
-	@echo "make demo   watch an algorithm align a small model, from feedback to report"
+	@echo "make demo   three ways to align a small model, head to head, from feedback to report"
 	@echo "make test   the whole test suite"
 	@echo "make check  lint, types and the order of imports"
 	@echo "make bench  DPO beside TRL's, in speed and memory; takes a while"
 	@echo "make clean  remove what was built; .venv and runs stay"
 
 demo: $(VENV)/installed-test
-	$(BIN)/alignzoo run benchmarks/demo.toml
+	$(BIN)/alignzoo bench benchmarks/quick.toml --jobs 2
 
 test: $(VENV)/installed-test
 	env -u OMP_NUM_THREADS HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
@@ -124,7 +122,7 @@ def cell(figure: Mapping[str, float]) -> str:
 
 def markdown(rows: Mapping[str, Mapping[str, Any]], command: str, seeds: int) -> str:
     names = ("reward", *VALUES)
-    lines = [f"`{command}`", "", f"{seeds} seeds; gold on held-out prompts, 95 % intervals over seeds and prompts.", ""]
+    lines = [f"`{command}`", "", f"Seeds: {seeds}. Gold on held-out prompts, 95 % intervals over seeds and prompts.", ""]
     for what in ("policy", "gain"):
         lines += [f"{'After training' if what == 'policy' else 'Gain over the start'}:", ""]
         lines += [f"| | {' | '.join(names)} |", "|" + "---|" * (len(names) + 1)]
@@ -163,7 +161,9 @@ def main() -> None:
     wanted = asked.only or list(entries)
     roots = {n: [carried_out(n, *entries[n], seed, asked.out) for seed in range(asked.seeds)] for n in wanted}
     rows = {name: row_of(own) for name, own in roots.items()}
-    command = "python " + shlex.join(word for word in sys.argv if not word.startswith("/"))
+    only = f" --only {' '.join(asked.only)}" if asked.only else ""
+    results = f" --results {asked.results}" if asked.results else ""
+    command = f"python benchmarks/constitution.py {asked.study} --seeds {asked.seeds}{only}{results}"
     text = markdown(rows, command, asked.seeds)
     print(text)
     if asked.results:

@@ -69,7 +69,7 @@ def figures(runs: Sequence[store.Folder]) -> dict[str, Any]:
 
 
 def table(rows: Mapping[str, Mapping[str, Any]], command: str, seeds: int) -> str:
-    lines = [f"`{command}`", "", f"{seeds} seeds; 95 % intervals over seeds and prompts.", ""]
+    lines = [f"`{command}`", "", f"{seeds} seed{'s' * (seeds > 1)}; 95 % intervals over seeds and prompts.", ""]
     lines += [
         "| source | records | thumbs up, down | gold before | after | gain | each seed |",
         "|---|---|---|---|---|---|---|",

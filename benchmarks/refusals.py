@@ -61,7 +61,7 @@ _VALUES = ("", "helpful", "harmless")
 
 def table(rows: Mapping[str, Mapping[str, Any]], command: str, seeds: int) -> str:
     names = list(next(iter(rows.values())))
-    lines = [f"`{command}`", "", f"{seeds} seeds; 95 % intervals over seeds and prompts.", ""]
+    lines = [f"`{command}`", "", f"{seeds} seed{'s' * (seeds > 1)}; 95 % intervals over seeds and prompts.", ""]
     lines += [f"| share of refusals | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for setting, row in rows.items():
         cells = [f"{row[name]['mean']:.3f} [{row[name]['low']:.3f}, {row[name]['high']:.3f}]" for name in names]

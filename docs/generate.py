@@ -62,6 +62,16 @@ TABLES: tuple[tuple[str, str, str], ...] = (
         "What start and policy are asked at the end. `[answer.manner]` also says how candidates are sampled while feedback "
         "is collected.",
     ),
+    (
+        "`[trail]`",
+        "alignzoo.lab.plan:Trailing",
+        "Points of KL, proxy and gold on the way, in `train/trail.jsonl`. They cost time, and are charged to nobody.",
+    ),
+    (
+        "`[tune]`, in a bench file",
+        "alignzoo.lab.bench.tuning:Tuning",
+        "How much tuning each entry of a [bench](../how-to/bench.md) gets.",
+    ),
 )
 
 WORDS: dict[str, dict[str, str]] = {
@@ -132,7 +142,7 @@ the nearest name; all of them are reported at once, before any model is loaded. 
 | `[reward]` | if the optimizer needs it | what its answers are worth; `use` may be your own `module:function` |
 | `[reward.feedback]` | no | what it is trained on: `[reward]` then names an optimizer that deploys a reward |
 | `[judge]` | for the report | a reward that scores the answers at the end |
-| `[budget]`, `[watch]`, `[intake]`, `[answer]` | no | limits, checks and questions, with the defaults below |
+| `[budget]`, `[watch]`, `[intake]`, `[answer]`, `[trail]` | no | limits, checks and questions, with the defaults below |
 
 `use` names a component: `dpo`, or `optimizer:dpo`, or in full `optimizer:dpo/dpo`. `run.toml` has the full name.
 A table inside a table (`[optimizer.descent]`, `[answer.manner]`) changes what it names and keeps the rest."""

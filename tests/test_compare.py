@@ -14,10 +14,10 @@ import pytest
 from finished import Score, finished
 
 from alignzoo.cli import main
-from alignzoo.lab.compare.comparison import CompareError, Comparison
+from alignzoo.lab.compare.comparison import CompareError, Comparison, Note, compare
 from alignzoo.lab.compare.frontier import Point, fitted
 from alignzoo.lab.compare.played import played
-from alignzoo.lab.compare.together import entrants_of, together
+from alignzoo.lab.compare.together import entrants_of, together, write
 from alignzoo.lab.statistics import Estimate
 from alignzoo.lab.store import StoreError
 
@@ -370,3 +370,17 @@ def test_a_point_that_a_seed_lacks_or_whose_distance_is_not_known_is_no_point(tm
     two = finished(tmp_path / "1", scoring(1, 1), seed=1, trail=[point(0, 0.0), point(1, 0.0), point(3, 1.0)])
     [way] = together([one, two]).ways.values()
     assert [(at.update, at.kl) for at in way] == [(0, 0.0), (1, 0.0)]
+
+
+def test_what_whoever_compares_adds_is_a_section_of_its_own(tmp_path: Path) -> None:
+    entrants = entrants_of([played(finished(tmp_path / "a", scoring(1, 0)))])
+    note = Note("Tuning", ("three | trials",), ("entry", "changed"), (("a", "x | y"),))
+    found = compare("noted", entrants, [note])
+    write(found, entrants, tmp_path, "alignzoo bench x")
+    assert (
+        "## Tuning\n\n* three | trials\n\n| entry | changed |\n|---|---|\n| a | x \\| y |\n"
+        in (tmp_path / "report.md").read_text()
+    )
+    page = (tmp_path / "report.html").read_text()
+    assert "<h2>Tuning</h2><ul><li>three | trials</li></ul>" in page
+    assert "<td>x | y</td>" in page

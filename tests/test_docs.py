@@ -17,6 +17,7 @@ import pytest
 from shelf import shelf_in
 
 from alignzoo.cli.parser import bundled_pages
+from alignzoo.lab.bench.benchfile import bench_of
 from alignzoo.lab.runfile import plan_of
 from alignzoo.records import from_json
 from alignzoo.seam.discovery import discover
@@ -181,7 +182,8 @@ def test_commands_parse(page: Path, zoo: Zoo) -> None:
             table = tomllib.loads(named.read_text(encoding="utf-8")) if named.suffix == ".toml" and named.is_file() else DEMO
             for change in args.changes:
                 table = override(table, change)
-            plan_of(table, zoo, command)
+            read = bench_of if verb == "bench" else plan_of
+            read({"name": "named", **table}, zoo, command)
 
 
 @every_page()

@@ -82,6 +82,16 @@ class Distant(Protocol):
 
 
 @runtime_checkable
+class Graded(Protocol):
+    """A policy with a strength that is chosen and not trained, as best-of-n has its n."""
+
+    def grades(self, prompts: Sequence[Prompt], manner: Manner, gold: Reward) -> Iterator[Mapping[str, object]]:
+        """For each strength up to its own, what it is worth: `strength`, `kl` in nats by its formula, and for each prompt a
+        value of `proxy` (what it chooses by) and of `gold`."""
+        ...
+
+
+@runtime_checkable
 class Reward(Protocol):
     """Says how good answers are."""
 

@@ -27,6 +27,17 @@ def add_run(parser: argparse.ArgumentParser) -> None:
         help="go on though the bytes of a plugin have changed; noted in the run's run.toml",
     )
     parser.add_argument("--dry-run", action="store_true", help="check everything and print the plan; load no model")
+    add_track(parser)
+
+
+def add_track(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--track",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="send metrics there too: tensorboard, wandb, trackio, mlflow",
+    )
 
 
 def add_plugin(parser: argparse.ArgumentParser) -> None:
@@ -67,10 +78,13 @@ def working(args: argparse.Namespace) -> Iterator[Run]:
     quiet_libraries()
     from alignzoo.cli.progress import telling
     from alignzoo.lab.run import Run
+    from alignzoo.lab.trackers import started, tracking
     from alignzoo.lab.training import Interrupted
 
     run = Run.open(args.target, args.out, args.changes, telling(), args.plugins, other_bytes=args.other_bytes)
+    sent = started(args.track, run.plan.name, run.files.root / "tracked", run.plan.table())
     try:
-        yield run
+        with tracking(run.listener, sent) as run.listener:
+            yield run
     except Interrupted:
         raise KeyboardInterrupt(f"the checkpoint is written; go on with: alignzoo {args.verb} {run.files.root}") from None

@@ -35,7 +35,7 @@ class _Lines:
 
     def update(self, update: int, metrics: Metrics, ledger: Ledger) -> None:
         if update == 1 or update % 10 == 0:
-            self.line(f"update {update}: {_told(metrics)}")
+            self.line(f"update {update}: {told_of(metrics)}")
 
     def progress(self, name: str, done: int, total: int) -> None:
         pass
@@ -58,7 +58,7 @@ class _Bars:
         self.console.print(f"  {line}", markup=False)
 
     def update(self, update: int, metrics: Metrics, ledger: Ledger) -> None:
-        self._show("updates", update, 0, _told(metrics))
+        self._show("updates", update, 0, told_of(metrics))
 
     def progress(self, name: str, done: int, total: int) -> None:
         self._show(name, done, total, "")
@@ -80,5 +80,5 @@ class _Bars:
             self.bar = None
 
 
-def _told(metrics: Metrics) -> str:
+def told_of(metrics: Metrics) -> str:
     return "  ".join(f"{name.removeprefix('watch_')} {metrics[name]:.3f}" for name in _TOLD if name in metrics)

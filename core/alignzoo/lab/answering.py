@@ -12,6 +12,7 @@ import torch
 from alignzoo.interfaces import Distant, Manner, Policy, Valued
 from alignzoo.lab import store
 from alignzoo.lab.plan import Answering
+from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.rewards import checked
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role
@@ -37,14 +38,17 @@ def answers(
     start: Role,
     prompts: Sequence[Prompt],
     how: Answering,
-    progress: Callable[[str, int, int], None],
+    progress: Callable[[str, int, int], None] = lambda name, done, total: None,
+    served: Ledger | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Rows of answers.jsonl. Each answer's KL from the start is by the estimator that serves every optimizer, Σ log π − log π₀
-    over a sample at temperature 1: the answer itself, or another where answers are sampled in another manner. A policy that
-    only knows its distance by a formula tells that."""
+    """Rows of answers.jsonl. What the answers themselves cost is charged to `served`; what is measured on them is not. Each
+    answer's KL from the start is by the estimator that serves every optimizer, Σ log π − log π₀ over a sample at temperature 1:
+    the answer itself, or another where answers are sampled in another manner. A policy that only knows its distance by a
+    formula tells that."""
     for first in range(0, len(prompts), _AT_ONCE):
         some = prompts[first : first + _AT_ONCE]
-        groups = policy.sample(some, how.n, how.manner)
+        with counting(served or Ledger(), start.base):
+            groups = policy.sample(some, how.n, how.manner)
         if isinstance(policy, Distant):
             kls: list[list[float | None]] = [[policy.kl] * how.n for _ in some]
         else:

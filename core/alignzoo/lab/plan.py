@@ -96,6 +96,18 @@ class Answering:
 
 
 @dataclass(frozen=True)
+class Trailing:
+    """What a training leaves of its way, for pictures of reward against KL."""
+
+    every: Annotated[int, Ge(0)] = 0
+    """Updates between two points; 0 leaves no trail. The start is the first point."""
+    prompts: Annotated[int, Ge(1)] = 32
+    """How many are asked at each point, the same ones."""
+    split: str = "validation"
+    """Which of the task's prompts."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """All of a run, resolved."""
 
@@ -124,6 +136,7 @@ class Plan:
     watch: Watch = Watch()
     intake: Limits = Limits()
     answer: Answering = Answering()
+    trail: Trailing = Trailing()
 
     @property
     def model(self) -> str:
@@ -168,7 +181,7 @@ class Plan:
             whole["reward"] = rows[0] if len(rows) == 1 else rows
         named = self.model_part.row() if self.model_part else {"path": self.path}
         whole["model"] = {**named, **table_of(self.loading), "lora": table_of(self.lora)}
-        for name in ("budget", "watch", "intake", "answer"):
+        for name in ("budget", "watch", "intake", "answer", "trail"):
             whole[name] = table_of(getattr(self, name))
         return whole
 

@@ -7,7 +7,8 @@ print(run.report().markdown())  # does whatever is still to be done before it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,13 @@ from alignzoo.interfaces import Asking, Closed, Lesson, Metrics, Policy, Reading
 from alignzoo.lab import store
 from alignzoo.lab.acquiring import Choosing
 from alignzoo.lab.answering import answers, plainly, read_prompts, scores
+from alignzoo.lab.claims import claimed
 from alignzoo.lab.folders import RunError, plan_in, settle
 from alignzoo.lab.plan import Part, Plan, Rewarding, check_judge
 from alignzoo.lab.report import Report, report_of
 from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.shelf import key_of, put, take
+from alignzoo.lab.trail import Trail
 from alignzoo.lab.training import Seat, Tell, Terms, Trained, say_nothing, train
 from alignzoo.learning.intake import admit
 from alignzoo.learning.ledger import Budget, Ledger
@@ -34,6 +37,7 @@ from alignzoo.records import Feedback, Prompt
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.hooks import Hooks
 from alignzoo.seam.hookspecs import Course
+from alignzoo.seam.settings import table_of
 from alignzoo.tally import Tally
 
 
@@ -54,6 +58,9 @@ class Run:
     plan: Plan
     files: store.Folder
     listener: Listener = field(default_factory=Listener)
+    shelf: Path | None = None
+    """Where everything that several runs need is kept, feedback and the start's answers too. Without it starts and rewards
+    are, beside the run's folder."""
     _base: Base | None = None
 
     @classmethod
@@ -90,12 +97,12 @@ class Run:
         if plan.start is None or files.done:
             return
         self.listener.stage("start", f"{plan.start.found.component.id} on demonstrations")
-        if self._taken(files, key := key_of(plan, {}, ("start", "start.feedback"))):
-            return
-        if not files.feedback.exists() and plan.start_feedback:
-            self._gather(plan.start_feedback, files.feedback, self._bare)
-        self._train(plan.start, files, fresh("policy", plan.seed), self._terms(budget=Budget()))
-        put(self._shelf, key, files)
+        with self._shared(key_of(plan, {}, ("start", "start.feedback")), files.folder) as taken:
+            if taken:
+                return
+            if not files.feedback.exists() and plan.start_feedback:
+                self._gather(plan.start_feedback, files.feedback, self._bare)
+            self._train(plan.start, files, fresh("policy", plan.seed), self._terms(budget=Budget()))
 
     def rewards(self) -> None:
         """Train the rewards that are to be trained (`[reward.feedback]`), each from the start."""
@@ -105,23 +112,33 @@ class Run:
                 continue
             self.start()
             self.listener.stage(files.folder.name, f"{part.found.component.id} on {source.found.component.id}")
-            rows = {"reward": part.row(), "feedback": source.row(), "role": files.folder.name}
-            if self._taken(files, key := key_of(self.plan, rows, ("start", "start.feedback", place, f"{place}.feedback"))):
-                continue
-            if not files.feedback.exists():
-                self._gather(source, files.feedback, self.start_role)
-            seat = self._seat(files.folder.name)
-            self._train(part, files, seat, self._terms(budget=Budget(), answers=False))
-            put(self._shelf, key, files)
+            budget = replace(self.plan.budget, updates=None) if self.plan.budget.rewards else Budget()
+            rows = {"reward": part.row(), "feedback": source.row(), "role": files.folder.name, "budget": budget.limits()}
+            key = key_of(self.plan, rows, ("start", "start.feedback", place, f"{place}.feedback"))
+            with self._shared(key, files.folder) as taken:
+                if taken:
+                    continue
+                if not files.feedback.exists():
+                    self._gather(source, files.feedback, self.start_role)
+                seat = self._seat(files.folder.name)
+                self._train(part, files, seat, self._terms(budget=budget, answers=False))
 
     def collect(self) -> Path:
         """Gather the feedback. Candidates, where the source asks for any, are written by the start."""
-        if self.plan.feedback is not None and not self.files.feedback.exists():
-            if "policy" in self.plan.feedback.made.asks:
+        source, path = self.plan.feedback, self.files.feedback
+        if source is not None and not path.exists():
+            if "policy" in source.made.asks:
                 self.start()
-            self.listener.stage("collect", self.plan.feedback.found.full_name)
-            self._gather(self.plan.feedback, self.files.feedback, self.start_role)
-        return self.files.feedback
+            self.listener.stage("collect", source.found.full_name)
+            if self.shelf is None:
+                self._gather(source, path, self.start_role)
+                return path
+            rows = {"feedback": source.row(), "answer": table_of(self.plan.answer) if source.filters else {}}
+            key = key_of(self.plan, rows, ("start", "start.feedback", "feedback"))
+            with self._shared(key, path.with_suffix(".tally.json"), path) as taken:
+                if not taken:
+                    self._gather(source, path, self.start_role)
+        return path
 
     def preview(self, shown: int) -> tuple[list[Feedback], Tally]:
         """The first records that collecting would give, and what the source came across in all it read; nothing is kept."""
@@ -147,7 +164,7 @@ class Run:
         self.rewards()
         self.collect()
         self.listener.stage("train", self.plan.optimizer.found.full_name)
-        self._train(self.plan.optimizer, self.files.train, self._seat("policy"), self._terms(budget=self.plan.budget))
+        self._train(self.plan.optimizer, self.files.train, self._seat("policy"), self._terms(budget=self._left()))
 
     def answer(self) -> Path:
         """Have start and policy answer the test prompts, with the same random numbers."""
@@ -156,14 +173,33 @@ class Run:
             self.listener.stage("answer", f"{len(self._test_prompts())} prompts, before and after")
             if self.plan.task and isinstance(self.plan.task.made, Closed) and not self.plan.answer.file:
                 self.listener.line(f"no prompt is held out: {self.plan.task.made.closed}")
-            start = self.start_role()
-            rows: list[dict[str, Any]] = []
-            for who, policy in (("start", start), ("policy", self.policy())):
-                rows += answers(who, policy, start, self._test_prompts(), self.plan.answer, self.listener.progress)
-            store.write_rows(self.files.answers, rows)
+            first, before = self._start_answers()
+            second, after = self._answers("policy", self.policy())
+            store.write_json(self.files.serving, {"start": before, "policy": after})
+            store.write_rows(self.files.answers, [*first, *second])
             if cut := self.base.text.cuts.prompts:
                 self.listener.line(f"prompts lost their beginning to the context {cut} times")
         return self.files.answers
+
+    def _answers(self, who: str, policy: Policy) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """What a policy says, and what that cost."""
+        served = Ledger()
+        told = self.listener.progress
+        rows = list(answers(who, policy, self.start_role(), self._test_prompts(), self.plan.answer, told, served))
+        return rows, {"answers": len(rows), **served.row()}
+
+    def _start_answers(self) -> tuple[list[dict[str, Any]], dict[str, float]]:
+        """What the start says: to all runs that begin alike and ask alike, the same."""
+        if self.shelf is None:
+            return self._answers("start", self.start_role())
+        key = key_of(self.plan, {"answer": table_of(self.plan.answer)}, ("start", "start.feedback"))
+        kept = store.Folder(self.shelf / key)
+        with claimed(self.shelf / f"{key}.claim", self.listener.line):
+            if not kept.answers.exists():
+                rows, served = self._answers("start", self.start_role())
+                store.write_json(kept.serving, served)
+                store.write_rows(kept.answers, rows)
+        return store.read_rows(kept.answers), store.read_json(kept.serving)
 
     def judge(self) -> Path:
         """Score every answer, by the judge as a whole and by each of its values."""
@@ -226,13 +262,18 @@ class Run:
 
     @property
     def _shelf(self) -> Path:
-        return self.files.root.parent / ".stages"
+        return self.shelf or self.files.root.parent / ".stages"
 
-    def _taken(self, files: store.Training, key: str) -> bool:
-        """Whether the same stage was done before, so that a copy of it serves."""
-        if taken := take(self._shelf, key, files):
-            self.listener.line(f"done before with the same content: taken from {self._shelf / key}")
-        return taken
+    @contextmanager
+    def _shared(self, key: str, *paths: Path) -> Iterator[bool]:
+        """Whether the same stage was done before, so that a copy of it serves; else what the block makes is kept. Of several
+        processes that need it one makes it, the others wait."""
+        with claimed(self._shelf / f"{key}.claim", self.listener.line):
+            if taken := take(self._shelf, key, *paths):
+                self.listener.line(f"done before with the same content: taken from {self._shelf / key}")
+            yield taken
+            if not taken:
+                put(self._shelf, key, *paths)
 
     def _seat(self, name: str) -> Callable[[Base], Role]:
         """A seat under this name for a role that begins as the start."""
@@ -260,12 +301,12 @@ class Run:
             return parts[0][1]
         return Combined(parts, self.plan.combine) if parts else no_reward
 
-    def _lent(self, reward: Reward) -> Reward:
+    def _lent(self, reward: Reward, name: str = "reader") -> Reward:
         """A reward that can be asked: one that reads with a model and has none is lent the base."""
         if not isinstance(reward, Reading):
             return reward
-        self.base.dismiss("reader")
-        return reward.reading(bare_on(self.base, "reader"))
+        self.base.dismiss(name)
+        return reward.reading(bare_on(self.base, name))
 
     def _lesson(self, feedback: Iterable[Feedback], needs: Sequence[str]) -> Lesson:
         prompts = self.plan.task.made.prompts("train") if self.plan.task else ()
@@ -273,6 +314,22 @@ class Run:
 
     def _terms(self, *, budget: Budget, answers: bool = True) -> Terms:
         return Terms(budget, self.plan.watch, self.plan.checkpoint_every, self.plan.seed, answers)
+
+    def _left(self) -> Budget:
+        """What the optimizer may spend: the budget, or, where that is the rewards' too, what they left."""
+        if not self.plan.budget.rewards:
+            return self.plan.budget
+        trained = [files for _, rewarding, files in self._rewards() if rewarding.feedback]
+        return self.plan.budget.after([Ledger.from_row(store.read_json(files.summary)["ledger"]) for files in trained])
+
+    def _trail(self) -> Trail | None:
+        """Who writes down the way of the training, if that is asked for."""
+        how, task = self.plan.trail, self.plan.task
+        if not how.every or task is None:
+            return None
+        prompts = task.made.prompts(how.split)[: how.prompts]
+        gold = self._lent(check_judge(self.plan).made, "judge")
+        return Trail(self.files.train.trail, how.every, prompts, self.plan.answer, gold)
 
     def _train(self, optimizer: Part, files: store.Training, seat: Callable[[Base], Role], terms: Terms) -> Trained:
         feedback = self.files.feedback if files == self.files.train else files.feedback
@@ -282,6 +339,8 @@ class Run:
         lesson, intake = admit(self._lesson(given, needs), needs, self.base.text, self.plan.intake)
         for line in intake.lines():
             self.listener.line(line)
+        if files == self.files.train:
+            terms = replace(terms, trail=self._trail())
         if checkpoint := newest(files.checkpoint):
             self.listener.line(f"going on after update {checkpoint.update}")
         notes = {

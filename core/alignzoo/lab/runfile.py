@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from alignzoo.interfaces import Acquisition, FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task, Wrapper
-from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, check_apart, check_fit
+from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, Trailing, check_apart, check_fit
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
@@ -24,7 +24,7 @@ from alignzoo.seam.hookspecs import Kind
 from alignzoo.seam.settings import SettingsError, build, override
 from alignzoo.seam.zoo import Zoo, ZooError
 
-_PLACES: Mapping[str, tuple[Kind, type]] = {
+PLACES: Mapping[str, tuple[Kind, type]] = {
     "task": ("task", Task),
     "feedback": ("feedback", FeedbackSource),
     "optimizer": ("optimizer", Optimizer),
@@ -43,9 +43,10 @@ _SECTIONS = (
     "watch",
     "intake",
     "answer",
+    "trail",
     "made_with",
     "reward",
-    *_PLACES,
+    *PLACES,
 )
 _VOICE = tuple(f.name for f in fields(Voice))
 
@@ -62,9 +63,16 @@ def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None, p
         table = override(table, change)
     if plugins:
         table = {**table, "plugins": [*table.get("plugins", []), *plugins]}
-    plan = plan_of({"name": path.stem, **table}, file=path.name, zoo=zoo or discover(files=local_files(table, path.name)))
+    zoo = zoo or discover(files=local_files(table, path.name))
+    return held(plan_of({"name": path.stem, **table}, file=path.name, zoo=zoo), path.name)
+
+
+def held(plan: Plan, file: str) -> Plan:
+    """The same plan, if the files that it needs are there and what it is judged on is held out."""
     if plan.answer.file and not Path(plan.answer.file).exists():
-        raise PlanError(f"{path.name}: answer.file: there is no file {plan.answer.file}")
+        raise PlanError(f"{file}: answer.file: there is no file {plan.answer.file}")
+    if plan.trail.every and (plan.judge is None or plan.task is None):
+        raise PlanError(f"{file}: trail: its points are judged on a task's prompts; name a task and a judge, or leave it out")
     check_apart(plan)
     return plan
 
@@ -128,8 +136,8 @@ class _Reader:
             start_feedback = None
         rewards = self.rewards(table.get("reward", ()), seed)
         parts = {
-            place: self.part(place, *_PLACES[place], dict(table[place] if place != "start" else start), seed)
-            for place in _PLACES
+            place: self.part(place, *PLACES[place], dict(table[place] if place != "start" else start), seed)
+            for place in PLACES
             if place in table
         }
         if start_feedback is not None:
@@ -145,6 +153,7 @@ class _Reader:
             "watch": self.section(Watch, table.get("watch", {}), "watch"),
             "intake": self.section(Limits, table.get("intake", {}), "intake"),
             "answer": self.section(Answering, table.get("answer", {}), "answer"),
+            "trail": self.section(Trailing, table.get("trail", {}), "trail"),
         }
         return Plan(
             name=head.name,

@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from alignzoo.lab.plan import Plan, trunk
-from alignzoo.lab.store import Training, file_digest
+from alignzoo.lab.store import file_digest
 
+_LAYOUT = 2
+"""How a stage lies on the shelf: its files and folders by their names."""
 _READ_BY_ALL = ("seed", "threads", "model", "task", "start", "watch", "intake")
 
 
@@ -29,11 +31,12 @@ def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
     names = {part.found.full_name for place, part in parts.items() if trunk(place) in read}
     settings = {name: table.get(name) for name in _READ_BY_ALL}
     content = {
+        "layout": _LAYOUT,
         "settings": settings,
         "manner": table["answer"]["manner"],  # candidates are written in it
         "rows": rows,
         "files": _files({"settings": settings, "rows": rows}),
-        "weights": _weights(plan.model),
+        "weights": weights(plan.model),
         "made_with": {name: value for name, value in made_with.items() if name != "plugins"},
         "plugins": {name: digest for name, digest in made_with["plugins"].items() if name in names},
     }
@@ -58,32 +61,50 @@ def _is_file(setting: str | Path) -> bool:
         return False
 
 
-def take(shelf: Path, key: str, files: Training) -> bool:
-    """Copy a finished stage into a run that has not begun it; whether there was one to copy."""
-    if files.folder.exists() or not (shelf / key).exists():
+def take(shelf: Path, key: str, *paths: Path) -> bool:
+    """Copy a finished stage, by the names of its files and folders, into a run that has not begun it or was interrupted in it;
+    whether there was one to copy."""
+    if not (shelf / key).exists():
         return False
-    _copy(shelf / key, files.folder)
+    for path in paths:
+        if (shelf / key / path.name).exists():
+            _copy(shelf / key / path.name, path)
     return True
 
 
-def put(shelf: Path, key: str, files: Training) -> None:
+def put(shelf: Path, key: str, *paths: Path) -> None:
     """Keep a copy of a finished stage for others."""
     if not (shelf / key).exists():
-        _copy(files.folder, shelf / key)
+        draft = shelf / f"{key}.{os.getpid()}.part"
+        shutil.rmtree(draft, ignore_errors=True)
+        for path in (path for path in paths if path.exists()):
+            _copy(path, draft / path.name)
+        _into_place(draft, shelf / key)
 
 
 def _copy(source: Path, target: Path) -> None:
+    """A file or folder, there whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f"{target.name}.{os.getpid()}.part")
     shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(source, draft, ignore=shutil.ignore_patterns("checkpoint", "*.part"))
+    if source.is_dir():
+        shutil.copytree(source, draft, ignore=shutil.ignore_patterns("checkpoint", "*.part"))
+        shutil.rmtree(target, ignore_errors=True)  # what an interruption left; the whole is at hand
+    else:
+        shutil.copyfile(source, draft)
+    _into_place(draft, target)
+
+
+def _into_place(draft: Path, target: Path) -> None:
     try:
         os.replace(draft, target)
-    except OSError:  # another run put it there in the meantime
+    except OSError:  # another run put it there in the meantime, or it cannot be put anywhere
         shutil.rmtree(draft, ignore_errors=True)
+        if not target.exists():
+            raise
 
 
-def _weights(model: str) -> list[tuple[str, int, str]]:
+def weights(model: str) -> list[tuple[str, int, str]]:
     """What tells one local model from another without loading it; nothing for a name on the hub."""
     folder = Path(model)
     if not folder.is_dir():

@@ -6,6 +6,7 @@ reward/, reward2/ what each trained reward was made from and came to, laid out l
 feedback.jsonl    the records that the optimizer learns from
 train/            updates.jsonl, adapter/, checkpoint/, summary.json
 answers.jsonl     what start and policy say to the test prompts
+serving.json      what those answers cost
 scores.jsonl      what the judge says of the answers
 report.json/.md   the table
 """
@@ -41,6 +42,10 @@ class Training:
     @property
     def updates(self) -> Path:
         return self.folder / "updates.jsonl"
+
+    @property
+    def trail(self) -> Path:
+        return self.folder / "trail.jsonl"
 
     @property
     def adapter(self) -> Path:
@@ -92,6 +97,10 @@ class Folder:
     @property
     def answers(self) -> Path:
         return self.root / "answers.jsonl"
+
+    @property
+    def serving(self) -> Path:
+        return self.root / "serving.json"
 
     @property
     def scores(self) -> Path:

@@ -15,6 +15,7 @@ from typing import Any
 from alignzoo.interfaces import Lesson, Metrics, Optimizer
 from alignzoo.lab.doubts import doubts
 from alignzoo.lab.store import Training, read_rows, write_json
+from alignzoo.lab.trail import Trail
 from alignzoo.learning.canaries import Canaries, CanaryError, Watch, watching
 from alignzoo.learning.ledger import Budget, Ledger, counting
 from alignzoo.learning.memory import Memory, MemoryLost, newest, remembering, track
@@ -44,6 +45,7 @@ class Terms:
     seed: int = 0
     answers: bool = True
     """Whether what is trained is to answer prompts; a reward model is not looked at as a policy."""
+    trail: Trail | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +124,10 @@ class _Course:
         """Pull updates until there are no more or the budget is reached; say which limit it was."""
         base = self.policy.base
         _shorten(self.files.updates, self.ledger.updates)
+        if self.terms.trail:
+            self.terms.trail.begin(self.ledger.updates)
+        if self.ledger.updates == 0:
+            self._trace(optimizer)
         if reason := self.terms.budget.reached(self.ledger):
             return reason
         with _polite_stop() as asked:
@@ -130,6 +136,7 @@ class _Course:
                 self.ledger.settle(base)
                 told = {**metrics, **self._hear(), **self._look()}
                 self._note(told)
+                self._trace(optimizer)
                 reason = self.terms.budget.reached(self.ledger)
                 if asked.is_set() or reason or self.ledger.updates % self.terms.checkpoint_every == 0:
                     self._save()
@@ -137,6 +144,9 @@ class _Course:
                     raise Interrupted
                 if reason:
                     return reason
+        if self.terms.trail and not self.ledger.updates:
+            self.terms.trail.grade(optimizer, self.policy, self.lesson)
+            self.ledger.begin(base)
         return ""
 
     def close(self, stopped: str) -> tuple[str, ...]:
@@ -162,6 +172,13 @@ class _Course:
     def _hear(self) -> Metrics:
         """What several rewards, or costs among them, have said in this update."""
         return self.lesson.reward.after_update() if isinstance(self.lesson.reward, Combined) else {}
+
+    def _trace(self, optimizer: Optimizer) -> None:
+        """Leave a point of the trail at the start and where one is due; what that costs is not the optimizer's."""
+        trail, update = self.terms.trail, self.ledger.updates
+        if trail is not None and trail.due(update):
+            trail.leave(update, optimizer, self.policy, self.start, self.lesson)
+            self.ledger.begin(self.policy.base)
 
     def _look(self) -> Metrics:
         """Now and then, have the policy answer and compare; what that costs is not the optimizer's."""

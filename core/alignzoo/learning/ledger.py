@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Annotated
 
 import torch
@@ -72,14 +72,26 @@ class Budget:
     """Read and written together."""
     flops: Limit = None
     seconds: Limit = None
+    rewards: bool = False
+    """Whether it is also what the run's own rewards are trained from: they take first, the optimizer has what they leave.
+    Updates are not shared, since those of a reward model are of another kind."""
 
     def reached(self, ledger: Ledger) -> str:
         """Which limit is reached, in words; empty while none is."""
-        for limit in fields(self):
-            most = getattr(self, limit.name)
-            if most is not None and getattr(ledger, limit.name) >= most:
-                return f"{limit.name} {getattr(ledger, limit.name):,.6g} of {most:,.6g}"
+        for name, most in self.limits().items():
+            if getattr(ledger, name) >= most:
+                return f"{name} {getattr(ledger, name):,.6g} of {most:,.6g}"
         return ""
+
+    def limits(self) -> dict[str, float]:
+        """Those that are set."""
+        named = {name: getattr(self, name) for name in ("updates", "labels", "tokens", "flops", "seconds")}
+        return {name: most for name, most in named.items() if most is not None}
+
+    def after(self, ledgers: Sequence[Ledger]) -> Budget:
+        """What these trainings leave of it; 0 where they took all."""
+        spent = {name: sum(getattr(ledger, name) for ledger in ledgers) for name in self.limits() if name != "updates"}
+        return replace(self, **{name: max(0.0, getattr(self, name) - took) for name, took in spent.items()})
 
 
 def peak_bytes(device: torch.device) -> int:

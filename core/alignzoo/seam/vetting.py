@@ -13,7 +13,7 @@ from alignzoo.seam.source import file_of
 
 VERBS = (
     *("list", "info", "search", "install", "uninstall", "disable", "enable", "new", "check", "doctor", "lock", "verify"),
-    *("run", "collect", "train", "answer", "judge", "show", "compare", "chat", "export"),
+    *("run", "collect", "train", "answer", "judge", "show", "compare", "bench", "chat", "export"),
 )
 """The commands of alignzoo itself, which no plugin can replace."""
 

@@ -27,6 +27,10 @@ class ZooError(ValueError):
     """A name that means nothing here, too much, or something that cannot be loaded."""
 
 
+class Unusable(ZooError):
+    """A component that is installed and rightly named, and broken: nothing that the user wrote would mend it."""
+
+
 @dataclass(frozen=True)
 class Found:
     """A component, and where it comes from."""
@@ -54,20 +58,23 @@ class Found:
             module = importlib.import_module(module_name)
         except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {error}"
-            raise ZooError(f"{self._blame()} cannot be imported: {reason}. {self._remedy()}") from error
+            raise self._fault(f"{self._blame()} cannot be imported: {reason}. {self._remedy()}") from error
         try:
             return getattr(module, attribute)
         except AttributeError:
             known = [name for name in vars(module) if not name.startswith("_")]
             close = near(attribute, known)
             hint = f" (it has '{close}')" if close else ""
-            raise ZooError(
+            raise self._fault(
                 f"{self._blame()} is '{self.component.object}', but {module_name} has no '{attribute}'{hint}. {self._remedy()}"
             ) from None
 
     def digest(self) -> str:
         """What the bytes of the plugin's package come to; the same in a checkout and in an installed wheel."""
         return digest(self.package)
+
+    def _fault(self, words: str) -> ZooError:
+        return Unusable(words) if self.plugin else ZooError(words)
 
     def _blame(self) -> str:
         if not self.plugin:
@@ -157,26 +164,26 @@ class Zoo:
         if matching:
             names = ", ".join(sorted(found.full_name for found in matching))
             raise ZooError(f"'{name}' can mean {names}; write the full name")
-        raise ZooError(self._unknown(name, what, there, component, plugin))
-
-    def _owned(self, found: Found) -> bool:
-        """Whether the registry lists this component: installing something else cannot change what its name means."""
-        listed = (entry.components for entry in self.registry.plugin if entry.id == found.plugin)
-        return any(f"{found.component.kind}:{found.component.id}" in components for components in listed)
-
-    def _unknown(self, name: str, what: str, there: list[Found], component: str, plugin: str) -> str:
         for fault in self.broken:
             if component in fault.holds or plugin == fault.plugin:
-                return (
+                raise Unusable(
                     f"no {what} named '{name}' can be used: plugin '{fault.plugin}' ({fault.origin}) is installed "
                     f"but broken: {fault.reason}. {fault.fix}"
                 )
         listed = self._listed(component, plugin)
         for entry in self.disabled:
             if entry.plugin in (component, plugin, *listed):
-                return (
+                raise Unusable(
                     f"no {what} named '{name}' can be used: plugin '{entry.plugin}' is disabled; alignzoo enable {entry.plugin}"
                 )
+        raise ZooError(self._unknown(name, what, there, component, listed))
+
+    def _owned(self, found: Found) -> bool:
+        """Whether the registry lists this component: installing something else cannot change what its name means."""
+        listed = (entry.components for entry in self.registry.plugin if entry.id == found.plugin)
+        return any(f"{found.component.kind}:{found.component.id}" in components for components in listed)
+
+    def _unknown(self, name: str, what: str, there: list[Found], component: str, listed: list[str]) -> str:
         elsewhere = [found.full_name for found in self.components if found.component.id == component]
         if elsewhere:
             return f"no {what} named '{name}'; there is {', '.join(sorted(elsewhere))}"

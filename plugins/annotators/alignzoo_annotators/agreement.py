@@ -59,7 +59,7 @@ def krippendorff_alpha(counts: Numbers, values: Sequence[float], level: Level = 
     """1 − observed / expected disagreement (Krippendorff 2011), for categories that are mere names, an order, or numbers. An
     item that one person judged tells nothing and is left out."""
     kept = counts[counts.sum(1) > 1]
-    together = (kept / (kept.sum(1, keepdims=True) - 1)).T @ kept  # a pair of judgements weighs 1/(m − 1), m of its item
+    together = (kept / (kept.sum(1, keepdims=True) - 1)).T @ kept  # where m judged, each pair weighs 1/(m − 1)
     together -= np.diag((kept / (kept.sum(1, keepdims=True) - 1)).sum(0))  # nobody is paired with himself
     totals = together.sum(1)
     far = distances(totals, np.asarray(values, float), level)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,15 @@ def test_reliability_beats_the_majority_among_adversaries() -> None:
     assert right(surest[:40], truth) >= right(surest[-40:], truth)
 
 
+def test_ties_are_half_by_reliability_too() -> None:
+    records = [pair(f"a{n}", f"b{n}", who) for n in range(6) for who in ("ann", "bob")]
+    records += [pair("c", "d", who, strength=0.5) for who in ("ann", "bob")]
+    for by in ("dawid-skene", "crowd-bt"):
+        kept, _ = sifted(Merged(by), records)  # type: ignore[arg-type]
+        assert kept[-1].strength == pytest.approx(0.5, abs=1e-6)
+        assert all(one.strength > 0.7 for one in kept[:-1])
+
+
 def test_crowd_bt_follows_the_majority_where_all_mean_well() -> None:
     kept, _ = sifted(Merged("crowd-bt"), VOTES[:3])
     assert kept[0].chosen.text == "a"
@@ -210,8 +220,9 @@ def test_everybody_alike() -> None:
     assert len(kept) == 180
     assert [one for one in records if one in kept] == kept  # in the order in which they came
     assert asking.tally.sifted["whose: careful has more than others"].count == 40
+    assert sifted(Whose(equal="groups", seed=1), records)[0] != kept
     kept, _ = sifted(Whose(equal="annotators"), records)
-    assert len(kept) == 9 * 20
+    assert set(Counter(one.provenance.annotator for one in kept).values()) == {20}
     assert sifted(Whose(equal="groups"), [])[0] == []
 
 

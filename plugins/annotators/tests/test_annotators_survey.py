@@ -56,9 +56,9 @@ FEW: list[Feedback] = [
     choice(0, "bob", "yes it is", "no", "group old; chose the second"),
     choice(0, "cem", "no", "yes it is", "group young; chose the first"),
     choice(1, "ann", "up", "down there", "group old; chose the second"),
-    choice(1, "bob", "up", "down there", "group old", strength=0.5),
+    choice(1, "bob", "up", "down there", "group old; chose the first", strength=0.5),
     choice(2, "cem", "left", "right", "group young; chose the first"),
-    choice(2, "cem", "right", "left", "group young; chose the first"),
+    choice(2, "cem", "right", "left", "group young; chose the second"),
     choice(3, "", "in", "out"),
 ]
 
@@ -97,17 +97,15 @@ def test_every_figure_by_hand() -> None:
 
 def test_kappa_is_twice_the_agreement_less_one() -> None:
     """Whichever answers happen to be called the first: pairs are laid out both ways."""
-    records = [
-        choice(n, who, *(("a", "b") if n % 10 < 7 or who == "ann" else ("b", "a"))) for n in range(20) for who in ("ann", "bob")
-    ]
-    told = of(records)
+    pairs = [(n, who, n % 25 < 19 or who == "ann") for n in range(25) for who in ("ann", "bob")]
+    told = of([choice(n, who, *(("a", "b") if alike else ("b", "a"))) for n, who, alike in pairs])
     assert told.agreement is not None
     assert told.fleiss_kappa is not None
-    assert told.agreement.mean == pytest.approx(0.7)
-    assert told.fleiss_kappa.mean == pytest.approx(0.4)
-    assert [one.kappa for one in told.people] == pytest.approx([0.4, 0.4])
+    assert told.agreement.mean == pytest.approx(0.76)
+    assert told.fleiss_kappa.mean == pytest.approx(0.52)
+    assert [one.kappa for one in told.people] == pytest.approx([0.52, 0.52])
     assert told.ceiling is not None
-    assert told.ceiling.mean == pytest.approx(ceiling_of_agreement(0.7))
+    assert told.ceiling.mean == pytest.approx(ceiling_of_agreement(0.76))
 
 
 def test_agreement_with_gold() -> None:
@@ -178,6 +176,13 @@ def test_nobody_who_judged_with_another_tells_nothing_of_agreement() -> None:
     assert (told.agreement, told.fleiss_kappa, told.ceiling) == (None, None, None)
     assert all(one.dawid_skene is None and one.crowd_bt is None for one in told.people)
     assert "no two annotators judged the same item" in "\n".join(lines_of(told))
+
+
+def test_who_met_nobody_is_neither_reliable_nor_not() -> None:
+    told = of([*(choice(n, who, "a", "b") for n in range(3) for who in ("ann", "bob")), choice(9, "cem", "a", "b")])
+    ann, bob, cem = told.people
+    assert None not in (ann.dawid_skene, bob.dawid_skene, ann.crowd_bt, bob.crowd_bt)
+    assert (cem.shared, cem.agreement, cem.kappa, cem.dawid_skene, cem.crowd_bt) == (0, None, None, None, None)
 
 
 def test_everybody_always_says_the_same() -> None:
@@ -304,6 +309,12 @@ def test_the_command_prints_json(file: Path, capsys: pytest.CaptureFixture[str])
     assert section["people"][0]["name"] == "ann"
     assert section["groups"][1]["within"] is None
     assert section["gold"]["mean"] > 0.5
+
+
+def test_the_command_draws_by_its_seed(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = [said(capsys, str(file), "--json", "--resamples", "1", "--seed", f"{seed}")[1] for seed in (0, 1, 2, 3, 4, 5, 0)]
+    assert told[0] == told[-1]
+    assert len(set(told)) > 1
 
 
 def test_the_command_takes_groups_from_a_file(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -48,6 +49,16 @@ class Urn:
             ]
             for p in prompts
         ]
+
+
+@dataclass
+class Says:
+    """A policy that gives the answers it is told to, by the text of the prompt."""
+
+    lines: dict[str, list[str]]
+
+    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
+        return [[Completion(line) for line in self.lines[p.turns[-1].text][:n]] for p in prompts]
 
 
 @dataclass
@@ -278,3 +289,18 @@ def test_a_reward_that_fails_is_not_hidden() -> None:
 
     with pytest.raises(RuntimeError, match="out of order"):
         BestOfN(n=2).deploy(Urn(), Lesson(reward=broken)).sample(PROMPTS, 1, MANNER)
+
+
+def test_its_grades_are_the_curve_of_its_own_draws() -> None:
+    """Best of 1, 2, 4 and 5 from five answers to each of two prompts, by all subsets; the KL is the formula's."""
+    prompts = [Prompt.ask("a"), Prompt.ask("b")]
+    says = Says({"a": ["1", "2", "3", "4", "5"], "b": ["5", "5", "1", "1", "1"]})
+    gold = lambda prompts, completions: [10.0 - float(c.text) for c in completions]  # noqa: E731
+    proxy = lambda prompts, completions: [float(c.text) for c in completions]  # noqa: E731
+    grades = list(BestOfN(n=5).deploy(says, Lesson(reward=proxy)).grades(prompts, Manner(), gold))  # type: ignore[arg-type]
+    assert [grade["strength"] for grade in grades] == [1, 2, 4, 5]
+    assert [grade["kl"] for grade in grades] == [pytest.approx(math.log(n) - (n - 1) / n) for n in (1, 2, 4, 5)]
+    assert grades[0]["proxy"] == [pytest.approx(3.0), pytest.approx(2.6)]
+    assert grades[1]["proxy"] == [pytest.approx(4.0), pytest.approx(1 * 0.3 + 5 * 0.7)]
+    assert grades[3]["proxy"] == [pytest.approx(5.0), pytest.approx(5.0)]
+    assert grades[3]["gold"] == [pytest.approx(5.0), pytest.approx(5.0)]

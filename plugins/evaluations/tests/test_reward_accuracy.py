@@ -55,6 +55,10 @@ def test_one_pair_to_a_prompt_is_wilson_and_several_are_resampled_together() -> 
     found = share_of(together)
     assert found.mean == pytest.approx(0.8)
     assert found.high - found.low > 0.3  # 500 pairs, and as unsure as ten prompts: not 0.07 wide
+    alike = {str(i): [1.0, 0.0] for i in range(18)} | {"up": [1.0, 1.0], "down": [0.0, 0.0]}
+    found = share_of(alike)  # prompts that hardly differ are nearly as good as their pairs: Wilson over 20 is 0.4 wide
+    assert found.mean == 0.5
+    assert 0.05 < found.high - found.low < 0.2
 
 
 def test_a_share_is_over_pairs_and_not_over_prompts() -> None:

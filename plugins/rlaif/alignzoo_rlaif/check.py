@@ -83,7 +83,7 @@ def judge_of(plan: Plan, place: str = "") -> tuple[Hired, dict[str, str]]:
     hired, made = found[place or next(iter(found))]
     if isinstance(made, AIPreferences):
         return hired, {principle.id: principle.comparison for principle in made.rules.serving("comparison")}
-    return hired, {"judge": made.question}
+    return hired, {"judge": str(getattr(made, "question"))}  # noqa: B009
 
 
 def pairs_in(path: Path) -> list[Pair]:

@@ -32,7 +32,6 @@ def measured(judged: Sequence[Judged]) -> Figures:
     """All that can be said of these verdicts; what cannot be, is not there."""
     told = {
         "order consistency": _mean(judged, lambda one: float(one.verdict.consistent)),
-        "contradictory": _mean(judged, lambda one: float(one.verdict.contradictory)),
         "tie rate": _mean(judged, lambda one: float(one.verdict.label == 0.5)),
         "position bias": _mean(judged, position_bias),
         "lean to the first place": _mean(judged, lean),

@@ -27,6 +27,7 @@ from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenanc
 from alignzoo_rlaif.constitution import Constitution, Principle, drawn, read_constitution
 from alignzoo_rlaif.hiring import Hired
 from alignzoo_rlaif.judging import Case, Judge, Verdict
+from alignzoo_rlaif.measures import Judged, lines
 from alignzoo_rlaif.revising import stream
 from alignzoo_rlaif.revision import AT_ONCE, FRUITLESS, CollectError, bare
 
@@ -121,6 +122,8 @@ class AIPreferences:
                 + "\n".join(asking.tally.lines())
             )
         asking.tally.say(spent.told(given))
+        for line in lines(spent.judged):
+            asking.tally.say(f"judge, {line}")
 
     def _one_pass(self, asking: Asking, judge: Judge, turn: int, spent: Spent) -> Iterator[Feedback]:
         assert asking.policy is not None
@@ -180,6 +183,7 @@ class Spent:
     pairs: int = 0
     verdicts: int = 0
     agreed: list[float] = field(default_factory=list)
+    judged: list[Judged] = field(default_factory=list)
     read: int = 0
     written: int = 0
 
@@ -187,6 +191,7 @@ class Spent:
         """Opinions, and what the base's meter said before they were asked for."""
         self.pairs += len(told)
         self.verdicts += sum(len(opinion.verdicts) for opinion in told)
+        self.judged += [Judged(opinion.case, opinion.whole) for opinion in told]
         self.agreed += [float(not opinion.whole.contradictory) for opinion in told]
         self.read += self.meter.read - before[0]
         self.written += self.meter.written - before[1]

@@ -36,7 +36,8 @@ class RecordedOracle:
     @classmethod
     def of(cls, file: Path, who: str = "") -> RecordedOracle:
         """The answers in a file; `who` names the judge where there are several."""
-        oracle, there = cls(file), set()
+        oracle = cls(file)
+        there: set[str] = set()
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
             if not line.strip():
                 continue
@@ -45,10 +46,10 @@ class RecordedOracle:
                 there |= set(row.get("judges", ()))
                 oracle.answers.update(_answers(row, who))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
-                wrong = (
-                    str(error) if isinstance(error, JudgeError) else f"no recorded verdict ({type(error).__name__}: {error})"
-                )
-                raise JudgeError(f"{file}:{number}: {wrong}") from None
+                raise JudgeError(f"{file}:{number}: no recorded verdict ({type(error).__name__}: {error})") from None
+        if not oracle.answers:
+            known = f"; there is {', '.join(sorted(there))}" if there else ""
+            raise JudgeError(f"who: {file} holds no verdicts{f' of {who!r}' if who else ''}{known}")
         return oracle
 
     def answer(self, sheets: Sequence[Sheet]) -> list[Answer]:

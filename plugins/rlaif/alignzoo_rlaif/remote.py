@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -47,16 +47,23 @@ class RemoteOracle:
         return [Completion(said["text"]) for said in self._all(prompts, lambda p: self.line.ask(self._body(p, _REPLY)))]
 
     def _all(self, asked: Sequence[T], ask: Callable[[T], dict[str, Any]]) -> list[dict[str, Any]]:
-        """Several at once; the first error ends it, after those under way."""
+        """Several at once. After the first error nothing more is begun; what is under way comes to its end, and is kept."""
+        errors: list[Exception] = []
+
+        def one(this: T) -> dict[str, Any]:
+            if errors:
+                return {}
+            try:
+                return ask(this)
+            except Exception as error:
+                errors.append(error)
+                return {}
+
         with ThreadPoolExecutor(self.line.endpoint.at_once) as crew:
-            tasks = [crew.submit(ask, one) for one in asked]
-            wait(tasks, return_when=FIRST_EXCEPTION)
-            for task in tasks:
-                task.cancel()
-        for task in tasks:
-            if not task.cancelled() and (error := task.exception()):
-                raise error
-        return [task.result() for task in tasks]
+            told = list(crew.map(one, asked))
+        if errors:
+            raise errors[0]
+        return told
 
     def _judged(self, sheet: Sheet) -> dict[str, Any]:
         body = self._body(sheet.prompt, self.hired.thoughts + _WRITTEN)

@@ -36,6 +36,10 @@ class AIJudge:
         """This reward, with the run's base to read with."""
         return Asked(self.judge.judge(role), self.question)
 
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        """Without a run: for a judge that needs no base of it."""
+        return Asked(self.judge.judge(None), self.question)(prompts, completions)
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -64,6 +68,10 @@ class Consistency:
     def reading(self, role: Role) -> Reward:
         """This reward, with the run's base to read with."""
         return Entailed(self.judge.judge(role), self.question, self.of)
+
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        """Without a run: for a judge that needs no base of it."""
+        return Entailed(self.judge.judge(None), self.question, self.of)(prompts, completions)
 
 
 @dataclass(frozen=True)

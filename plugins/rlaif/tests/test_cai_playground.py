@@ -75,6 +75,6 @@ def test_constitutional_ai_in_one_run(tmp_path: Path, monkeypatch: pytest.Monkey
     [learned] = {type(record) for record in read_feedback(best.files.reward(1).feedback)}
     assert (start, learned) == (Critique, Comparison)
     dpo = Run.open(HERE / "rl-cai.toml", tmp_path / "dpo", [*few, "optimizer.use=dpo"])
-    dpo.train()
+    dpo.collect()
     assert all("; constitution mixed@" in record.provenance.note for record in read_feedback(dpo.files.feedback))
     assert list(read_feedback(dpo.files.start.feedback)) == list(read_feedback(best.files.start.feedback))

@@ -22,7 +22,6 @@ def test_figures_that_need_nothing_but_the_verdicts():
     told = means([Judged(case, verdict) for case, verdict in zip(CASES, VERDICTS, strict=True)])
     assert told == {
         "order consistency": 0.5,
-        "contradictory": 0.25,
         "tie rate": 0.5,
         "position bias": 0.25,
         "lean to the first place": pytest.approx((0.2 + 0.7 + 0.0 - 0.2) / 4),

@@ -16,10 +16,7 @@ from alignzoo_rlaif.parsing import parsed
 from alignzoo_rlaif.recorded import RecordedOracle, Recording
 from alignzoo_rlaif.sitting import Answer, Sitting
 
-LLMBAR = next(
-    (p for up in Path(__file__).resolve().parents if (p := up / "shared/data/llmbar_pairs_judged.jsonl").exists()),
-    Path("absent"),
-)
+LLMBAR = Path(__file__).parents[4] / "shared" / "data" / "llmbar_pairs_judged.jsonl"
 CASE = Case(Prompt.ask("Where?"), Completion("Here."), Completion("There."))
 PAIR = {
     "input": "Where?",

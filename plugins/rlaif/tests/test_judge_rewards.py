@@ -146,6 +146,8 @@ def test_the_least_supported_sentence_counts():
     assert Entailed(Words(), "?", "reply")([prompt], [Completion("0.9 yes. 0.2 so!")]) == [0.9]
     assert [done.finished for done in sentences(Completion("One. Two", finished=False))] == [True, False]
     assert Entailed(words, "?", "reply")([prompt], [Completion("")]) == [0.0]
+    with pytest.raises(JudgeError, match="a local judge needs a model"):
+        AIJudge()([prompt], [Completion("x")])
     with pytest.raises(JudgeError, match="must be asked something"):
         AIJudge(question=" ")
 

@@ -62,6 +62,16 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Note:
+    """A section that whoever compares adds: lines to read, and a table."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    head: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True)
 class Comparison:
     """What is to be told of all of them. `lines` and `ranks` are sorted, the best first."""
 
@@ -77,6 +87,7 @@ class Comparison:
     cautions: tuple[str, ...]
     lost: Mapping[str, tuple[str, ...]]
     """Contestants without one finished run, and why."""
+    notes: tuple[Note, ...] = ()
 
     def answer(self) -> str:
         """The whole in one sentence, first."""
@@ -108,7 +119,7 @@ class Comparison:
         return plain
 
 
-def compare(name: str, entrants: Sequence[Entrant]) -> Comparison:
+def compare(name: str, entrants: Sequence[Entrant], notes: Sequence[Note] = ()) -> Comparison:
     """Put contestants side by side, on the prompts that all of them answered."""
     there = [one for one in entrants if one.runs]
     lost = {one.name: one.failures for one in entrants if not one.runs}
@@ -140,6 +151,7 @@ def compare(name: str, entrants: Sequence[Entrant]) -> Comparison:
         fits=fits,
         cautions=tuple(_cautions(there, len(prompts))),
         lost=lost,
+        notes=tuple(notes),
     )
 
 

@@ -20,7 +20,7 @@ _NEAREST = 0.1
 
 @dataclass(frozen=True)
 class Point:
-    """Where a contestant was, over its seeds: after so many updates, or (`n` > 0) as the best of n answers."""
+    """Where a contestant was, over its seeds: after so many updates, or (`n` > 0) as the best of n answers (its "strength")."""
 
     update: int
     n: int
@@ -38,9 +38,9 @@ def frontier(one: Entrant) -> Iterator[Point]:
     if not ways:
         yield from _ends(one)
         return
-    keys = sorted({(row["update"], int(row.get("n") or 0)) for way in ways for row in way})
+    keys = sorted({(row["update"], int(row.get("strength") or 0)) for way in ways for row in way})
     for update, n in keys:
-        rows = [row for way in ways for row in way if (row["update"], int(row.get("n") or 0)) == (update, n)]
+        rows = [row for way in ways for row in way if (row["update"], int(row.get("strength") or 0)) == (update, n)]
         if len(rows) < len(ways) or any(row.get("kl") is None for row in rows):
             continue
         proxies = [row["proxy"] for row in rows if row.get("proxy") is not None]

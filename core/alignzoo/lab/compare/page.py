@@ -65,6 +65,9 @@ def _sections(found: Comparison) -> Iterator[str]:
     if found.lines[0].values:
         yield _section("values", "The values apart", _table(*apart(found)))
     yield _section("beside", "Beside the reward", _table(*beside(found)))
+    for number, note in enumerate(found.notes):
+        lines = f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in note.lines)}</ul>" if note.lines else ""
+        yield _section(f"note-{number}", note.title, lines + (_table(note.head, note.rows) if note.rows else ""))
 
 
 def _section(name: str, title: str, body: str) -> str:

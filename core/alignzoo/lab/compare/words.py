@@ -46,6 +46,10 @@ def markdown(found: Comparison) -> str:
     parts += ["## Beside the reward", _table(*beside(found))]
     if found.fits:
         parts += ["## Going too far", _table(*limits(found))]
+    for note in found.notes:
+        parts.append(f"## {note.title}")
+        parts += ["\n".join(f"* {line}" for line in note.lines)] if note.lines else []
+        parts += [_table(note.head, note.rows)] if note.rows else []
     if lost := [f"* {name}: {'; '.join(why)}" for name, why in found.lost.items()]:
         parts += ["## Without a finished run", "\n".join(lost)]
     return "\n\n".join(parts) + "\n"

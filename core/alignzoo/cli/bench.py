@@ -1,0 +1,87 @@
+"""`alignzoo bench`: head to head. Called again, interrupted or with more entries or seeds, it does what is missing."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from alignzoo.cli.opening import add_track
+from alignzoo.cli.quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from alignzoo.lab.bench.benchfile import Bench
+
+HELP = "compare optimizers, sources of feedback or models, under several seeds and at an equal budget"
+
+
+def add(verbs: Any) -> None:
+    page = verbs.add_parser("bench", help=HELP, description=HELP, allow_abbrev=False)
+    page.add_argument("target", metavar="BENCH", help="a bench file (.toml), or the folder of a bench")
+    page.add_argument("--out", metavar="DIR", help="where the bench's files go (default: runs/NAME)")
+    page.add_argument("--jobs", type=int, default=1, metavar="N", help="runs beside each other, each in a process of its own")
+    page.add_argument("--retry", action="store_true", help="try again what failed, from its last checkpoint")
+    page.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="override a setting: budget.labels=400"
+    )
+    page.add_argument(
+        "--dry-run", action="store_true", help="check everything, show the runs, and estimate the cost by a short calibration"
+    )
+    add_track(page)
+    page.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    quiet_libraries()
+    from alignzoo.cli.bench_progress import watching
+    from alignzoo.lab.bench.benchfile import BenchError, read_bench
+    from alignzoo.lab.bench.head_to_head import HeadToHead
+    from alignzoo.seam.discovery import discover
+
+    if args.jobs < 1:
+        raise BenchError(f"--jobs counts processes, 1 or more; got {args.jobs}")
+    if args.dry_run:
+        return dry(read_bench(_file(args.target), discover(), args.changes), args.jobs)
+    with watching() as watcher:
+        bench = HeadToHead.open(args.target, args.out, args.changes, watcher)
+        watcher.line(_size(bench.bench))
+        try:
+            bench.run(args.jobs, args.retry, args.track)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"go on with: alignzoo bench {bench.files.root}") from None
+        finally:
+            bench.files.write_state()
+        print(bench.report())
+    failed = [cell for entry in bench.standings() for cell in entry.cells if cell.state == "failed"]
+    if failed:
+        watcher.line(
+            f"{len(failed)} failed, see the end of the report; `alignzoo bench {bench.files.root} --retry` tries again"
+        )
+    return 1 if failed else 0
+
+
+def _file(target: str) -> Any:
+    from pathlib import Path
+
+    return Path(target) / "bench.toml" if Path(target).is_dir() else Path(target)
+
+
+def _size(bench: Bench) -> str:
+    trials = sum(bench.tuning.trials for entry in bench.entries if entry.space) if bench.tuning else 0
+    tuned = f", after {trials} trials" if trials else ""
+    return f"{len(bench.entries)} entries × {len(bench.seeds)} seeds = {len(bench.entries) * len(bench.seeds)} runs{tuned}"
+
+
+def dry(bench: Bench, jobs: int) -> int:
+    """What would be done, and about how long that would take."""
+    from alignzoo.cli.table import table
+    from alignzoo.lab.bench.calibration import calibrated
+
+    print(_size(bench))
+    limits = bench.shared.get("budget", {})
+    told = ", ".join(f"{name} {value:,}" for name, value in limits.items() if name != "rewards")
+    print(f"budget of each: {told or 'none: every entry goes its whole way'}")
+    guesses = [calibrated(bench, entry) for entry in bench.entries]
+    print(table(("ENTRY", "UPDATES", "SECONDS EACH", "OF THAT ANSWERING", "NOTE"), [guess.cells() for guess in guesses]))
+    whole = sum(guess.seconds for guess in guesses) * len(bench.seeds) / jobs
+    print(f"together about {whole / 60:,.1f} minutes with {jobs} at once, starts and feedback not counted")
+    return 0

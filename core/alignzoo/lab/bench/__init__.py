@@ -1,0 +1,10 @@
+"""Head to head: many runs on the same ground, at an equal budget.
+
+benchfile.py   a bench file → entries × seeds, with everything that is wrong found before a model is loaded
+folder.py      the bench's folder: which cells are done, failed, under way or to do; files that were damaged or changed
+tuning.py      the same number of trials for each entry, on validation prompts
+work.py        one cell, carried out; several at once, each in a process of its own
+outcome.py     what came of a cell, and whether it may be compared with the others
+serving.py     what an answer costs once training is over, and from how many on training pays
+report.py      the leaderboard
+"""

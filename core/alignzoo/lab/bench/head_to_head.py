@@ -1,0 +1,67 @@
+"""A bench, from its file to its report.
+
+bench = HeadToHead.open("benchmarks/quick.toml")
+bench.run(jobs=2)               # whatever is still to be done
+print(bench.report())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from alignzoo.lab.bench.benchfile import Bench, BenchError, read_bench
+from alignzoo.lab.bench.folder import BenchFolder, mend, settle
+from alignzoo.lab.bench.report import Standing, report
+from alignzoo.lab.bench.work import Crew, Watcher, folder_at, work_here
+from alignzoo.lab.trackers import check
+from alignzoo.seam.discovery import discover
+
+
+@dataclass
+class HeadToHead:
+    """A bench and its folder."""
+
+    files: BenchFolder
+    watcher: Watcher = field(default_factory=Watcher)
+
+    @classmethod
+    def open(
+        cls, path: str | Path, out: str | Path | None = None, changes: Sequence[str] = (), watcher: Watcher | None = None
+    ) -> HeadToHead:
+        """Open a bench file (its folder is made, or taken up again) or the folder of a bench."""
+        path = Path(path)
+        if path.is_dir():
+            if changes or out:
+                raise BenchError(f"{path} is a bench, with its own settings and folder; --set and --out go with a bench file")
+            return cls(folder_at(path), watcher or Watcher())
+        bench = read_bench(path, discover(), changes)
+        return cls(settle(bench, Path(out) if out else Path("runs") / bench.name), watcher or Watcher())
+
+    @property
+    def bench(self) -> Bench:
+        return self.files.bench
+
+    def run(self, jobs: int = 1, retry: bool = False, track: Sequence[str] = ()) -> None:
+        """Do what is still to be done: so many cells at once, each in a process of its own; with 0 one by one in this process.
+        What failed is only tried again if that is asked for. `track` names trackers that metrics go to, too."""
+        check(track)
+        for line in mend(self.files):
+            self.watcher.line(line)
+        if retry and (count := self.files.forget_failures()):
+            self.watcher.line(f"{count} that failed will be tried again")
+        self.files.write_state()
+        self.watcher.whole(*self.files.progress())
+        if jobs:
+            Crew(self.files, jobs, self.watcher, tuple(track)).work()
+        else:
+            work_here(self.files, self.watcher, track)
+        self.files.write_state()
+
+    def standings(self) -> list[Standing]:
+        return self.files.standings()
+
+    def report(self) -> str:
+        """The leaderboard of what is done, written beside the runs."""
+        return report(self.bench.name, self.standings(), self.files.root)

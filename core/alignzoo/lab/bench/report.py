@@ -1,0 +1,144 @@
+"""The report of a bench: its entries side by side, what an answer of each costs, how they were tuned, and what failed."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from alignzoo.lab import store
+from alignzoo.lab.bench.serving import UNITS, break_even
+from alignzoo.lab.compare.comparison import Note, compare
+from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.played import played
+from alignzoo.lab.compare.together import write
+from alignzoo.lab.compare.words import markdown
+
+
+@dataclass(frozen=True)
+class CellStanding:
+    """One run of an entry."""
+
+    seed: int
+    folder: Path
+    state: str
+    """done, failed, under way, to do"""
+    reason: str = ""
+    spent: Mapping[str, float] = field(default_factory=dict)
+    served: Mapping[str, float] = field(default_factory=dict)
+    """What one of its answers costs."""
+    start_served: Mapping[str, float] = field(default_factory=dict)
+    stopped: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One entry of a bench with all its runs."""
+
+    name: str
+    settings: Mapping[str, Any]
+    """What the bench file says of it alone."""
+    cells: tuple[CellStanding, ...]
+    tuned: Mapping[str, Any] = field(default_factory=dict)
+    """What tuning changed."""
+    trials: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def done(self) -> list[CellStanding]:
+        return [cell for cell in self.cells if cell.state == "done"]
+
+    def mean(self, what: str, name: str) -> float:
+        """The mean over seeds of something `spent` or `served`."""
+        return fmean(getattr(cell, what)[name] for cell in self.done)
+
+    def row(self, root: Path) -> dict[str, Any]:
+        cells = [asdict(cell) | {"folder": str(cell.folder.relative_to(root))} for cell in self.cells]
+        return {**asdict(self), "cells": cells}
+
+
+def report(name: str, entries: Sequence[Standing], root: Path) -> str:
+    """Write the report of a bench into its folder (report.html, report.md, report.json), and return it as Markdown."""
+    notes = [*_complete(entries), *_serving([one for one in entries if one.done]), *_tuning(entries), *_failures(entries)]
+    entrants = [_entrant(one) for one in entries]
+    if not any(one.runs for one in entrants):
+        text = "\n".join(
+            [f"# {name}", "", "No contestant has finished a run.", *(f"* {line}" for n in notes for line in n.lines)]
+        )
+        store.write_text(root / "report.md", f"{text}\n")
+        return f"{text}\n"
+    found = compare(name, entrants, notes)
+    write(found, entrants, root, shlex.join(["alignzoo", "bench", str(root / "bench.toml")]))
+    return markdown(found)
+
+
+def _entrant(entry: Standing) -> Entrant:
+    """An entry as a contestant: its finished runs, and what is known of it besides."""
+    failures = tuple(f"seed {cell.seed}: {' '.join(cell.reason.split())}" for cell in entry.cells if cell.state == "failed")
+    done = entry.done
+    return Entrant(
+        entry.name,
+        tuple(played(cell.folder) for cell in done),
+        failures,
+        {name: entry.mean("spent", name) for name in done[0].spent} if done else None,
+        {name: entry.mean("served", name) for name in done[0].served} if done else None,
+        entry.tuned or None,
+        len(entry.trials),
+    )
+
+
+def _complete(entries: Sequence[Standing]) -> Iterator[Note]:
+    missing = [
+        f"{entry.name}/{cell.seed}: {cell.state}" for entry in entries for cell in entry.cells if "do" in cell.state.split()
+    ]
+    if missing:
+        yield Note("Not complete", tuple(missing))
+
+
+def _serving(entries: Sequence[Standing]) -> Iterator[Note]:
+    """What every answer costs, and from how many on a dearer training is the cheaper way."""
+    if not entries:
+        return
+    rows = []
+    for entry in entries:
+        cost = {name: entry.mean("served", name) for name in (*UNITS, "scores")}
+        times = cost["flops"] / entry.mean("start_served", "flops")
+        cells = (f"{cost['flops']:.3g}", f"{cost['tokens']:,.1f}", f"{cost['seconds']:.3g}", f"{cost['scores']:.1f}")
+        rows.append((entry.name, *cells, f"{times:.2f}"))
+    pays = [(cheap, dear, count) for cheap in entries for dear in entries if (count := _pays(cheap, dear))]
+    told = tuple(
+        f"{cheap.name}, once trained, has cost less FLOPs than {dear.name} after {count:,.0f} answers."
+        for cheap, dear, count in pays
+    )
+    head = ("entry", "FLOPs", "tokens", "seconds", "scores asked", "times the start's FLOPs")
+    yield Note("What an answer costs", told, head, tuple(rows))
+
+
+def _pays(trained: Standing, other: Standing) -> float | None:
+    """After how many answers the one that trains more is the cheaper one, where that is a question at all."""
+    if trained.mean("spent", "flops") <= other.mean("spent", "flops"):
+        return None
+    if trained.mean("served", "flops") > 0.9 * other.mean("served", "flops"):  # answers of other lengths alone are no reason
+        return None
+    facts = [one.mean(what, "flops") for one in (trained, other) for what in ("spent", "served")]
+    return break_even(*facts)
+
+
+def _tuning(entries: Sequence[Standing]) -> Iterator[Note]:
+    if not any(entry.trials for entry in entries):
+        return
+    rows = []
+    for entry in entries:
+        values = [trial["value"] for trial in entry.trials if trial["value"] is not None]
+        changed = ", ".join(f"`{place} = {value}`" for place, value in entry.tuned.items()) or "nothing"
+        rows.append((entry.name, str(len(entry.trials)), f"{max(values):.3f}" if values else "–", changed))
+    yield Note("Tuning", (), ("entry", "trials", "best on validation prompts", "changed"), tuple(rows))
+
+
+def _failures(entries: Sequence[Standing]) -> Iterator[Note]:
+    failed = [(entry, cell) for entry in entries for cell in entry.cells if cell.state == "failed"]
+    if failed:
+        yield Note("Failed", tuple(f"{entry.name}/{cell.seed}: {' '.join(cell.reason.split())}" for entry, cell in failed))

@@ -1,0 +1,169 @@
+"""The trail of a training, the cost of answers, and a budget that rewards are trained from, too."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from alignzoo.lab import store
+from alignzoo.lab.plan import PlanError
+from alignzoo.lab.run import Run
+from alignzoo.lab.trail import Trail
+from alignzoo.learning.ledger import Budget, Ledger
+from alignzoo.testing import toy_folder
+
+RUN = """
+name = "toy"
+threads = 1
+[task]
+use = "playground"
+[model]
+path = "{model}"
+quantize = "none"
+[model.lora]
+rank = 4
+[feedback]
+use = "playground"
+count = 32
+answers = 2
+candidates = "world"
+[optimizer]
+use = "dpo"
+batch_size = 8
+[watch]
+every = 0
+prompts = 2
+tokens = 4
+[answer]
+prompts = 4
+n = 2
+[answer.manner]
+max_tokens = 6
+[judge]
+use = "playground-gold"
+"""
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trail")
+    path = folder / "toy.toml"
+    path.write_text(RUN.format(model=toy_folder(folder / "model")))
+    return path
+
+
+def test_a_trail_changes_nothing_and_is_charged_to_nobody(file: Path) -> None:
+    plain = Run.open(file, file.parent / "plain")
+    traced = Run.open(file, file.parent / "traced", ["trail.every=2", "trail.prompts=3"])
+    summaries = []
+    for run in (plain, traced):
+        run.train()
+        summaries.append(store.read_json(run.files.train.summary))
+    one, other = ({k: v for k, v in s["ledger"].items() if k not in ("seconds", "peak_bytes")} for s in summaries)
+    assert one == other
+    assert summaries[0]["adapter"] == summaries[1]["adapter"]
+    assert not plain.files.train.trail.exists()
+    points = store.read_rows(traced.files.train.trail)
+    assert [point["update"] for point in points] == [0, 2, 4]
+    assert all(len(point["each"]["kl"]) == len(point["each"]["gold"]) == 3 for point in points)
+    assert points[0]["kl"] == pytest.approx(0.0, abs=1e-4)
+    assert points[2]["kl"] == pytest.approx(sum(points[2]["each"]["kl"]) / 3)
+    assert abs(points[2]["kl"]) > 1e-4
+
+
+def test_a_resumed_trail_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None:
+    trail = Trail(tmp_path / "trail.jsonl", 1, (), None, None)  # type: ignore[arg-type]
+    rows = "".join(json.dumps({"update": update}) + "\n" for update in (0, 1, 2, 3))
+    trail.file.write_text(rows + '{"update": 3, "kl')
+    trail.begin(2)
+    assert [row["update"] for row in store.read_rows(trail.file)] == [0, 1, 2]
+    trail.begin(0)  # the start is looked at again
+    assert store.read_rows(trail.file) == []
+
+
+def test_a_trail_needs_a_judge(file: Path, tmp_path: Path) -> None:
+    blind = tmp_path / "blind.toml"
+    blind.write_text(file.read_text().replace('[judge]\nuse = "playground-gold"', "[trail]\nevery = 1"))
+    with pytest.raises(PlanError, match="trail: its points are judged"):
+        Run.open(blind, tmp_path / "out")
+
+
+def test_what_the_answers_cost(file: Path) -> None:
+    """Every token written and every prompt read, once for its two answers; nothing that is measured on them."""
+    run = Run.open(file, file.parent / "plain")
+    run.answer()
+    served = store.read_json(run.files.serving)
+    rows = store.read_rows(run.files.answers)
+    for who in ("start", "policy"):
+        own = [row for row in rows if row["who"] == who]
+        assert served[who]["answers"] == len(own) == 8
+        assert served[who]["written"] <= sum(len(row["completion"]["tokens"]) for row in own)
+        assert served[who]["written"] > 0
+    longest = max(len(run.base.text.prompt_ids(prompt)) for prompt in run._test_prompts())
+    assert served["start"]["read"] <= 4 * longest + served["start"]["written"]
+
+
+def test_a_budget_after_others_have_spent() -> None:
+    budget = Budget(updates=5, labels=100, tokens=1000, rewards=True)
+    assert budget.limits() == {"updates": 5, "labels": 100, "tokens": 1000}
+    left = budget.after([Ledger(updates=3, labels=30, read=600, written=300), Ledger(labels=20, read=200)])
+    assert left == Budget(updates=5, labels=50, tokens=0, rewards=True)
+    assert budget.after([]) == budget
+    assert left.reached(Ledger()) == "tokens 0 of 0"
+    assert budget.reached(Ledger(labels=100)) == "labels 100 of 100"
+    assert budget.reached(Ledger(labels=99)) == ""
+
+
+def test_a_reward_of_ones_own_is_paid_from_the_budget(file: Path, tmp_path: Path) -> None:
+    """16 labels, of which the reward model takes all: the optimizer has nothing left."""
+    learned = tmp_path / "learned.toml"
+    reward = '[reward]\nuse = "reward-model"\nbatch_size = 8\n'
+    reward += '[reward.feedback]\nuse = "playground"\ncandidates = "world"\ncount = 64\n'
+    rloo = '[optimizer]\nuse = "rloo"\nupdates = 3\nprompts_per_update = 2\nreplies = 2\nexploring.max_tokens = 4\n'
+    text = file.read_text().split("[feedback]")[0] + reward + rloo + "[watch]" + file.read_text().split("[watch]")[1]
+    learned.write_text(text)
+    run = Run.open(learned, tmp_path / "own", ["budget.labels=16", "budget.rewards=true"])
+    run.train()
+    assert store.read_json(run.files.reward(1).summary)["ledger"]["labels"] == 16
+    assert store.read_json(run.files.train.summary)["stopped"] == "labels 0 of 0"
+    apart = Run.open(learned, tmp_path / "apart", ["budget.labels=16"])
+    apart.train()
+    assert store.read_json(apart.files.reward(1).summary)["ledger"]["labels"] > 16
+    assert store.read_json(apart.files.train.summary)["ledger"]["updates"] == 3
+
+
+READER = """
+from dataclasses import dataclass
+
+@dataclass(frozen=True)
+class Likely:
+    role: object
+
+    def __call__(self, prompts, completions):
+        from alignzoo.model.forest import per_reply
+        forest = self.role.base.text.replies(prompts, [[one] for one in completions], "cpu")
+        return per_reply(self.role.logps(forest), forest).tolist()
+
+@dataclass(frozen=True)
+class Reader:
+    def __call__(self, prompts, completions):
+        raise ValueError("nobody lent me a model")
+
+    def reading(self, role):
+        return Likely(role)
+"""
+
+
+def test_a_judge_that_reads_is_lent_the_base_on_the_way(file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The bare base, which nobody trains, reads what the policy says, at its start and later."""
+    (tmp_path / "trail_reader.py").write_text(READER)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    changes = ["trail.every=4", "trail.prompts=8", 'judge={use="trail_reader:Reader"}', "optimizer.descent.lr=0.02"]
+    run = Run.open(file, tmp_path / "read", changes)
+    run.train()
+    first, last = store.read_rows(run.files.train.trail)
+    assert first["gold"] < -1
+    assert last["gold"] != first["gold"]
