@@ -1,7 +1,8 @@
-"""Writes the reference pages that follow from the code: docs/reference/run-file.md, cli.md and, from registry.toml, plugins.md.
+"""Writes the pages in docs/reference that follow from the code: run-file.md, cli.md, conformance.md, plugin-api.md, plugins.md.
 
-    python docs/generate.py            # write them
-    python docs/generate.py --check    # say which are out of date, and write nothing
+    python docs/generate.py                  # write them
+    python docs/generate.py --check          # say which are out of date, and write nothing
+    python docs/generate.py --accept NAME    # promise a changed name of the plugin API as it is now: see plugin-api.md
 
 Nothing heavy is imported: settings are read from source, as `alignzoo info` reads them. `tests/test_docs.py` fails while a
 page is out of date.
@@ -10,18 +11,23 @@ page is out of date.
 from __future__ import annotations
 
 import argparse
+import ast
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from alignzoo.cli import parser as command_line
+from alignzoo.seam import promise
 from alignzoo.seam.described import Setting, described
 from alignzoo.seam.discovery import discover
+from alignzoo.seam.hookspecs import API
 from alignzoo.seam.registry import Plugin, Release, Revoked, read
+from alignzoo.seam.surface import CONTRACT, Name, surface
 from alignzoo.seam.zoo import Found
 
-REFERENCE = Path(__file__).resolve().parent / "reference"
+ROOT = Path(__file__).resolve().parent.parent
+REFERENCE = ROOT / "docs" / "reference"
 NOTICE = "<!-- Written by docs/generate.py from the code. Do not edit: change the code, then run `python docs/generate.py`. -->"
 
 TABLES: tuple[tuple[str, str, str], ...] = (
@@ -101,8 +107,10 @@ PLACES: dict[str, str] = {
     "model": "`[model]`",
     "feedback": "`[feedback]` and `[start.feedback]`",
     "filter": "`[[feedback.filter]]`",
+    "acquisition": "`[feedback.acquisition]`",
     "reward": "`[reward]` and `[judge]`",
     "optimizer": "`[optimizer]` and `[start]`",
+    "policy": "`[policy]`",
 }
 TYPES = {
     "str": "text",
@@ -128,6 +136,8 @@ the nearest name; all of them are reported at once, before any model is loaded. 
 | `[task]` | yes, or `answer.file` | prompts to learn on and prompts to be judged on |
 | `[feedback]` | if the optimizer needs it | where judgements come from |
 | `[[feedback.filter]]` | no | what holds records of a source back; also below `start.feedback` and `reward.feedback` |
+| `[feedback.acquisition]` | no | what chooses, among more answers than are needed, those that a source is asked about |
+| `[policy]` | no | what is put around the trained policy before anybody asks it |
 | `[start]`, `[start.feedback]` | no | an optimizer that makes what alignment starts from, and what it learns from |
 | `[reward]` | if the optimizer needs it | what its answers are worth; `use` may be your own `module:function` |
 | `[reward.feedback]` | no | what it is trained on: `[reward]` then names an optimizer that deploys a reward |
@@ -228,6 +238,144 @@ def _options(page: argparse.ArgumentParser) -> str:
     return "\n".join(lines)
 
 
+# The plugin API -------------------------------------------------------------------------------------------------------
+
+API_HEAD = """# The plugin API, version {api}
+
+What a plugin may count on. A component says for which version it was built (`Component(…, api="1.0")`), and works with every
+later one of the same major number. Everything else in alignzoo may change from one day to the next: a name that is not on this
+page is not yours.
+
+[Write an optimizer](../how-to/write-an-optimizer.md) shows the names at work; `alignzoo new` writes a plugin that uses them.
+
+## What may change
+
+* **Minor** (1.0 → 1.1): something is added. A new name, a new parameter or field with a default, a new choice of a `Literal`,
+  a new hook, a new argument of a hook. Every plugin built for 1.0 works as before. One that uses what is new says `api="1.1"`,
+  and an older alignzoo refuses it with that reason.
+* **Major** (1.1 → 2.0): something is taken away or means something else. A name, parameter, field or choice is gone; a new one
+  has no default; a default or a type is another; an old protocol demands more. Plugins built for 1.x are refused, with that
+  reason.
+* **A name goes slowly.** It is marked with `alignzoo.deprecation.deprecated` (or, if it has moved, found by
+  `alignzoo.deprecation.moved`) in a minor version, warns with `AlignzooDeprecation` in that version and every one after it,
+  says what to use instead, and is gone in the next major version at the earliest. pytest shows these warnings.
+
+## How this is kept
+
+`docs/reference/plugin-api.json` is the promise: every name of this page with its signature. `tests/test_seam_promise.py`
+compares the code with it. What is added passes; `python docs/generate.py` writes it down with the version it came with. What is
+taken away or narrowed fails, with what to do: put it back; or let the old name stay and mark it as deprecated; or, if no plugin
+can notice (a type is only written in other words), `python docs/generate.py --accept NAME`; or raise the major number of
+`alignzoo.seam.hookspecs.API`.
+
+`tests/test_stranger.py` builds and runs a plugin that was written against 1.0 and is never edited."""
+
+API_PAGES = {
+    "alignzoo.seam.hookspecs": "Hooks: how a plugin says what it has. The module that the entry point names is import-light.",
+    "alignzoo.interfaces": "Protocols: what a component is. It has these methods, and inherits from nothing.",
+    "alignzoo.records": "Records: what people and models said, as text.",
+    "alignzoo.tally": "What a source or filter tells of the rows that it left out.",
+    "alignzoo.deprecation": "Names that are on their way out. For plugins that others build on, too.",
+    "alignzoo.model.role": "A role: an adapter on the base, which samples and is asked for log-probabilities.",
+    "alignzoo.model.base": "The base that all roles share.",
+    "alignzoo.model.text": "Records → packed batches.",
+    "alignzoo.model.forest": "The packed batch.",
+    "alignzoo.learning.decks": "Records in shuffled batches, with a cursor that survives.",
+    "alignzoo.learning.descent": "The step: micro-batches that are exactly one batch.",
+    "alignzoo.learning.memory": "What survives an update.",
+    "alignzoo.learning.reference": "A frozen role that is asked about each text once.",
+    "alignzoo.learning.rollouts": "Sampling, scoring and log-probabilities, for those who learn from a reward.",
+    "alignzoo.learning.credit": "Advantages and clipped objectives, on flat tensors.",
+    "alignzoo.learning.divergence": "KL: its estimators, and the leash.",
+    "alignzoo.learning.rewards": "Rewards that are checked: one finite number for each answer.",
+    "alignzoo.testing.toy": "A small real base to test against. To be imported from `alignzoo.testing`.",
+    "alignzoo.testing.conformance": "The conformance kit as a test. To be imported from `alignzoo.testing`.",
+    "alignzoo.testing.checks": "How the kit tries a component. To be imported from `alignzoo.testing`.",
+}
+
+
+def plugin_api() -> str:
+    """The page of every name that plugins may count on."""
+    names, promised = surface(), promise.read((REFERENCE / PROMISE).read_text(encoding="utf-8"))
+    parts = [NOTICE, API_HEAD.format(api=API)]
+    for page in CONTRACT:
+        here = {name.removeprefix(f"{page}."): name for name in names if name.startswith(f"{page}.")}
+        rows = [
+            _promised(short, names[name], promised[name].since if name in promised else API) for short, name in here.items()
+        ]
+        parts += [f"## `{page}`", API_PAGES[page], "| name | what it is |\n|---|---|\n" + "\n".join(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _promised(short: str, name: Name, since: str) -> str:
+    said = " ".join(name.said.split())
+    shown = f"{short}{said}" if said.startswith("(") else f"{short}: {said}" if said else short
+    kind = "" if name.kind in ("function", "method", "attribute", "property", "value") else f"*{name.kind}.* "
+    notes = [f"Since {since}."] if since != "1.0" else []
+    notes += [f"**Deprecated** since {name.deprecated}."] if name.deprecated else []
+    return f"| `{_cell(shown)}` | {' '.join([kind + _cell(name.doc), *notes]).strip()} |"
+
+
+PROMISE = "plugin-api.json"
+
+
+def keep_promise(accepted: Iterable[str] = ()) -> str:
+    """The promise with what was added since, and with the names that somebody accepted as they are now."""
+    now, promised = surface(), promise.read((REFERENCE / PROMISE).read_text(encoding="utf-8"))
+    for name in accepted:
+        if name not in promised:
+            raise SystemExit(f"{name} is not promised; see docs/reference/{PROMISE}")
+        del promised[name]
+    return promise.written(promise.renewed(promised, now, API))
+
+
+# The conformance kit -------------------------------------------------------------------------------------------------
+
+CHECKS_HEAD = """# The checks of the conformance kit
+
+What `alignzoo check` and `conformance` look at, by id. [How to use it](../how-to/conformance.md). A check is made after those
+it builds on; where one of them fails, it is not run. Levels: *static* trains nothing, *cpu* and *gpu* run the component."""
+SUBJECTS = {
+    "plugin": "A plugin",
+    "component": "Any component",
+    "optimizer": "An optimizer",
+    "reward": "A reward, or what an optimizer deploys as one",
+    "feedback": "A source of feedback",
+    "filter": "A filter",
+    "task": "A task",
+    "model": "A model",
+    "policy": "What is put around a policy",
+    "acquisition": "An acquisition",
+}
+
+
+def conformance() -> str:
+    """The page of every check, read from the source: the kit itself imports torch."""
+    found: dict[str, list[str]] = {kind: [] for kind in SUBJECTS}
+    for path in sorted((ROOT / "core" / "alignzoo" / "testing").glob("*.py")):
+        for function in (node for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)):
+            for mark in (mark for mark in function.decorator_list if isinstance(mark, ast.Call)):
+                kind, level, after = _check(mark)
+                name, says = function.name.replace("_", "-"), " ".join((ast.get_docstring(function) or "").split())
+                below = ", ".join(f"`{one}`" for one in after)
+                found[kind].append(f"| `{kind}.{name}` | {level} | {_cell(says)} | {below} |")
+    parts = [NOTICE, CHECKS_HEAD]
+    for kind, rows in found.items():
+        parts += [
+            f"## {SUBJECTS[kind]}",
+            "\n".join(["| id | level | what must hold | builds on |", "|---|---|---|---|", *rows]),
+        ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _check(mark: ast.Call) -> tuple[str, str, tuple[str, ...]]:
+    """What `@check(…)` says: kind, level, and the checks that this one builds on."""
+    kind, *level = (ast.literal_eval(argument) for argument in mark.args)
+    named = {word.arg: ast.literal_eval(word.value) for word in mark.keywords}
+    after = named.get("after", ())
+    return kind, level[0] if level else "cpu", tuple(one if "." in one else f"{kind}.{one}" for one in after)
+
+
 # The registry -------------------------------------------------------------------------------------------------------
 
 
@@ -286,15 +434,23 @@ FIELDS = {
 }
 
 
-PAGES = {"run-file.md": run_file, "cli.md": cli, "plugins.md": plugins}
+PAGES = {
+    "run-file.md": run_file,
+    "cli.md": cli,
+    "conformance.md": conformance,
+    "plugin-api.md": plugin_api,
+    "plugins.md": plugins,
+}
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description="Write the reference pages that follow from the code.")
     options.add_argument("--check", action="store_true", help="say which pages are out of date, and write nothing")
-    check = options.parse_args().check
+    options.add_argument("--accept", action="append", default=[], metavar="NAME", help="promise this name as it is now")
+    given = options.parse_args()
+    check = given.check
     stale = []
-    for name, made in PAGES.items():
+    for name, made in {PROMISE: lambda: keep_promise(given.accept), **PAGES}.items():
         path, text = REFERENCE / name, made()
         if not path.exists() or path.read_text(encoding="utf-8") != text:
             stale.append(name)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -90,6 +92,71 @@ def test_installed_elsewhere_it_lists_the_same_components(elsewhere: Path) -> No
 def test_a_digest_is_the_same_in_the_checkout_and_in_the_wheel(elsewhere: Path) -> None:
     for found in bundled().components:
         assert run_elsewhere(elsewhere, "info", found.full_name, "--json")["digest"] == found.digest()
+
+
+# Each plugin alone beside the core ----------------------------------------------------------------------------------------
+
+ALONE = """
+import json, os, sys
+root, core, *folders = sys.argv[1:]
+sys.path[:] = [core, *(path for path in sys.path if not path.startswith(root) or "site-packages" in path)]
+from alignzoo.testing import optimizers
+from alignzoo.testing.checks import CHECKS
+from alignzoo.testing.conformance import subjects, verdicts
+optimizers.LEARN = 2  # that it runs, not that it learns
+
+first = {"optimizer.runs", "reward.scores", "feedback.collects", "filter.sifts", "task.asks", "policy.replies"}
+for folder in folders:
+    if os.fork():  # one process for each, so that none finds what another has imported
+        os.wait()
+        continue
+    sys.path.insert(0, folder)
+    for check in [one for one in CHECKS.values() if one.level != "static" and one.id not in first]:
+        del CHECKS[check.id]
+    told = [verdict.row() for verdict in verdicts(subjects(os.path.basename(folder)))]
+    strangers = sorted({name.partition(".")[0] for name in sys.modules if name.startswith("alignzoo_")})
+    print(json.dumps({"plugin": os.path.basename(folder), "packages": strangers, "verdicts": told}), flush=True)
+    os._exit(0)
+"""
+
+
+def lifted_out(elsewhere: Path, folder: Path) -> tuple[Path, list[Path]]:
+    """The wheel taken apart: the core as a distribution without plugins, and each plugin as one that owns its id."""
+    info = next(elsewhere.glob("alignzoo-*.dist-info"))
+    record = (info / "RECORD").read_text().splitlines(keepends=True)
+    core = folder / "core"
+    shutil.copytree(elsewhere / "alignzoo", core / "alignzoo")
+    (core / info.name).mkdir()
+    registry = core / "alignzoo" / "registry.toml"
+    registry.write_text(re.sub(r'id = "(\w+)"\ndist = "alignzoo"', r'id = "\1"\ndist = "zoo-\1"', registry.read_text()))
+    made = []
+    for plugin, package in POINTS.items():
+        alone = folder / plugin
+        shutil.copytree(elsewhere / package, alone / package)
+        own = alone / f"zoo_{plugin}-1.0.dist-info"
+        own.mkdir()
+        (own / "METADATA").write_text(f"Metadata-Version: 2.1\nName: zoo-{plugin}\nVersion: 1.0\n")
+        (own / "entry_points.txt").write_text(f"[alignzoo.plugins]\n{plugin} = {package}\n")
+        (own / "RECORD").write_text("".join(line for line in record if line.startswith(f"{package}/")))
+        made.append(alone)
+    return core, made
+
+
+def test_each_plugin_conforms_alone_beside_the_core(elsewhere: Path, tmp_path: Path) -> None:
+    """Lifted out into a distribution of its own. All that is static, and that it runs; the rest is in test_contract.py."""
+    core, folders = lifted_out(elsewhere, tmp_path)
+    command = [sys.executable, "-c", ALONE, str(ROOT), str(core), *map(str, folders)]
+    done = subprocess.run(command, cwd="/", capture_output=True, text=True, check=False)
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert [row["plugin"] for row in told] == list(POINTS), done.stderr
+    for row in told:
+        plugin, verdicts = row["plugin"], row["verdicts"]
+        assert row["packages"] == [POINTS[plugin]]
+        assert [verdict for verdict in verdicts if verdict["status"] == "failed"] == []
+        passed = {verdict["check"] for verdict in verdicts if verdict["status"] == "passed"}
+        assert {"plugin.light", "plugin.offered", "plugin.complete"} <= passed
+        offered = {found.full_name for found in bundled().components if found.plugin == plugin}
+        assert {verdict["subject"] for verdict in verdicts} == offered | {f"plugin:{plugin}"}
 
 
 # Every list of plugins agrees -------------------------------------------------------------------------------------------

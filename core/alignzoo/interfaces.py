@@ -62,6 +62,16 @@ class Policy(Protocol):
 
 
 @runtime_checkable
+class Wrapper(Protocol):
+    """Makes a policy of another: instructions before every prompt, a veto, a choice among several answers. Its fields are its
+    settings. What it answers by choosing has no log-probabilities, and is given without any."""
+
+    def wrap(self, policy: Policy) -> Policy:
+        """Return what answers in the place of `policy`."""
+        ...
+
+
+@runtime_checkable
 class Distant(Protocol):
     """A policy made of another, whose answers have no log-probabilities but whose distance from it is known by a formula."""
 
@@ -139,6 +149,21 @@ class FeedbackSource(Protocol):
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """Yield records as they come, each with its provenance; the same ones for the same settings and seed."""
+        ...
+
+
+@runtime_checkable
+class Acquisition(Protocol):
+    """Chooses which of the answers that a policy writes are worth a judgement: a source is asked about no others. Its fields
+    are its settings."""
+
+    @property
+    def candidates(self) -> int:
+        """How many answers are written for each one that is asked about."""
+        ...
+
+    def choose(self, prompt: Prompt, candidates: Sequence[Completion], n: int) -> Sequence[int]:
+        """Return the places of `n` different candidates."""
         ...
 
 

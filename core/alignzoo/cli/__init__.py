@@ -39,8 +39,9 @@ def _for_users(error: ValueError | OSError) -> bool:
     """An error that somebody worded for users: one of our own classes or of a plugin's, or what the system says of a
     file. Any other ValueError is a bug."""
     from alignzoo.seam.installed import entries
+    from alignzoo.seam.local import modules
 
-    ours = {"alignzoo", *(entry.module.partition(".")[0] for entry in entries())}
+    ours = {"alignzoo", *modules(), *(entry.module.partition(".")[0] for entry in entries())}
     return isinstance(error, OSError) or any(kind.__module__.partition(".")[0] in ours for kind in type(error).__mro__)
 
 

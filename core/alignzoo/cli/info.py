@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from alignzoo.cli.opening import add_plugin
+
 if TYPE_CHECKING:
     from alignzoo.seam.described import Setting
     from alignzoo.seam.zoo import Found
@@ -22,6 +24,7 @@ def add(verbs: Any) -> None:
     page.add_argument("name", metavar="NAME", help="dpo, optimizer:dpo, or in full optimizer:dpo/dpo; or a listed plugin")
     page.add_argument("--readme", action="store_true", help="show the plugin's own page, and nothing else")
     page.add_argument("--registry", metavar="PATH", default="", help="a private registry, beside alignzoo's own")
+    add_plugin(page)
     page.add_argument("--json", action="store_true", help="print JSON")
     page.set_defaults(run=run)
 
@@ -34,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     from alignzoo.shop.facts import facts
 
     registry = catalogue(args.registry)
-    zoo = discover()
+    zoo = discover(files=args.plugins)
     settings: list[Setting] | None = None
     try:
         found = zoo.lookup(args.name)

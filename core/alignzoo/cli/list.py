@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, get_args
 
+from alignzoo.cli.opening import add_plugin
 from alignzoo.seam.hookspecs import Kind
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def add(verbs: Any) -> None:
         action="append",
         help="only optimizers that this is enough for: comparisons, or prompts,reward",
     )
+    add_plugin(page)
     page.add_argument("--json", action="store_true", help="print JSON")
     page.set_defaults(run=run)
 
@@ -33,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from alignzoo.seam.discovery import discover
     from alignzoo.seam.kept import kept
 
-    zoo, state = discover(), kept()
+    zoo, state = discover(files=args.plugins), kept()
     found = [f for f in zoo.components if not args.kind or f.component.kind == args.kind]
     if args.accepts:
         given = _given(args.accepts)

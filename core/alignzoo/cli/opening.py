@@ -20,6 +20,7 @@ def add_run(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="override a setting: optimizer.beta=0.2"
     )
+    add_plugin(parser)
     parser.add_argument(
         "--other-bytes",
         action="store_true",
@@ -39,6 +40,17 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_plugin(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--plugin",
+        action="append",
+        default=[],
+        metavar="FILE",
+        dest="plugins",
+        help="a plugin in a file of your own: ./my_loss.py",
+    )
+
+
 def dry(args: argparse.Namespace) -> bool:
     """For --dry-run: print the plan and what it will cost, having checked everything."""
     if not args.dry_run:
@@ -52,7 +64,7 @@ def dry(args: argparse.Namespace) -> bool:
     from alignzoo.lab.runfile import read_plan
 
     path = Path(args.target)
-    plan = Run.open(path).plan if path.is_dir() else read_plan(path, args.changes)
+    plan = Run.open(path).plan if path.is_dir() else read_plan(path, args.changes, plugins=args.plugins)
     if args.verb in ("run", "judge"):
         check_judge(plan)
     print(tomli_w.dumps(plan.table()))
@@ -69,7 +81,7 @@ def working(args: argparse.Namespace) -> Iterator[Run]:
     from alignzoo.lab.trackers import started, tracking
     from alignzoo.lab.training import Interrupted
 
-    run = Run.open(args.target, args.out, args.changes, telling(), other_bytes=args.other_bytes)
+    run = Run.open(args.target, args.out, args.changes, telling(), args.plugins, other_bytes=args.other_bytes)
     sent = started(args.track, run.plan.name, run.files.root / "tracked", run.plan.table())
     try:
         with tracking(run.listener, sent) as run.listener:

@@ -26,8 +26,9 @@ def export(run: Run, folder: Path, *, onto_original: bool = False) -> Path:
         raise RunError(f"{folder} is there already and not empty; choose another folder")
     policy = run.policy()
     if not isinstance(policy, Role):
+        maker = run.plan.policy or run.plan.optimizer
         raise RunError(
-            f"{run.plan.optimizer.found.full_name} deploys a {type(policy).__name__}, which is more than weights: it cannot be "
+            f"{maker.found.full_name} deploys a {type(policy).__name__}, which is more than weights: it cannot be "
             "merged into a model folder"
         )
     model, tokenizer = load(run.plan.model, replace(run.plan.loading, quantize="none"))

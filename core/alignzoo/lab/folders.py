@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import tomli_w
 
 from alignzoo.lab import store
 from alignzoo.lab.plan import Plan, differences
-from alignzoo.lab.runfile import plan_of
+from alignzoo.lab.runfile import local_files, plan_of
 from alignzoo.learning.memory import newest
 from alignzoo.seam.discovery import discover
 
@@ -26,10 +27,13 @@ def settle(plan: Plan, files: store.Folder, *, other_bytes: bool = False) -> Non
     if not files.settings.exists():
         if files.root.exists() and any(files.root.iterdir()):
             raise RunError(f"{files.root} is there already and is no run; choose another folder with --out")
+        for path in plan.plugins:
+            files.plugin(path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, files.plugin(path))
         store.write_text(files.settings, tomli_w.dumps({**plan.table(), "made_with": plan.made_with()}))
         return
     table, made_with = _read(files.settings)
-    _refuse(files, "settings", differences(table, plan.table()))
+    _refuse(files, "settings", differences(_placeless(table), _placeless(plan.table())))
     _same_bytes(plan, made_with, files, other_bytes)
 
 
@@ -40,7 +44,8 @@ def plan_in(root: Path, *, other_bytes: bool = False) -> Plan:
     if not files.settings.exists():
         raise RunError(f"{root} is no run: there is no run.toml in it")
     table, made_with = _read(files.settings)
-    plan = plan_of(table, discover(), file=str(files.settings))
+    copies = [str(files.plugin(path)) for path in local_files(table, str(files.settings))]
+    plan = plan_of(table, discover(files=copies), file=str(files.settings))
     if not files.train.done:
         _same_bytes(plan, made_with, files, other_bytes)
     return plan
@@ -72,6 +77,11 @@ def _read(settings: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
     except tomllib.TOMLDecodeError as error:
         raise RunError(f"{settings}: not TOML: {error}") from None
     return table, table.pop("made_with", {})
+
+
+def _placeless(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Without saying where the plugins in files lie: their bytes decide whether they are the same."""
+    return {**table, "plugins": [Path(path).name for path in table.get("plugins", [])]}
 
 
 def _same_bytes(plan: Plan, made_with: Mapping[str, Any], files: store.Folder, other_bytes: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any
@@ -38,15 +39,23 @@ class PlanError(ValueError):
 
 @dataclass(frozen=True)
 class Part:
-    """A component of a run, made with its settings; and, where it is a source of feedback, the filters behind it."""
+    """A component of a run, made with its settings; and, where it is a source of feedback, what chooses the answers that it is
+    asked about, and the filters behind it."""
 
     found: Found
     made: Any
     filters: tuple[Part, ...] = ()
+    acquisition: Part | None = None
 
     def row(self) -> dict[str, Any]:
-        filters = {"filter": [sieve.row() for sieve in self.filters]} if self.filters else {}
-        return {"use": self.found.full_name, **(table_of(self.made) if is_dataclass(self.made) else {}), **filters}
+        around: dict[str, Any] = {"acquisition": self.acquisition.row()} if self.acquisition else {}
+        around |= {"filter": [sieve.row() for sieve in self.filters]} if self.filters else {}
+        return {"use": self.found.full_name, **(table_of(self.made) if is_dataclass(self.made) else {}), **around}
+
+    def behind(self) -> dict[str, Part]:
+        """What stands around it, by its place below this one's."""
+        chosen = {"acquisition": self.acquisition} if self.acquisition else {}
+        return {**chosen, **{f"filter.{i}": sieve for i, sieve in enumerate(self.filters)}}
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """What a source gives, through its filters, one after the other."""
@@ -110,6 +119,8 @@ class Plan:
     seed: int = 0
     checkpoint_every: int = 20
     threads: int = 0
+    plugins: tuple[str, ...] = ()
+    """Plugins in files of one's own, beside those that are installed."""
     model_part: Part | None = None
     loading: Loading = Loading()
     lora: Lora = Lora()
@@ -118,6 +129,8 @@ class Plan:
     start_feedback: Part | None = None
     rewards: tuple[Rewarding, ...] = ()
     combine: Combine = "sum"
+    policy: Part | None = None
+    """What is put around the trained policy before anybody asks it."""
     judge: Part | None = None
     budget: Budget = Budget()
     watch: Watch = Watch()
@@ -141,11 +154,12 @@ class Plan:
             **{place: rewarding.part for place, rewarding in self.placed_rewards()},
             **{f"{place}.feedback": rewarding.feedback for place, rewarding in self.placed_rewards()},
             "optimizer": self.optimizer,
+            "policy": self.policy,
             "judge": self.judge,
         }
         there = {place: part for place, part in named.items() if part is not None}
-        filters = {f"{place}.filter.{i}": sieve for place, part in there.items() for i, sieve in enumerate(part.filters)}
-        return {**there, **filters}
+        behind = {f"{place}.{below}": more for place, part in there.items() for below, more in part.behind().items()}
+        return {**there, **behind}
 
     def placed_rewards(self) -> list[tuple[str, Rewarding]]:
         """The rewards by their places in the file: "reward", or "reward.0", "reward.1", …"""
@@ -156,10 +170,11 @@ class Plan:
         """The run file with everything resolved: what `run.toml` holds, and what makes two runs the same."""
         scalars = ("name", "seed", "checkpoint_every", "threads", "combine")
         whole: dict[str, Any] = {name: getattr(self, name) for name in scalars}
+        whole |= {"plugins": list(self.plugins)} if self.plugins else {}
         for place, part in self.parts().items():
             if place == "start.feedback":
                 whole["start"]["feedback"] = part.row()
-            elif place != "model" and not place.startswith("reward") and ".filter." not in place:
+            elif place != "model" and not place.startswith("reward") and trunk(place) == place:
                 whole[place] = part.row()
         if self.rewards:
             rows = [rewarding.row() for rewarding in self.rewards]
@@ -181,6 +196,11 @@ class Plan:
                 part.found.full_name: f"{part.found.version} sha256:{part.found.digest()}" for part in self.parts().values()
             },
         }
+
+
+def trunk(place: str) -> str:
+    """The place of the component that a filter or an acquisition belongs to; any other place is its own."""
+    return re.split(r"\.(?:filter|acquisition)\b", place)[0]
 
 
 def check_judge(plan: Plan) -> Part:
@@ -211,6 +231,11 @@ def check_fit(plan: Plan, zoo: Zoo) -> None:
         raise PlanError("reward: every one of them is a cost or has weight 0; one must be there to be raised")
     asked = [("feedback", plan.feedback), ("start.feedback", plan.start_feedback)]
     for place, feedback in asked + [(f"{place}.feedback", rewarding.feedback) for place, rewarding in trained]:
+        if feedback and feedback.acquisition and "policy" not in feedback.made.asks:
+            name = feedback.found.full_name
+            raise PlanError(
+                f"{place}.acquisition: {name}, as it is set, asks about no answers of a policy: there are none to choose"
+            )
         if feedback and "prompts" in feedback.made.asks and plan.task is None:
             raise PlanError(f'{place}: {feedback.found.full_name} asks about prompts; name a task: [task] use = "…"')
     if plan.task is None and not plan.answer.file:

@@ -10,6 +10,7 @@ from typing import Any
 
 from alignzoo.lab import store
 from alignzoo.lab.statistics import Estimate, bootstrap, gains, wins
+from alignzoo.seam.installed import LOCAL
 
 _SHOWN = 6
 
@@ -71,6 +72,8 @@ class Report:
     stages: tuple[Stage, ...]
     contrasts: tuple[Contrast, ...]
     settings: Mapping[str, Any]
+    plugins: Mapping[str, str]
+    """The version and digest of every plugin, by the full names of its components."""
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """The table, for a reader."""
@@ -85,6 +88,9 @@ class Report:
         yield "FLOPs", f"{self.spent['flops']:.3g}"
         yield "seconds in updates", f"{self.spent['seconds']:,.1f}"
         yield "peak memory", f"{self.spent['peak_bytes'] / 2**20:,.0f} MiB"
+        for name, made in self.plugins.items():
+            if made.startswith(f"{LOCAL} "):
+                yield name, f"{made[:27]}…, a file of one's own"
         for stage in self.stages:
             for warning in stage.warnings:
                 yield f"WARNING ({stage.name})", warning
@@ -120,6 +126,7 @@ class Report:
             "spent": dict(self.spent),
             "stages": [vars(stage) for stage in self.stages],
             "settings": dict(self.settings),
+            "plugins": dict(self.plugins),
         }
 
 
@@ -160,6 +167,7 @@ def report_of(name: str, settings: Mapping[str, Any], files: store.Folder) -> Re
         stages=tuple(_stages(files)),
         contrasts=tuple(_contrasts(answers, scores)),
         settings=settings,
+        plugins=tomllib.loads(files.settings.read_text(encoding="utf-8")).get("made_with", {}).get("plugins", {}),
     )
 
 

@@ -17,6 +17,7 @@ import torch
 
 from alignzoo.interfaces import Asking, Closed, Lesson, Metrics, Policy, Reading, Reward, no_reward
 from alignzoo.lab import store
+from alignzoo.lab.acquiring import Choosing
 from alignzoo.lab.answering import answers, plainly, read_prompts, scores
 from alignzoo.lab.claims import claimed
 from alignzoo.lab.folders import RunError, plan_in, settle
@@ -69,17 +70,21 @@ class Run:
         out: str | Path | None = None,
         changes: Sequence[str] = (),
         listener: Listener | None = None,
+        plugins: Sequence[str] = (),
         *,
         other_bytes: bool = False,
     ) -> Run:
         """Open a run file (its folder is made, or taken up again if it was made with the same settings) or the folder of a
-        run. With `other_bytes` one that is not trained yet may go on though plugins have changed, and says so in run.toml."""
+        run. `plugins` are files beside those that the run file names. With `other_bytes` one that is not trained yet may go on
+        though plugins have changed, and says so in run.toml."""
         path = Path(path)
         if path.is_dir():
-            if changes or out:
-                raise RunError(f"{path} is a run, with its own settings and folder; --set and --out go with a run file")
+            if changes or out or plugins:
+                raise RunError(
+                    f"{path} is a run, with its own settings, plugins and folder; --set, --plugin and --out go with a run file"
+                )
             return cls(plan_in(path, other_bytes=other_bytes), store.Folder(path), listener or Listener())
-        plan = read_plan(path, changes)
+        plan = read_plan(path, changes, plugins=plugins)
         files = store.Folder(Path(out) if out else Path("runs") / plan.name)
         settle(plan, files, other_bytes=other_bytes)
         return cls(plan, files, listener or Listener())
@@ -229,16 +234,17 @@ class Run:
     @cached_property
     def hooks(self) -> Hooks:
         """The plugins that want to be told of what happens."""
-        return Hooks(discover().hooked, self.listener.line)
+        copies = [str(self.files.plugin(path)) for path in self.plan.plugins]
+        return Hooks(discover(files=copies).hooked, self.listener.line)
 
     def policy(self) -> Policy:
-        """What answers after training: what the optimizer deploys."""
+        """What answers after training: what the optimizer deploys, and what the plan puts around it."""
         if not self.files.train.done:
             raise RunError(f"{self.files.root} is not trained yet; `alignzoo train {self.files.root}`")
         role = self._loaded("policy", self.files.train)
         optimizer = self.plan.optimizer.made
         deployed: Policy = optimizer.deploy(role, self._lesson((), optimizer.needs))
-        return deployed
+        return self.plan.policy.made.wrap(deployed) if self.plan.policy else deployed
 
     def _loaded(self, name: str, files: store.Training) -> Role:
         self.base.dismiss(name)
@@ -370,12 +376,18 @@ class Run:
 
     def _asking(self, source: Part, candidates: Callable[[], Role]) -> Asking:
         return Asking(
+            policy=self._writer(source, candidates),
             prompts=self.plan.task.made.prompts("train") if self.plan.task and "prompts" in source.made.asks else (),
-            policy=candidates() if "policy" in source.made.asks else None,
             manner=plainly(self.plan.answer.manner),
             seed=self.plan.seed,
             evaluation=self._test_prompts() if source.filters else (),
         )
+
+    def _writer(self, source: Part, candidates: Callable[[], Role]) -> Policy | None:
+        """Who writes the answers that a source asks about, if it asks about any."""
+        if "policy" not in source.made.asks:
+            return None
+        return Choosing(candidates(), source.acquisition.made) if source.acquisition else candidates()
 
     def _heard(self, source: Part, asking: Asking) -> Iterator[Feedback]:
         """The records of a source; an error at their end if it had to leave out too much."""

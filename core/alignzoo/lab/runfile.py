@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from alignzoo.interfaces import FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task
+from alignzoo.interfaces import Acquisition, FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task, Wrapper
 from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, Trailing, check_apart, check_fit
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
@@ -28,6 +29,7 @@ PLACES: Mapping[str, tuple[Kind, type]] = {
     "feedback": ("feedback", FeedbackSource),
     "optimizer": ("optimizer", Optimizer),
     "start": ("optimizer", Optimizer),
+    "policy": ("policy", Wrapper),
     "judge": ("reward", Reward),
 }
 _SECTIONS = (
@@ -35,6 +37,7 @@ _SECTIONS = (
     "seed",
     "checkpoint_every",
     "threads",
+    "plugins",
     "model",
     "budget",
     "watch",
@@ -48,8 +51,8 @@ _SECTIONS = (
 _VOICE = tuple(f.name for f in fields(Voice))
 
 
-def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None) -> Plan:
-    """The plan of a run file, with settings overridden as "optimizer.beta=0.2"."""
+def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None, plugins: Sequence[str] = ()) -> Plan:
+    """The plan of a run file, with settings overridden as "optimizer.beta=0.2", and with more plugins in files."""
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -58,7 +61,10 @@ def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None) -
         raise PlanError(f"{path}: not TOML: {error}") from None
     for change in changes:
         table = override(table, change)
-    return held(plan_of({"name": path.stem, **table}, file=path.name, zoo=zoo or discover()), path.name)
+    if plugins:
+        table = {**table, "plugins": [*table.get("plugins", []), *plugins]}
+    zoo = zoo or discover(files=local_files(table, path.name))
+    return held(plan_of({"name": path.stem, **table}, file=path.name, zoo=zoo), path.name)
 
 
 def held(plan: Plan, file: str) -> Plan:
@@ -69,6 +75,14 @@ def held(plan: Plan, file: str) -> Plan:
         raise PlanError(f"{file}: trail: its points are judged on a task's prompts; name a task and a judge, or leave it out")
     check_apart(plan)
     return plan
+
+
+def local_files(table: Mapping[str, Any], file: str) -> tuple[str, ...]:
+    """The plugins that a run file brings along, each in a file of its own."""
+    files = table.get("plugins", [])
+    if not isinstance(files, list) or not all(isinstance(path, str) for path in files):
+        raise PlanError(f'{file}: plugins: must be a list of files, as in plugins = ["./my_loss.py"]')
+    return tuple(files)
 
 
 def plan_of(table: Mapping[str, Any], zoo: Zoo, file: str = "") -> Plan:
@@ -92,6 +106,8 @@ class _Head:
     """What several rewards come to: their weighted sum, or, for an ensemble, its mean, worst, or mean less its doubt."""
     threads: Annotated[int, Ge(0)] = 0
     """CPU threads; 0 leaves it to torch. Small models are steadier, and no slower, on one."""
+    plugins: tuple[str, ...] = ()
+    """Plugins in files of your own, beside those that are installed: `["./my_loss.py"]`. The run keeps a copy of each."""
 
 
 @dataclass
@@ -144,6 +160,7 @@ class _Reader:
             seed=seed,
             checkpoint_every=head.checkpoint_every,
             threads=head.threads,
+            plugins=tuple(dict.fromkeys(map(os.path.normpath, head.plugins))),
             combine=head.combine,
             rewards=rewards,
             path=path,
@@ -198,6 +215,7 @@ class _Reader:
         """A component by its `use`, made with the rest of its table; the run's seed serves where it has none of its own."""
         name = table.pop("use", None)
         filters = self.filters(place, table.pop("filter", ()), seed) if kind == "feedback" else ()
+        acquisition = self.acquisition(place, table.pop("acquisition", None), seed) if kind == "feedback" else None
         if not isinstance(name, str):
             self.problems.append(f'{self.file}: {place}: say what to use: use = "…" (see `alignzoo list --kind {kind}`)')
             return None
@@ -218,7 +236,14 @@ class _Reader:
         if not isinstance(made, protocol):
             self.problems.append(f"{self.file}: {place}.use: {found.full_name} is no {protocol.__name__}; tell its author")
             return None
-        return Part(found, made, filters)
+        return Part(found, made, filters, acquisition)
+
+    def acquisition(self, place: str, given: Any, seed: int) -> Part | None:
+        """[feedback.acquisition]: what chooses the answers that the source is asked about."""
+        if given is not None and not isinstance(given, Mapping):
+            self.problems.append(f"{self.file}: {place}.acquisition: must be a table, [{place}.acquisition]")
+            return None
+        return self.part(f"{place}.acquisition", "acquisition", Acquisition, dict(given), seed) if given is not None else None
 
     def filters(self, place: str, given: Any, seed: int) -> tuple[Part, ...]:
         """[[feedback.filter]], one after the other in the order of the file."""

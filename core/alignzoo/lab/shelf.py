@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from alignzoo.lab.plan import Plan
+from alignzoo.lab.plan import Plan, trunk
 from alignzoo.lab.store import file_digest
 
 _LAYOUT = 2
@@ -28,7 +28,7 @@ def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
     table, made_with = plan.table(), plan.made_with()
     parts = plan.parts()
     read = ("model", "task", *places)
-    names = {part.found.full_name for place, part in parts.items() if place.partition(".filter.")[0] in read}
+    names = {part.found.full_name for place, part in parts.items() if trunk(place) in read}
     settings = {name: table.get(name) for name in _READ_BY_ALL}
     content = {
         "layout": _LAYOUT,

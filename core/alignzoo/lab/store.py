@@ -74,6 +74,10 @@ class Folder:
     def settings(self) -> Path:
         return self.root / "run.toml"
 
+    def plugin(self, file: str) -> Path:
+        """The run's own copy of a plugin in a file."""
+        return self.root / "plugins" / Path(file).name
+
     @property
     def feedback(self) -> Path:
         return self.root / "feedback.jsonl"

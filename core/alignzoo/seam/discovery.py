@@ -10,12 +10,13 @@ from __future__ import annotations
 import importlib
 import inspect
 import io
+import os
 import re
 import sys
 import traceback
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import redirect_stdout
+from contextlib import nullcontext, redirect_stdout
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, get_args
@@ -24,8 +25,9 @@ import pluggy
 
 from alignzoo.seam import hookspecs
 from alignzoo.seam.hookspecs import Component, Kind
-from alignzoo.seam.installed import Entry, entries, normal
+from alignzoo.seam.installed import LOCAL, Entry, entries, normal
 from alignzoo.seam.kept import Kept, kept
+from alignzoo.seam.local import LocalError, entry_of, module_of
 from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.patience import TookTooLong, limit, patience
 from alignzoo.seam.registry import Registry, read
@@ -46,14 +48,21 @@ class _Offer:
     broken: list[Broken] = field(default_factory=list)
 
 
-def discover(paths: Iterable[str] | None = None, registry: Registry | None = None, state: Kept | None = None) -> Zoo:
-    """Everything that is installed on these paths (without paths: where Python looks), and every fault."""
+def discover(
+    paths: Iterable[str] | None = None,
+    registry: Registry | None = None,
+    state: Kept | None = None,
+    files: Iterable[str] = (),
+) -> Zoo:
+    """Everything that is installed on these paths (without paths: where Python looks), and every fault; with the plugins in
+    these files, of which a fault is an error, for somebody named them."""
     catalogue = read() if registry is None else registry
     state = kept() if state is None else state
     offers: list[_Offer] = []
     claims: list[Entry] = []
     asleep: list[Entry] = []
-    for entry in entries(paths):
+    local = [entry_of(path) for path in dict.fromkeys(map(os.path.normpath, files))]
+    for entry in (*entries(paths), *local):
         owner = catalogue.owner(entry.plugin)
         if owner and normal(owner) != normal(entry.distribution):
             offers.append(_refused(entry, _stolen(entry, owner)))
@@ -70,6 +79,8 @@ def discover(paths: Iterable[str] | None = None, registry: Registry | None = Non
     found = sorted((f for offer in offers for f in offer.components), key=_order)
     commands, clashes = _apart([added for offer in offers for added in offer.commands], catalogue)
     faults = [fault for offer in offers for fault in offer.broken]
+    if named := [fault for fault in faults if fault.version == LOCAL]:
+        raise LocalError("\n".join(f"{fault.distribution}: {fault.reason}. {fault.fix}" for fault in named))
     hooked = tuple(one for offer in offers for one in offer.hooked)
     return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked, tuple(asleep))
 
@@ -91,20 +102,25 @@ def _offer(entry: Entry) -> _Offer:
     offer, heard = _Offer(), io.StringIO()
     light = _heavy_modules()
     try:
-        with redirect_stdout(heard), patience(limit()):
+        with redirect_stdout(heard), nullcontext() if entry.file else patience(limit()):  # a file may import torch
             module = _module(entry)
             hooks = _hooks(module, entry)
             manager = _registered(module, entry)
             components = _called(manager, "alignzoo_components", entry)
             commands = _called(manager, "alignzoo_commands", entry)
+            if entry.file and commands:
+                raise Fault("it adds a command, which only an installed plugin can", "Make it a package (`alignzoo new`)")
     except Fault as fault:
         return _refused(entry, fault)
     except TookTooLong:
         return _refused(entry, _endless(entry))
     except Exception as error:  # objects in a plugin's module may do anything when they are looked at
         return _refused(entry, Fault(f"looking at it raises {_said(error)}", tell(entry)))
-    manners = _manners(entry, heard.getvalue().strip(), _heavy_modules() - light)
-    offer.broken.extend(_broken(entry, fault, ()) for fault in manners)
+    if entry.file:
+        print(heard.getvalue(), end="", file=sys.stderr)  # its author wants to see it, and may import what he likes
+    else:
+        manners = _manners(entry, heard.getvalue().strip(), _heavy_modules() - light)
+        offer.broken.extend(_broken(entry, fault, ()) for fault in manners)
     for component in components:
         try:
             check(component, entry)
@@ -150,14 +166,14 @@ def _module(entry: Entry) -> ModuleType:
         fix = f'It must name a module and nothing else, as in {entry.plugin} = "alignzoo_{entry.plugin}". {tell(entry)}'
         raise Fault(f"its entry point is '{entry.module}'", fix)
     try:
-        return importlib.import_module(entry.module)
-    except (KeyboardInterrupt, TookTooLong):
+        return module_of(entry) if entry.file else importlib.import_module(entry.module)
+    except (KeyboardInterrupt, TookTooLong, Fault):
         raise
     except ModuleNotFoundError as error:
-        if error.name and (entry.module == error.name or entry.module.startswith(f"{error.name}.")):
+        if not entry.file and error.name and (entry.module == error.name or entry.module.startswith(f"{error.name}.")):
             again = f"pip install --force-reinstall {entry.distribution}, or pip uninstall {entry.distribution}"
             raise Fault(f"its package '{entry.module}' is gone", again) from None
-        fix = f"pip install {error.name}, or pip uninstall {entry.distribution}"
+        fix = f"pip install {error.name}{'' if entry.file else f', or pip uninstall {entry.distribution}'}"
         raise Fault(f"it needs '{error.name}', which is not installed", fix) from None
     except SystemExit as error:
         raise Fault(f"it calls sys.exit({error.code!r}) when it is imported", tell(entry)) from None
@@ -215,7 +231,7 @@ def _marked(module: ModuleType) -> Iterator[str]:
 def _said(error: BaseException) -> str:
     """An exception in one line, with the place where it was raised."""
     frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and not isinstance(error, SyntaxError) else ""
     words = str(error).strip().splitlines()
     return f"{type(error).__name__}{': ' + words[0] if words else ''}{place}"
 
@@ -248,6 +264,8 @@ def _apart(commands: list[Added], catalogue: Registry) -> tuple[list[Added], lis
 
 def _stolen(entry: Entry, owner: str) -> Fault:
     reason = f"the id '{entry.plugin}' belongs to {owner} (registry.toml), which keeps it"
+    if entry.file:
+        return Fault(reason, "Rename the file")
     fix = f"pip uninstall {entry.distribution}, or ask its author to choose another id"
     return Fault(reason, fix)
 
@@ -270,6 +288,8 @@ def _endless(entry: Entry) -> Fault:
 
 
 def _claimed_twice(entry: Entry, claims: list[Entry]) -> Fault:
+    if entry.file:
+        return Fault(f"another plugin is called '{entry.plugin}', too", "Rename the file")
     names = sorted({claim.distribution for claim in claims if claim.plugin == entry.plugin})
     if len(names) == 1:
         return Fault(f"{names[0]} names the plugin '{entry.plugin}' twice", tell(entry))

@@ -27,7 +27,8 @@ hookimpl = pluggy.HookimplMarker("alignzoo")
 class Component:
     """One thing that a plugin adds. `object` is "module:attribute". `needs` says what an optimizer's lesson must hold
     or what a feedback source asks of the run; `gives` what records a source yields, or "reward" where that, and no policy,
-    is what an optimizer deploys."""
+    is what an optimizer deploys. `trial` names, as "module:attribute", how the conformance kit is to try the component (an
+    `alignzoo.testing.Trial`), where its defaults are not enough."""
 
     kind: Kind
     id: str
@@ -37,11 +38,12 @@ class Component:
     gives: tuple[str, ...] = ()
     paper: str = ""
     api: str = API
+    trial: str = ""
 
 
 @dataclass(frozen=True)
 class Command:
-    """A verb of its own: `alignzoo VERB …`. `module` is imported only when the verb is used; it has `arguments(page)`, which
+    """A verb of its own, alignzoo VERB …: `module` is imported only when the verb is used; it has `arguments(page)`, which
     tells an `argparse.ArgumentParser` what the verb takes, and `run(args)`, which does it and returns the exit code."""
 
     verb: str

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 GROUP = "alignzoo.plugins"
+LOCAL = "local"
+"""What stands for the version of a plugin that is one file."""
 INFO_ENDINGS = (".dist-info", ".egg-info")
 
 
@@ -29,6 +31,8 @@ class Entry:
     version: str
     info: str = ""
     rivals: tuple[str, ...] = ()
+    file: str = ""
+    """Where it lies, if it is a single file that somebody named (`local`); nothing is installed then."""
 
 
 def entries(paths: Iterable[str] | None = None) -> list[Entry]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any, get_args
 
 from alignzoo.seam.hookspecs import API, Command, Component, Kind
@@ -11,7 +12,7 @@ from alignzoo.seam.nearest import nearest
 from alignzoo.seam.source import file_of
 
 VERBS = (
-    *("list", "info", "search", "install", "uninstall", "disable", "enable", "doctor", "lock", "verify"),
+    *("list", "info", "search", "install", "uninstall", "disable", "enable", "new", "check", "doctor", "lock", "verify"),
     *("run", "collect", "train", "answer", "judge", "show", "compare", "bench", "chat", "export"),
 )
 """The commands of alignzoo itself, which no plugin can replace."""
@@ -28,6 +29,8 @@ class Fault(Exception):
 
 def tell(entry: Entry) -> str:
     """What a user can do about a plugin's own mistake."""
+    if entry.file:
+        return f"Mend {entry.distribution}"
     return f"Install another version of {entry.distribution}, or tell its author"
 
 
@@ -87,7 +90,9 @@ def _check_object(component: Component, entry: Entry) -> None:
     with open(path, encoding="utf-8", errors="replace") as file:
         text = file.read()
     hidden = "import *" in text or "__getattr__" in text
-    if not hidden and not _has_word(text, attribute):
+    loaded = entry.file and module in sys.modules
+    named = attribute in vars(sys.modules[module]) if loaded else _has_word(text, attribute)
+    if not hidden and not named:
         raise Fault(f"{where} {module} has no '{attribute}'", tell(entry))
 
 

@@ -17,7 +17,7 @@ from typing import Any, get_args
 from pluggy import PluginManager
 
 from alignzoo.seam.hookspecs import Command, Component, Kind
-from alignzoo.seam.installed import Entry
+from alignzoo.seam.installed import LOCAL, Entry
 from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.registry import Registry
 from alignzoo.seam.source import digest
@@ -84,6 +84,8 @@ class Found:
     def _remedy(self) -> str:
         if not self.plugin:
             return "It is looked for among what is installed, and then in the folder that the command is run in"
+        if self.version == LOCAL:
+            return f"Mend {self.distribution}"
         return f"Install {self.distribution} again or another version of it; if it stays, tell its author"
 
 

@@ -22,4 +22,5 @@ def alignzoo_components() -> Iterable[Component]:
         summary="Best-of-N, distilled: imitate the best of one's own answers, round by round",
         needs=("prompts", "reward"),
         paper="https://arxiv.org/abs/2308.01825",
+        trial="alignzoo_best_of_n.trials:expert_iteration",
     )

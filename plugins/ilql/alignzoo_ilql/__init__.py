@@ -14,4 +14,5 @@ def alignzoo_components() -> Iterable[Component]:
         summary="Implicit language Q-learning: offline values of tokens from rated answers steer the policy as it writes",
         needs=("ratings",),
         paper="https://arxiv.org/abs/2206.11871",
+        trial="alignzoo_ilql.trials:ilql",
     )

@@ -19,6 +19,7 @@ def alignzoo_components() -> Iterable[Component]:
             "simulated annotators with values of their own judge answers, or a careful writer shows how",
             needs=("prompts", "policy"),
             gives=("comparison", "ranking", "rating", "demonstration"),
+            trial=f"{here}.trials:playground",
         ),
         Component(
             "reward",

@@ -7,8 +7,8 @@ from alignzoo.seam.hookspecs import Component, hookimpl
 _HERE = "alignzoo_preference_sets"
 
 
-def _source(id: str, where: str, summary: str, *gives: str, paper: str = "") -> Component:
-    return Component("feedback", id, f"{_HERE}.{where}", summary, gives=gives, paper=paper)
+def _source(id: str, where: str, summary: str, *gives: str, trial: str, paper: str = "") -> Component:
+    return Component("feedback", id, f"{_HERE}.{where}", summary, gives=gives, paper=paper, trial=f"{_HERE}.trials:{trial}")
 
 
 def _filters() -> Iterable[Component]:
@@ -36,12 +36,14 @@ def alignzoo_components() -> Iterable[Component]:
             "file:File",
             "a file of your own (JSON lines, CSV, parquet), its columns named or guessed",
             *("comparison", "ranking", "rating", "demonstration", "critique"),
+            trial="file",
         ),
         _source(
             "hh-rlhf",
             "hh:HH",
             "Anthropic's pairs of dialogues: the more helpful, or the less harmful",
             "comparison",
+            trial="hh",
             paper="https://arxiv.org/abs/2204.05862",
         ),
         _source(
@@ -49,6 +51,7 @@ def alignzoo_components() -> Iterable[Component]:
             "hh:RedTeam",
             "Anthropic's red-team dialogues, each rated by how harmless the model stayed",
             "rating",
+            trial="red_team",
             paper="https://arxiv.org/abs/2209.07858",
         ),
         _source(
@@ -57,6 +60,7 @@ def alignzoo_components() -> Iterable[Component]:
             "OpenAI's choices between two summaries, with confidence, or marks on four axes",
             "comparison",
             "rating",
+            trial="summaries",
             paper="https://arxiv.org/abs/2009.01325",
         ),
         _source(
@@ -64,6 +68,7 @@ def alignzoo_components() -> Iterable[Component]:
             "webgpt:WebGPT",
             "OpenAI's choices between two answers with quotes, ties among them",
             "comparison",
+            trial="webgpt",
             paper="https://arxiv.org/abs/2112.09332",
         ),
         _source(
@@ -71,6 +76,7 @@ def alignzoo_components() -> Iterable[Component]:
             "shp:SHP",
             "Stanford's pairs of Reddit comments: the later one that has more votes",
             "comparison",
+            trial="shp",
             paper="https://arxiv.org/abs/2110.08420",
         ),
         _source(
@@ -79,6 +85,7 @@ def alignzoo_components() -> Iterable[Component]:
             "OpenAssistant's conversation trees: volunteers' rankings of sibling answers",
             "ranking",
             "demonstration",
+            trial="oasst",
             paper="https://arxiv.org/abs/2304.07327",
         ),
         _source(
@@ -87,6 +94,7 @@ def alignzoo_components() -> Iterable[Component]:
             "four answers to an instruction, marked by a model on four aspects",
             "rating",
             "ranking",
+            trial="ultrafeedback",
             paper="https://arxiv.org/abs/2310.01377",
         ),
         _source(
@@ -94,6 +102,7 @@ def alignzoo_components() -> Iterable[Component]:
             "scored:HelpSteer",
             "answers marked by people on five attributes",
             "rating",
+            trial="helpsteer",
             paper="https://arxiv.org/abs/2311.09528",
         ),
         _source(
@@ -102,6 +111,7 @@ def alignzoo_components() -> Iterable[Component]:
             "two answers with two labels, which is more helpful and which is safer",
             "comparison",
             "rating",
+            trial="saferlhf",
             paper="https://arxiv.org/abs/2307.04657",
         ),
         _source(
@@ -109,6 +119,7 @@ def alignzoo_components() -> Iterable[Component]:
             "choices:PandaLM",
             "two answers to an instruction, judged by three people",
             "comparison",
+            trial="pandalm",
             paper="https://arxiv.org/abs/2306.05087",
         ),
         _source(
@@ -116,6 +127,7 @@ def alignzoo_components() -> Iterable[Component]:
             "choices:LMHumanPreferences",
             "OpenAI's labels of the best of four continuations",
             "ranking",
+            trial="lm_human_preferences",
             paper="https://arxiv.org/abs/1909.08593",
         ),
     )

@@ -23,6 +23,7 @@ def alignzoo_components() -> Iterable[Component]:
             "random-walks",
             f"{here}.reward:Optimality",
             "how near a walk is to the shortest way from where it begins, in [0, 1]",
+            trial=f"{here}.trials:reward",
         ),
         Component(
             "feedback",
@@ -37,5 +38,6 @@ def alignzoo_components() -> Iterable[Component]:
             "random-walks",
             f"{here}.model:RandomWalksModel",
             "a GPT-2 of 1.5 million parameters that imitates the walks; made here in half a minute, and kept",
+            trial=f"{here}.trials:model",
         ),
     )

@@ -12,6 +12,7 @@ def alignzoo_components() -> Iterable[Component]:
         "reddit-votes",
         "alignzoo_reddit_votes.reddit:RedditVotes",
         gives=("comparison",),
+        trial="alignzoo_reddit_votes.trials:reddit",
         summary="pairs from raw Reddit threads: the later comment that is ahead all the same",
         paper="https://arxiv.org/abs/2110.08420",
     )
@@ -20,5 +21,6 @@ def alignzoo_components() -> Iterable[Component]:
         "stackexchange-votes",
         "alignzoo_reddit_votes.stackexchange:StackExchangeVotes",
         gives=("comparison",),
+        trial="alignzoo_reddit_votes.trials:stackexchange",
         summary="the same from a Stack Exchange dump: the later answer that is ahead",
     )

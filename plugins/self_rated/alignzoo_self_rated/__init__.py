@@ -14,4 +14,5 @@ def alignzoo_components() -> Iterable[Component]:
         summary="the start's own answers to the run's prompts, rated or compared by any reward",
         needs=("prompts", "policy"),
         gives=("rating", "comparison"),
+        trial="alignzoo_self_rated.trials:self_rated",
     )
