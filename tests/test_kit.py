@@ -252,7 +252,7 @@ def test_a_folder_is_checked_as_it_stands(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        ("import os\nos._exit(3)\n", "the process ended"),
+        (f"import os\nos._exit(3)\n{REWARD}", "the process ended"),
         (f"import time\ntime.sleep(60)\n{REWARD}", "it has not ended after 8 seconds"),
     ],
 )
