@@ -73,6 +73,7 @@ WRONG: list[tuple[str, Kind, str, Mapping[str, Any]]] = [
     ("optimizer.refuses", "optimizer", "RefusesLate", {"trial": LESSON, "needs": ()}),
     ("optimizer.learns", "optimizer", "FlippedSign", {}),
     ("optimizer.learns", "optimizer", "KnowsBetter", {}),
+    ("optimizer.learns", "optimizer", "Spoils", {}),
     ("optimizer.base-unchanged", "optimizer", "TrainsBase", {}),
     ("optimizer.moves", "optimizer", "Idle", {}),
     ("optimizer.finite", "optimizer", "NotANumber", {}),
