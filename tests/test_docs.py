@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from shelf import shelf_in
 
-from alignzoo.cli.parser import VERBS, _pages
+from alignzoo.cli.parser import VERBS, _added, _filled, _pages
 from alignzoo.lab.runfile import plan_of
 from alignzoo.records import from_json
 from alignzoo.seam.discovery import discover
@@ -158,7 +158,9 @@ def commands(page: Path) -> list[str]:
 
 @every_page()
 def test_commands_parse(page: Path, zoo: Zoo) -> None:
-    parsers = _pages()
+    parsers = _pages(VERBS, added := _added())
+    for one in added:
+        _filled(one, parsers)
     for command in commands(page):
         words = shlex.split(command, comments=True)
         if words[:1] == ["python"]:
@@ -166,7 +168,7 @@ def test_commands_parse(page: Path, zoo: Zoo) -> None:
         if words[:1] != ["alignzoo"]:
             continue
         verb = words[1]
-        assert verb in VERBS, command
+        assert verb in parsers, command
         known = {option for action in parsers[verb]._actions for option in action.option_strings}
         assert {word.partition("=")[0] for word in words if word.startswith("--")} <= known, command
         if len(words) == 2:  # the verb alone, in a sentence
