@@ -18,7 +18,6 @@ from shelf import shelf_in
 
 from alignzoo.cli.parser import bundled_pages
 from alignzoo.lab.bench.benchfile import bench_of
-from alignzoo.cli.parser import VERBS, _added, _filled, _pages
 from alignzoo.lab.runfile import plan_of
 from alignzoo.records import from_json
 from alignzoo.seam.discovery import discover
@@ -163,9 +162,6 @@ def commands(page: Path) -> list[str]:
 @every_page()
 def test_commands_parse(page: Path, zoo: Zoo) -> None:
     parsers = bundled_pages()
-    parsers = _pages(VERBS, added := _added())
-    for one in added:
-        _filled(one, parsers)
     for command in commands(page):
         words = shlex.split(command, comments=True)
         if page in RUN_BY_A_TEST and words[:1] == ["python"]:
