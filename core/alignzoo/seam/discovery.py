@@ -77,7 +77,9 @@ def discover(
         clash = times[entry.plugin] > 1
         offers.append(_refused(entry, _claimed_twice(entry, claims)) if clash else _offer(entry))
     found = sorted((f for offer in offers for f in offer.components), key=_order)
-    commands, clashes = _apart([added for offer in offers for added in offer.commands], catalogue)
+    commands, clashes = _apart(
+        sorted((added for offer in offers for added in offer.commands), key=lambda added: added.plugin), catalogue
+    )
     faults = [fault for offer in offers for fault in offer.broken]
     if named := [fault for fault in faults if fault.version == LOCAL]:
         raise LocalError("\n".join(f"{fault.distribution}: {fault.reason}. {fault.fix}" for fault in named))
