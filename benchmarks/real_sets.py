@@ -231,7 +231,8 @@ def table(rows: Mapping[str, Mapping[str, Any]], command: str, seeds: int) -> st
         lines.append(f"| {name} | {row['learned']} | {row['tried']} ({row['prompts']}) | {' | '.join(cells)} | {top} |")
     lines += [
         "",
-        f"Shares of right pairs, a mean over prompts; {seeds} seed{'s' * (seeds > 1)} of the reward model; 95 % intervals over prompts.",
+        f"Shares of right pairs, a mean over prompts; {seeds} seed{'s' * (seeds > 1)} of the reward model;",
+        "95 % intervals over prompts.",
     ]
     return "\n".join([*lines, "The ceiling is what a perfect judge could reach, from how far annotators agree."]) + "\n"
 

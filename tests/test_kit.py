@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 from shelf import HEAD, Shelf, offering, shelf_in
 
+from alignzoo.cli.check import CheckError, _laid_out
 from alignzoo.seam.hookspecs import Component, Kind
 from alignzoo.seam.zoo import Found
 from alignzoo.testing import Trial, conformance, optimizers
@@ -72,6 +74,7 @@ WRONG: list[tuple[str, Kind, str, Mapping[str, Any]]] = [
     ("optimizer.refuses", "optimizer", "RefusesLate", {"trial": LESSON, "needs": ()}),
     ("optimizer.learns", "optimizer", "FlippedSign", {}),
     ("optimizer.learns", "optimizer", "KnowsBetter", {}),
+    ("optimizer.learns", "optimizer", "Spoils", {}),
     ("optimizer.base-unchanged", "optimizer", "TrainsBase", {}),
     ("optimizer.moves", "optimizer", "Idle", {}),
     ("optimizer.finite", "optimizer", "NotANumber", {}),
@@ -252,10 +255,25 @@ def test_a_folder_is_checked_as_it_stands(tmp_path: Path) -> None:
     assert "not run" in told["counts"]
 
 
+def test_a_wheel_is_laid_out_as_an_installer_would(tmp_path: Path) -> None:
+    wheel = tmp_path / "zoo_mine-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("zoo_mine/__init__.py", offered("mine", "zoo_mine"))
+        archive.writestr("zoo_mine-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: zoo-mine\nVersion: 1.0\n")
+        archive.writestr("zoo_mine-1.0.dist-info/entry_points.txt", "[alignzoo.plugins]\nmine = zoo_mine\n")
+    names, [folder] = _laid_out([str(wheel)], tmp_path / "room")
+    assert names == ["mine"]
+    assert (Path(folder) / "zoo_mine" / "__init__.py").is_file()
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("zoo_mine/__init__.py", "")
+    with pytest.raises(CheckError, match="offers no plugin"):
+        _laid_out([str(wheel)], tmp_path / "other")
+
+
 @pytest.mark.parametrize(
     ("work", "said"),
     [
-        ("import os\nos._exit(3)\n", "the process ended"),
+        (f"import os\nos._exit(3)\n{REWARD}", "the process ended"),
         (f"import time\ntime.sleep(60)\n{REWARD}", "it has not ended after 8 seconds"),
     ],
 )

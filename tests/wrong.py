@@ -147,6 +147,13 @@ class KnowsBetter(Right):
         return super().batch(policy, own)
 
 
+class Spoils(KnowsBetter):
+    """Whatever the lesson says, what is better becomes less likely."""
+
+    def of_margin(self, margin: Tensor) -> Tensor:
+        return -logsigmoid(-0.1 * margin)
+
+
 class RefusesLate(Right):
     needs: ClassVar[tuple[str, ...]] = ()
 

@@ -31,8 +31,10 @@ def check(names: Sequence[str]) -> None:
     """Refuse what cannot be had, before anything is done."""
     if not names:
         return
+    from accelerate import PartialState
     from accelerate.tracking import LOGGER_TYPE_TO_CLASS, filter_trackers
 
+    PartialState()  # without it accelerate cannot even log that something is missing
     for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             raise TrackerError(f"no tracker named '{name}'{nearest(name, tuple(map(str, LOGGER_TYPE_TO_CLASS)))}")

@@ -14,10 +14,10 @@ from alignzoo.seam.discovery import discover
 from alignzoo.seam.installed import LOCAL, entries
 from alignzoo.seam.local import entry_of
 from alignzoo.seam.zoo import Found, Zoo
-from alignzoo.testing import offered, optimizers, others, rewards, sources
+from alignzoo.testing import offered, optimizers, others, repeats, rewards, sources
 from alignzoo.testing.checks import CHECKS, LEVELS, Check, Offer, Subject, Trial, Verdict, judged
 
-ROOMS = (offered, optimizers, rewards, sources, others)
+ROOMS = (offered, optimizers, repeats, rewards, sources, others)
 """The modules that hold the checks."""
 
 

@@ -114,7 +114,8 @@ def test_consistency_tells_what_is_so_from_what_is_not(role):
     prompts = [Prompt.ask(pair.asked) for pair in pairs]
     better = [Completion(pair.first if pair.first_is_better else pair.second) for pair in pairs]
     worse = [Completion(pair.second if pair.first_is_better else pair.first) for pair in pairs]
-    reward = Consistency(Hired(form=FORM), "Is the reply correct?", of="reply").reading(role)
+    hired = Hired(form=FORM, thoughts=64, rates_by="reference", reference="I do not know.")
+    reward = Consistency(hired, "Which reply is more correct?", of="reply").reading(role)
     gaps = [a - b for a, b in zip(reward(prompts, better), reward(prompts, worse), strict=True)]
     assert sum(gap > 0 for gap in gaps) >= 24
 
