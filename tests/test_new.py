@@ -50,6 +50,8 @@ def test_a_project_is_written_whole(kind: str, capsys: pytest.CaptureFixture[str
         assert not text.endswith("\n\n")
         if path.suffix == ".py":
             ast.parse(text)
+        elif path.suffix == ".md":
+            assert "\n\n\n" not in text
     project = tomllib.loads(Path("fine-thing/pyproject.toml").read_text())
     assert project["project"]["entry-points"]["alignzoo.plugins"] == {"fine_thing": "alignzoo_fine_thing"}
     assert project["project"]["name"] == "alignzoo-fine-thing"
@@ -82,6 +84,7 @@ def test_a_plugin_in_one_file_is_found_as_it_is(kind: str) -> None:
         (["optimizer", "my_loss"], "such as my-loss"),
         (["optimizer", "9"], "with hyphens between them; choose|with hyphens between them$"),
         (["optimizer", "descent"], "'descent' would be called Descent, which is taken in its code"),
+        (["optimizer", "policy-gradient"], "'policy-gradient' is taken: it means the plugin 'policy_gradient'"),
         (["reward", "component"], "would be called Component"),
         (["optimizer", "class"], "'class' would be called class"),
         (["optimiser", "my-loss"], "nothing to begin a plugin of kind 'optimiser' with; did you mean 'optimizer'"),

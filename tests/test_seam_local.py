@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from alignzoo.cli import main
+from alignzoo.cli import _for_users, main
 from alignzoo.seam import local
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.local import LocalError
@@ -155,6 +155,15 @@ def test_list_and_info_show_it(capsys: pytest.CaptureFixture[str]) -> None:
     assert "version:      local" in told
     assert "How large." in told
     assert main(["info", "mine"]) == 2
+
+
+def test_an_error_that_it_worded_is_for_users() -> None:
+    """Like one of an installed plugin's: it is told in one line, and is no bug."""
+    work = discover(files=[put("own_work.py")]).find("reward", "mine").load()
+    with pytest.raises(ValueError, match="not thirteen") as error:
+        work(size=13)
+    assert _for_users(error.value)
+    assert not _for_users(ValueError("a bug"))
 
 
 def test_its_own_errors_are_told_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
