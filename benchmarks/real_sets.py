@@ -229,11 +229,8 @@ def table(rows: Mapping[str, Mapping[str, Any]], command: str, seeds: int) -> st
         cells = [_interval(row[judge]) for judge in ("reward model", "bag of words", "lengths")]
         top = f"{row['ceiling']:.3f}" if row["ceiling"] else "not known"
         lines.append(f"| {name} | {row['learned']} | {row['tried']} ({row['prompts']}) | {' | '.join(cells)} | {top} |")
-    lines += [
-        "",
-        f"Shares of right pairs, a mean over prompts; {seeds} seed{'s' * (seeds > 1)} of the reward model;",
-        "95 % intervals over prompts.",
-    ]
+    told = f"{seeds} seed{'s' * (seeds > 1)} of the reward model; 95 % intervals over prompts."
+    lines += ["", f"Shares of right pairs, a mean over prompts; {told}"]
     return "\n".join([*lines, "The ceiling is what a perfect judge could reach, from how far annotators agree."]) + "\n"
 
 
