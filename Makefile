@@ -17,8 +17,11 @@ help:
 demo: $(VENV)/installed-test
 	$(BIN)/alignzoo bench benchmarks/quick.toml --jobs 2
 
+# Two at once, a file at a time: most tests keep one core busy. `make test WORKERS=0` runs them one after the other.
+WORKERS := 2
+
 test: $(VENV)/installed-test
-	env -u OMP_NUM_THREADS HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest
+	env -u OMP_NUM_THREADS HF_HUB_OFFLINE=1 TOKENIZERS_PARALLELISM=false $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(VENV)/installed-lint
 	$(BIN)/ruff check
