@@ -93,7 +93,10 @@ def test_feedback_that_cannot_teach_the_optimizer_is_refused(tmp_path: Path) -> 
         read_plan(written(tmp_path, RUN.format(kind="thumbs")))
     assert "optimizer:dpo/dpo needs comparisons" in str(caught.value)
     assert "gives rating" in str(caught.value)
-    assert "sources that can give comparisons: feedback:playground/playground" in str(caught.value)
+    sources = str(caught.value).partition("sources that can give comparisons: ")[2]
+    assert "feedback:playground/playground" in sources
+    assert "feedback:preference_sets/hh-rlhf" in sources
+    assert "critique-chains" in sources  # a critique is a comparison of the revision with what it revises
 
 
 def test_rankings_teach_a_pairwise_optimizer(tmp_path: Path) -> None:

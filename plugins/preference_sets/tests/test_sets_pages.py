@@ -43,6 +43,8 @@ def test_a_worked_example(toml: str, told: str, monkeypatch: pytest.MonkeyPatch)
     plan = plan_of({**DEMO, **table}, discover())
     source = plan.rewards[0].feedback if "reward" in table else plan.feedback
     assert source is not None
+    if source.made.asks:
+        pytest.skip("it asks the run's own policy, which is not here")
     asking = Asking()
     assert [to_json(record) for record in source.collect(asking)] == told.splitlines()
     assert asking.tally.unexplained == 0
