@@ -128,6 +128,7 @@ def test_few_seeds_never_separate_anybody(seeds: int, tmp_path: Path) -> None:
     assert f"{seeds} seed" in duel.why
     words = "one seed, so no interval" if seeds == 1 else "fewer than 5 seeds"
     assert any(caution.startswith(words) for caution in found.cautions)
+    assert found.answer().endswith("not separable from poor (a verdict takes 5 seeds).")
     assert math.isnan(found.lines[0].reward.low) == (seeds == 1)
 
 
@@ -267,6 +268,9 @@ def test_the_page_is_whole_by_itself_and_says_what_the_data_say(tmp_path: Path) 
     assert reader.loads == []
     assert not re.findall(r"(?<!w3\.org/2000/svg)https?://(?!www\.w3\.org)", page)
     assert reader.seen.count("script") == 1  # our own; those in answers are only words
+    colours = {name: set(re.findall(rf'fill="(#\w+)"><title>{name}:', page)) for name in ("good", "poor")}
+    assert [len(seen) for seen in colours.values()] == [1, 1]  # whoever it is, in every picture
+    assert colours["good"] != colours["poor"]
     assert "&lt;script&gt;alert(0)&lt;/script&gt; &amp; more" in page
     assert reader.seen.count("svg") == 6  # rewards; gold and proxy by KL; gold by three costs
     for told in (found.answer(), "▲", "the chosen fell", "prefers-color-scheme: dark", "@media print", "--out"):

@@ -11,7 +11,7 @@ from alignzoo.lab.compare.duels import Duel, Entrant, duels, within_one
 from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.ranking import Rank, ranking
-from alignzoo.lab.compare.significance import spread_of
+from alignzoo.lab.compare.significance import ENOUGH, spread_of
 from alignzoo.lab.statistics import Estimate
 
 FEW = 2
@@ -106,7 +106,9 @@ class Comparison:
         if open_:
             told += f"{', but' if beaten else ';'} not separable from {_list(open_)}"
             needed = [self.between(best.name, name).seeds_needed for name in open_]
-            if all(count is not None for count in needed):
+            if best.seeds < ENOUGH:
+                told += f" (a verdict takes {ENOUGH} seeds)"
+            elif all(count is not None for count in needed):
                 told += f" (with {max(count for count in needed if count)} seeds in all it would be, if the differences stay)"
         return f"{told}."
 

@@ -15,7 +15,7 @@ from alignzoo.lab import store
 from alignzoo.lab.compare.comparison import Comparison, Line
 from alignzoo.lab.compare.duels import OPEN, Entrant
 from alignzoo.lab.compare.frontier import Point
-from alignzoo.lab.compare.pictures import Series, svg
+from alignzoo.lab.compare.pictures import COLOURS, Series, svg
 from alignzoo.lab.compare.words import NOTES, apart, beside, chance, leaderboard, limits, told
 from alignzoo.records import prompt_from_row
 
@@ -116,27 +116,30 @@ def _pictures(found: Comparison) -> str:
     ways = {name: list(way) for name, way in found.ways.items() if len(way) > 1}
     if not ways:
         return ""
-    pictures = [_curves("Reward by distance from the start", "KL (nats per answer)", "reward", ways, "kl")]
+    colours = dict(zip((line.name for line in found.lines), COLOURS * len(found.lines), strict=False))
+    pictures = [_curves("Reward by distance from the start", "KL (nats per answer)", "reward", ways, "kl", colours)]
     if proxied := {name: way for name, way in ways.items() if all(point.proxy is not None for point in way)}:
-        pictures.append(_curves("What was raised, by distance", "KL (nats per answer)", "proxy", proxied, "kl"))
+        pictures.append(_curves("What was raised, by distance", "KL (nats per answer)", "proxy", proxied, "kl", colours))
     for cost, title in COSTS.items():
         if moved := {name: way for name, way in ways.items() if way[-1].n == 0 and getattr(way[-1], cost) > 0}:
-            pictures.append(_curves(f"Reward by {title}", title, "reward", moved, cost))
+            pictures.append(_curves(f"Reward by {title}", title, "reward", moved, cost, colours))
     figures = "".join(f'<figure tabindex="0">{picture}</figure>' for picture in pictures)
     return f'<div class="figures">{figures}</div>'
 
 
-def _curves(title: str, x_name: str, y_name: str, ways: Mapping[str, Sequence[Point]], by: str) -> str:
+def _curves(
+    title: str, x_name: str, y_name: str, ways: Mapping[str, Sequence[Point]], by: str, colours: Mapping[str, str]
+) -> str:
     series = []
     for name, way in ways.items():
         points = sorted(way, key=lambda point: getattr(point, by))
         x = [float(getattr(point, by)) for point in points]
         if y_name == "proxy":
             y = [point.proxy for point in points if point.proxy is not None]
-            series.append(Series(name, x, y, y, y))
+            series.append(Series(name, x, y, y, y, colours[name]))
         else:
             gold = [point.gold for point in points]
-            series.append(Series(name, x, [g.mean for g in gold], [g.low for g in gold], [g.high for g in gold]))
+            series.append(Series(name, x, [g.mean for g in gold], [g.low for g in gold], [g.high for g in gold], colours[name]))
     return svg(title, x_name, y_name, series)
 
 

@@ -23,6 +23,8 @@ class Series:
     y: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
+    colour: str = ""
+    """Its own, to be the same in several pictures; without it the next one."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def svg(title: str, x_name: str, y_name: str, series: Sequence[Series]) -> str:
         _text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 12, x_name, "middle"),
         _text(16, HEIGHT / 2, y_name, "middle", f'transform="rotate(-90 16 {HEIGHT / 2:g})" fill="currentColor"'),
     ]
-    for curve, place, colour in zip(series, names, COLOURS * len(series), strict=False):
+    for curve, place, next_one in zip(series, names, COLOURS * len(series), strict=False):
+        colour = curve.colour or next_one
         around = [*zip(curve.x, curve.low, strict=True), *reversed(list(zip(curve.x, curve.high, strict=True)))]
         if all(math.isfinite(y) for _, y in around):
             parts.append(f'<polygon points="{_points(around, xs, ys)}" fill="{colour}" fill-opacity="0.15"/>')
