@@ -258,8 +258,10 @@ def test_the_page_is_whole_by_itself_and_says_what_the_data_say(tmp_path: Path) 
     def text(who: str, prompt: int, number: int) -> str:
         return f"<script>alert({prompt})</script> & more"
 
-    trail = [{"update": u, "kl": 0.3 * u, "proxy": 1.0 * u, "gold": 0.2 * u, "each": {}} for u in range(5)]
-    folders = runs(tmp_path, {"good": 0.5, "poor": 0.1}, text=text, trail=trail, warnings=["the chosen fell"])
+    folders = []
+    for name, level, proxy in (("good", 0.5, None), ("poor", 0.1, 1.0)):
+        trail = [{"update": u, "kl": 0.3 * u, "proxy": proxy and proxy * u, "gold": 0.2 * u, "each": {}} for u in range(5)]
+        folders += runs(tmp_path, {name: level}, text=text, trail=trail, warnings=["the chosen fell"])
     found = together(folders, "Which one", tmp_path / "out")
     page = (tmp_path / "out" / "report.html").read_text()
     reader = Reader()
