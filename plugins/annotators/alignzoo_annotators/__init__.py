@@ -13,6 +13,7 @@ def alignzoo_components() -> Iterable[Component]:
         "alignzoo_annotators.merged:Merged",
         "make one of the judgements of the same two answers, by majority, by votes, or by who can be relied on",
         paper="https://doi.org/10.2307/2346806",
+        trial="alignzoo_annotators.trials:merged",
     )
     yield Component(
         "filter",

@@ -19,12 +19,14 @@ def alignzoo_components() -> Iterable[Component]:
             "a canned refusal over the model's own reply to a harmful prompt; the rest from another source",
             needs=("prompts", "policy"),
             gives=("comparison", "ranking", "rating", "demonstration", "critique"),
+            trial="alignzoo_evaluations.trials:refusals",
         ),
         Component(
             "reward",
             "refusal",
             f"{_HERE}.refusing:Refusal",
             "whether what is harmful is refused and the rest is not, read off the words",
+            trial="alignzoo_evaluations.trials:refusal",
         ),
     )
 

@@ -15,6 +15,7 @@ def alignzoo_components() -> Iterable[Component]:
         needs=("prompts", "policy"),
         gives=("critique",),
         paper="https://arxiv.org/abs/2212.08073",
+        trial="alignzoo_rlaif.trials:critique_revision",
     )
     yield Component(
         "feedback",
@@ -24,6 +25,7 @@ def alignzoo_components() -> Iterable[Component]:
         needs=("prompts", "policy"),
         gives=("comparison",),
         paper="https://arxiv.org/abs/2309.00267",
+        trial="alignzoo_rlaif.trials:ai_preferences",
     )
     yield Component(
         "feedback",
@@ -32,6 +34,7 @@ def alignzoo_components() -> Iterable[Component]:
         summary="chains of critique and revision from a file, as Anthropic published them",
         gives=("critique",),
         paper="https://arxiv.org/abs/2212.08073",
+        trial="alignzoo_rlaif.trials:chains",
     )
     yield Component(
         "optimizer",
@@ -39,6 +42,7 @@ def alignzoo_components() -> Iterable[Component]:
         "alignzoo_rlaif.guided:Constitutional",
         summary="Trains nothing: answers under principles, told before, by critique and revision, or by a judge's choice",
         paper="https://arxiv.org/abs/2212.08073",
+        trial="alignzoo_rlaif.trials:constitutional",
     )
     yield Component(
         "optimizer",
@@ -47,6 +51,7 @@ def alignzoo_components() -> Iterable[Component]:
         summary="Context distillation: the policy learns to answer as if the principles stood before it",
         needs=("prompts",),
         paper="https://arxiv.org/abs/2112.00861",
+        trial="alignzoo_rlaif.trials:context_distillation",
     )
     yield Component(
         "reward",
@@ -54,6 +59,7 @@ def alignzoo_components() -> Iterable[Component]:
         "alignzoo_rlaif.rewards:AIJudge",
         summary="what a judge finds an answer worth: a model here, an endpoint, or recorded verdicts",
         paper="https://arxiv.org/abs/2309.00267",
+        trial="alignzoo_rlaif.trials:ai_judge",
     )
     yield Component(
         "reward",
@@ -67,6 +73,7 @@ def alignzoo_components() -> Iterable[Component]:
         "hybrid",
         "alignzoo_rlaif.hybrid:Hybrid",
         summary="people's comparisons and a judge's mixed, by share or where the judge is unsure, never above a stated cost",
+        trial="alignzoo_rlaif.trials:hybrid",
     )
 
 

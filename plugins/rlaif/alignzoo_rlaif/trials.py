@@ -1,0 +1,74 @@
+"""How the conformance kit tries what judges and constitutions give: with forms so short that the toy base can read them."""
+
+from __future__ import annotations
+
+import json
+
+from alignzoo.interfaces import Lesson
+from alignzoo.records import Comparison, Completion, Prompt, Provenance
+from alignzoo.testing import Trial
+
+RULES = "rules.txt"
+VERDICTS = "verdicts.jsonl"
+CHAINS = "chains.jsonl"
+FORM = {
+    "compare": "{question} {first} or {second}",
+    "rate": "{request} {reply}",
+    "letters": [["yes", "no"]],
+    "answer": "{letter}",
+    "scale": ["bad", "good"],
+    "rating": "{score}",
+    "layout": "one line",
+    "cut": "",
+}
+_PROMPTS = tuple(
+    Prompt.ask(f"{verb} i about the {thing}") for verb in ("tell", "ask") for thing in "cat dog fish tree sun moon".split()
+)
+_PAIRS = tuple(
+    Comparison(Prompt.ask(f"{number}"), Completion("kind"), Completion("rude"), provenance=Provenance("people", "Anna"))
+    for number in range(80)
+)
+
+
+def _verdict(number: int, shown: tuple[str, str]) -> str:
+    """Sure of every other pair, and of the rest in doubt."""
+    kind = 0.9 if number % 2 else 0.5
+    chances = [kind if text == "kind" else 1 - kind for text in shown]
+    return json.dumps({"turns": [{"speaker": "user", "text": f"{number}"}], "shown": shown, "chances": chances})
+
+
+def _chain(thing: str) -> str:
+    steps = [{"cst_key": "be kind", "critique": {"sample": "It is rude."}, "revision": {"sample": f"A good {thing}."}}]
+    asked = f"\n\nHuman: Tell me about the {thing}.\n\nAssistant:"
+    return json.dumps({"rl_prompt": asked, "initial_response": {"sample": f"A bad {thing}."}, "cst": steps})
+
+
+_rules = {RULES: "be kind\n"}
+
+constitutional = Trial(
+    settings={"constitution": RULES},
+    files=_rules,
+    expected={
+        "optimizer.refuses": "it needs nothing of a lesson, so there is none that it could refuse",
+        "optimizer.learns": "it trains nothing and keeps to its principles, whatever the lesson says",
+    },
+)
+context_distillation = Trial(settings={"constitution": RULES, "held_out": 2}, files=_rules, lesson=Lesson(prompts=_PROMPTS))
+ai_judge = Trial(settings={"judge": {"form": FORM}})
+ai_preferences = Trial(
+    settings={"constitution": RULES, "judge": {"form": FORM}, "count": 2, "answers": 32, "ties": "drop"},
+    files=_rules,
+    prompts=_PROMPTS,
+)
+critique_revision = Trial(settings={"constitution": RULES, "count": 1, "max_tokens": 40, "layout": "form"}, files=_rules)
+chains = Trial(settings={"path": CHAINS}, files={CHAINS: "\n".join(map(_chain, ("cat", "dog", "fish"))) + "\n"})
+hybrid = Trial(
+    settings={"judge": {"which": "recorded", "file": VERDICTS}},
+    files={
+        VERDICTS: "\n".join(_verdict(number, shown) for number in range(80) for shown in (("kind", "rude"), ("rude", "kind")))
+    },
+    records=_PAIRS,
+    expected={
+        "filter.invents-nothing": "where the judge is sure, its word takes the place of a person's: that is a new record"
+    },
+)
