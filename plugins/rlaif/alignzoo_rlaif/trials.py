@@ -60,8 +60,8 @@ ai_preferences = Trial(
     files=_rules,
     prompts=_PROMPTS,
     expected={
-        "feedback.position": "the kit's stand-in has no base that a local judge could read with; every pair is asked about in both "
-        "orders, which the plugin's own tests hold"
+        "feedback.position": "the kit's stand-in has no base that a local judge could read with; every pair is asked about in "
+        "both orders, which the plugin's own tests hold"
     },
 )
 critique_revision = Trial(settings={"constitution": RULES, "count": 1, "max_tokens": 40, "layout": "form"}, files=_rules)
