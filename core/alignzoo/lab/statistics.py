@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 _RESAMPLES = 4000
+_Z = 1.959963984540054
+"""The 97.5 % point of a standard normal."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ def wins(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[floa
 def gains(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """For each prompt, how much higher our k-th answer scores than their k-th."""
     return {prompt: [a - b for a, b in zip(ours[prompt], theirs[prompt], strict=True)] for prompt in ours}
+
+
+def wilson(hits: float, count: float) -> Estimate | None:
+    """A share with its 95 % interval (Wilson 1927), which stays within 0 and 1 and has a width at both ends. For trials that
+    have nothing to do with one another."""
+    if count == 0:
+        return None
+    share, z = hits / count, _Z * _Z / count
+    centre = (share + z / 2) / (1 + z)
+    half = _Z / (1 + z) * math.sqrt(share * (1 - share) / count + z / (4 * count))
+    return Estimate(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
 def ceiling_of_agreement(agreed: float) -> float:

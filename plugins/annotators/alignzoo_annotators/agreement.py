@@ -6,7 +6,6 @@ nobody ever says anything else, is None: 0/0 is neither perfect agreement nor no
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -17,8 +16,6 @@ from alignzoo.lab.statistics import Estimate
 
 Numbers = NDArray[np.float64]
 Level = Literal["nominal", "ordinal", "interval", "ratio"]
-Z = 1.959963984540054
-"""Of a 95 % interval."""
 
 
 def pairwise(counts: Numbers, alike: Numbers | None = None) -> Numbers:
@@ -89,17 +86,6 @@ def _beyond_chance(seen: float, chance: float) -> float | None:
 
 
 # Intervals ------------------------------------------------------------------------------------------------------------
-
-
-def wilson(hits: float, count: float) -> Estimate | None:
-    """A share with its 95 % interval (Wilson 1927), which stays within 0 and 1 and has a width at both ends. For trials that
-    have nothing to do with one another."""
-    if count == 0:
-        return None
-    share, z = hits / count, Z * Z / count
-    centre = (share + z / 2) / (1 + z)
-    half = Z / (1 + z) * math.sqrt(share * (1 - share) / count + z / (4 * count))
-    return Estimate(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 
 def resampled(

@@ -14,7 +14,7 @@ from statistics import fmean
 
 import numpy as np
 
-from alignzoo.lab.statistics import Estimate, ceiling_of_agreement
+from alignzoo.lab.statistics import Estimate, ceiling_of_agreement, wilson
 from alignzoo.records import Feedback
 from alignzoo_annotators.agreement import (
     Level,
@@ -24,7 +24,6 @@ from alignzoo_annotators.agreement import (
     fleiss_kappa,
     krippendorff_alpha,
     resampled,
-    wilson,
 )
 from alignzoo_annotators.dawid_skene import Places, dawid_skene
 from alignzoo_annotators.merged import by_crowd_bt, by_dawid_skene

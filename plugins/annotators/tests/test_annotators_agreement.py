@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from alignzoo.lab.statistics import wilson
 from alignzoo_annotators.agreement import (
     Level,
     Numbers,
@@ -18,7 +19,6 @@ from alignzoo_annotators.agreement import (
     krippendorff_alpha,
     pairwise,
     resampled,
-    wilson,
 )
 
 FLEISS = np.array(

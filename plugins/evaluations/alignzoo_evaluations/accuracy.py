@@ -16,12 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alignzoo.lab.statistics import Estimate
+from alignzoo.lab.statistics import Estimate, wilson
 from alignzoo.records import Comparison
 
 _RESAMPLES = 4000
-_Z = 1.959964
-"""The normal quantile of a two-sided 95 % interval."""
 
 Groups = Mapping[str, Sequence[float]]
 """By prompt: how right each of its pairs is."""
@@ -54,14 +52,6 @@ def rightness(lead: float, strength: float) -> float:
 # Estimates --------------------------------------------------------------------------------------------------------------
 
 
-def wilson(right: float, count: int) -> Estimate:
-    """A share with Wilson's interval, which is no point where all or none are right."""
-    share, spread = right / count, _Z**2 / count
-    centre = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(spread * (share * (1 - share) + spread / 4)) / (1 + spread)
-    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half))
-
-
 def share_of(groups: Groups) -> Estimate:
     """The share of right pairs. Pairs of one prompt are no independent trials: where there are such, prompts are resampled
     whole; else, and where resampling could not tell (all right or all wrong), the interval is Wilson's over prompts."""
@@ -70,6 +60,7 @@ def share_of(groups: Groups) -> Estimate:
     share = float(sums.sum() / counts.sum())
     if counts.max() == 1 or np.all(sums / counts == share):
         found = wilson(share * len(counts), len(counts))
+        assert found is not None  # there are prompts
         return Estimate(share, found.low, found.high)
     return _resampled(sums, counts)
 

@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from alignzoo.lab.statistics import Estimate
+from alignzoo.lab.statistics import Estimate, wilson
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo_evaluations.accuracy import (
     EvaluationError,
@@ -17,7 +17,6 @@ from alignzoo_evaluations.accuracy import (
     mean_of,
     rightness,
     share_of,
-    wilson,
 )
 
 
