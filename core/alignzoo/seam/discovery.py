@@ -123,6 +123,14 @@ def _offer(entry: Entry) -> _Offer:
     else:
         manners = _manners(entry, heard.getvalue().strip(), _heavy_modules() - light)
         offer.broken.extend(_broken(entry, fault, ()) for fault in manners)
+    _take(components, commands, offer, entry)
+    if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
+        offer.hooked.append(Hooked(manager, entry.plugin, entry.distribution, entry.version))
+    return offer
+
+
+def _take(components: Iterable[Any], commands: Iterable[Any], offer: _Offer, entry: Entry) -> None:
+    """Put what a plugin lists into its offer, piece by piece: a bad one spoils no good one."""
     for component in components:
         try:
             check(component, entry)
@@ -140,9 +148,6 @@ def _offer(entry: Entry) -> _Offer:
             offer.broken.append(_broken(entry, fault, ()))
         else:
             offer.commands.append(Added(command, entry.plugin, entry.distribution, entry.version))
-    if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
-        offer.hooked.append(Hooked(manager, entry.plugin, entry.distribution, entry.version))
-    return offer
 
 
 def _manners(entry: Entry, said: str, heavy: set[str]) -> Iterator[Fault]:
