@@ -153,6 +153,32 @@ def test_cautions_about_ground_that_is_not_the_same(tmp_path: Path) -> None:
 # What cannot be compared --------------------------------------------------------------------------------------------------
 
 
+def test_what_the_judge_cannot_say_is_in_no_interval(tmp_path: Path) -> None:
+    def score(who: str, prompt: int, number: int) -> float:
+        return 0.5 if who == "start" else float((prompt, number) != (3, 1))
+
+    folders = [finished(tmp_path / str(seed), score, seed=seed, bounds={"score": (0.0, 1.0)}) for seed in range(5)]
+    [line] = together(folders).lines
+    assert 0 <= line.reward.low < line.reward.mean < line.reward.high < 1
+    assert line.values["kind"].low < -1  # of this value nobody said anything
+    for folder in folders:
+        (folder / "judging.json").unlink()  # as older runs are
+    assert together(folders).lines[0].reward.high > 1
+
+
+def test_in_a_closed_task_intervals_are_for_other_seeds_alone_and_say_so(tmp_path: Path) -> None:
+    def score(who: str, prompt: int, number: int) -> float:
+        return 0.1 * prompt + (0.3 if who == "policy" else 0.0)
+
+    folders = [finished(tmp_path / str(seed), score, seed=seed, closed="all there are") for seed in range(5)]
+    found = together(folders)
+    assert (found.lines[0].reward.low, found.lines[0].reward.high) == pytest.approx((0.55, 0.55))  # no seed differs
+    assert "no prompt is held out (all there are): intervals are for other seeds with these very prompts" in found.cautions
+    for folder in folders:
+        (folder / "judging.json").unlink()
+    assert together(folders).lines[0].reward.low < 0.4
+
+
 def test_what_cannot_stand_side_by_side_is_refused(tmp_path: Path) -> None:
     one = finished(tmp_path / "a", scoring(1, 0))
     other = finished(tmp_path / "b", scoring(1, 0), optimizer="o:p/q", changes={"judge": {"use": "reward:x/y"}})
