@@ -7,7 +7,7 @@ print(run.report().markdown())  # does whatever is still to be done before it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from alignzoo.lab.training import Seat, Tell, Terms, Trained, say_nothing, train
 from alignzoo.learning.intake import admit
 from alignzoo.learning.ledger import Budget, Ledger
 from alignzoo.learning.memory import newest
+from alignzoo.learning.reference import keeping
 from alignzoo.learning.rewards import Combined, Scored, Voice
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, bare_on, load_role, role_on
@@ -358,7 +359,8 @@ class Run:
         }
         course = Course(self.plan.name, files.folder.name, str(files.folder), optimizer.found.full_name, self.plan.table())
         self.hooks.started(course)
-        trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self._telling(course), notes)
+        with keeping(self.shelf / "references") if self.shelf else nullcontext():
+            trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self._telling(course), notes)
         self.hooks.ended(course, store.read_json(files.summary))
         if trained.stopped:
             self.listener.line(f"stopped by the budget: {trained.stopped}")
