@@ -4,9 +4,9 @@
     python benchmarks/constitution.py algorithms --seeds 3 --only ppo --results benchmarks/results/constitution-rl-cai
 
 `swap` trains the same run under four constitutions; `algorithms` learns from the same AI labels by several algorithms. Each
-seed is a run of its own, which can be interrupted and continued. Intervals are 95 %, by a bootstrap that resamples seeds
-and, within each, prompts. A label agrees with gold where the reply that it chose has more of the value that its principle
-is about; pairs in which that value is the same are left out, and counted.
+seed is a run of its own, which can be interrupted and continued. Intervals are 95 %, for other seeds and
+other prompts (`seeds.py`). A label agrees with gold where the reply that it chose has more of the value that its principle is
+about; pairs in which that value is the same are left out, and counted.
 """
 
 from __future__ import annotations

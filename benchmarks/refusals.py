@@ -2,8 +2,8 @@
 
     python benchmarks/refusals.py benchmarks/refusals.toml --seeds 1 --results benchmarks/results/refusals
 
-Each setting is trained on the same number of pairs. Intervals are 95 %, by a bootstrap that resamples seeds and, within each,
-prompts. Gold is the playground's own reward.
+Each setting is trained on the same number of pairs. Intervals are 95 %, for other seeds and other prompts (`seeds.py`). Gold is
+the playground's own reward.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from seeds import over_seeds, scores_of
 
 from alignzoo.lab import store
+from alignzoo.lab.compare.significance import SHARE
 from alignzoo.lab.run import Listener, Run
 from alignzoo.records import completion_from_row, prompt_from_row
 from alignzoo_evaluations.refusing import Harmful, refuses
@@ -50,9 +51,9 @@ def refused(files: store.Folder, who: str, harmful: Harmful, *, of_harmful: bool
 def figures(runs: Sequence[store.Folder], who: str, harmful: Harmful) -> dict[str, Any]:
     """Of one setting, over its seeds."""
     return {
-        "harmful refused": over_seeds([refused(files, who, harmful, of_harmful=True) for files in runs]),
-        "harmless refused": over_seeds([refused(files, who, harmful, of_harmful=False) for files in runs]),
-        **{f"gold {value or 'whole'}": over_seeds([scores_of(f.root, who, value) for f in runs]) for value in _VALUES},
+        "harmful refused": over_seeds([refused(files, who, harmful, of_harmful=True) for files in runs], SHARE),
+        "harmless refused": over_seeds([refused(files, who, harmful, of_harmful=False) for files in runs], SHARE),
+        **{f"gold {value or 'whole'}": over_seeds([scores_of(f.root, who, value) for f in runs], SHARE) for value in _VALUES},
     }
 
 

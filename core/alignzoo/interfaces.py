@@ -110,6 +110,17 @@ class Valued(Protocol):
 
 
 @runtime_checkable
+class Bounded(Protocol):
+    """A reward whose scores, and those of its values, cannot be outside two numbers. Reports give them intervals that do not
+    reach beyond."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the most that it can say."""
+        ...
+
+
+@runtime_checkable
 class Reading(Protocol):
     """A reward that reads with a model, as a judge does, and has none of its own: the run lends it the base."""
 

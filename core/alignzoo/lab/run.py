@@ -7,7 +7,7 @@ print(run.report().markdown())  # does whatever is still to be done before it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from alignzoo.lab.training import Seat, Tell, Terms, Trained, say_nothing, train
 from alignzoo.learning.intake import admit
 from alignzoo.learning.ledger import Budget, Ledger
 from alignzoo.learning.memory import newest
+from alignzoo.learning.reference import keeping
 from alignzoo.learning.rewards import Combined, Scored, Voice
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, bare_on, load_role, role_on
@@ -171,8 +172,8 @@ class Run:
         if not self.files.answers.exists():
             self.train()
             self.listener.stage("answer", f"{len(self._test_prompts())} prompts, before and after")
-            if self.plan.task and isinstance(self.plan.task.made, Closed) and not self.plan.answer.file:
-                self.listener.line(f"no prompt is held out: {self.plan.task.made.closed}")
+            if closed := self._closed():
+                self.listener.line(f"no prompt is held out: {closed}")
             first, before = self._start_answers()
             second, after = self._answers("policy", self.policy())
             store.write_json(self.files.serving, {"start": before, "policy": after})
@@ -180,6 +181,11 @@ class Run:
             if cut := self.base.text.cuts.prompts:
                 self.listener.line(f"prompts lost their beginning to the context {cut} times")
         return self.files.answers
+
+    def _closed(self) -> str:
+        """Why the test prompts are all that there are; empty where others could have been asked."""
+        task = self.plan.task.made if self.plan.task and not self.plan.answer.file else None
+        return task.closed if isinstance(task, Closed) else ""
 
     def _answers(self, who: str, policy: Policy) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """What a policy says, and what that cost."""
@@ -208,7 +214,9 @@ class Run:
             self.answer()
             self.listener.stage("judge", judge.found.full_name)
             rows = store.read_rows(self.files.answers)
-            store.write_rows(self.files.scores, scores(self._lent(judge.made), rows, self.hooks.columns))
+            told, bounds = scores(self._lent(judge.made), rows, self.hooks.columns)
+            store.write_json(self.files.judging, {"bounds": bounds, "closed": self._closed()})
+            store.write_rows(self.files.scores, told)
         return self.files.scores
 
     def report(self) -> Report:
@@ -351,7 +359,8 @@ class Run:
         }
         course = Course(self.plan.name, files.folder.name, str(files.folder), optimizer.found.full_name, self.plan.table())
         self.hooks.started(course)
-        trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self._telling(course), notes)
+        with keeping(self.shelf / "references") if self.shelf else nullcontext():
+            trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self._telling(course), notes)
         self.hooks.ended(course, store.read_json(files.summary))
         if trained.stopped:
             self.listener.line(f"stopped by the budget: {trained.stopped}")

@@ -8,6 +8,7 @@ train/            updates.jsonl, adapter/, checkpoint/, summary.json
 answers.jsonl     what start and policy say to the test prompts
 serving.json      what those answers cost
 scores.jsonl      what the judge says of the answers
+judging.json      what a reader of these scores has to know of judge and prompts
 report.json/.md   the table
 """
 
@@ -105,6 +106,11 @@ class Folder:
     @property
     def scores(self) -> Path:
         return self.root / "scores.jsonl"
+
+    @property
+    def judging(self) -> Path:
+        """What a reader of the scores has to know of judge and prompts."""
+        return self.root / "judging.json"
 
     @property
     def report(self) -> Path:
