@@ -50,9 +50,10 @@ def test_every_answer_is_rated_by_the_reward() -> None:
     assert records == list(SelfRated(HERE, count=10, answers=3).collect(ASKING))
 
 
-def test_a_second_pass_has_answers_of_its_own() -> None:
-    records = list(SelfRated(HERE, count=100, answers=3).collect(ASKING))
-    assert len({record.completion.text for record in records if isinstance(record, Rating)}) == 100
+def test_every_further_pass_has_answers_of_its_own() -> None:
+    """Sixty to a pass: these are four, and only passes that give nothing are counted against the source."""
+    records = list(SelfRated(HERE, count=200, answers=3).collect(ASKING))
+    assert len({record.completion.text for record in records if isinstance(record, Rating)}) == 200
 
 
 def test_the_answer_of_the_higher_score_is_chosen() -> None:
