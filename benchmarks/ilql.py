@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from statistics import fmean
+from statistics import fmean, stdev
 from typing import Any
 
 from alignzoo.lab import store
@@ -27,11 +27,11 @@ VARIANTS: Mapping[str, Sequence[str]] = {
     "as shipped": (),
     "targets as trlX's default: alpha = 0.001, every 5": ("optimizer.alpha=0.001", "optimizer.sync_every=5"),
     "targets as the authors': alpha = 0.005": ("optimizer.alpha=0.005", "optimizer.sync_every=1"),
-    "tau = 0.5": ("optimizer.tau=0.5",),
-    "tau = 0.95": ("optimizer.tau=0.95",),
+    **{f"tau = {tau}": (f"optimizer.tau={tau}",) for tau in (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)},
     "cql = 0": ("optimizer.cql=0.0",),
     "cql = 0.1": ("optimizer.cql=0.1",),
     "cql = 1": ("optimizer.cql=1.0",),
+    "cql = 4": ("optimizer.cql=4.0",),
     "cql = 16": ("optimizer.cql=16.0",),
     "trunk detached": ("optimizer.trunk=detached",),
     "adapter of its own": ("optimizer.adapter=own",),
@@ -86,14 +86,18 @@ def measured(run: Run, betas: Sequence[float]) -> dict[str, Any]:
 
 
 def table(found: Mapping[str, Sequence[Mapping[str, Any]]], betas: Sequence[float]) -> str:
+    """A row for each variant: mean, deviation over seeds, and each seed's own."""
     lines = ["| settings | " + " | ".join(f"β = {beta:g}" for beta in betas) + " |", "|---" * (1 + len(betas)) + "|"]
     for name, runs in found.items():
-        cells = []
-        for place in range(len(betas)):
-            gold = [run["at"][place]["gold"] for run in runs]
-            cells.append(f"{fmean(gold):.3f}" + (f" ({', '.join(f'{g:.2f}' for g in gold)})" if len(gold) > 1 else ""))
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        golds = [[run["at"][place]["gold"] for run in runs] for place in range(len(betas))]
+        lines.append(f"| {name} | " + " | ".join(map(cell, golds)) + " |")
     return "\n".join(lines)
+
+
+def cell(gold: Sequence[float]) -> str:
+    if len(gold) == 1:
+        return f"{gold[0]:.3f}"
+    return f"{fmean(gold):.3f} ± {stdev(gold):.3f} ({', '.join(f'{g:.3f}' for g in gold)})"
 
 
 def main() -> None:
@@ -115,6 +119,9 @@ def main() -> None:
     if given.results:
         call = shlex.join(["python", "benchmarks/ilql.py", *sys.argv[1:]])
         store.write_json(given.results.with_suffix(".json"), {"command": call, "variants": found})
+        about = "Mean gold of the answers, ± deviation over seeds, and each seed's own."
+        text = f"`{call}`\n\n{about}\n\n{table(found, given.betas)}\n"
+        store.write_text(given.results.with_suffix(".md"), text)
 
 
 if __name__ == "__main__":

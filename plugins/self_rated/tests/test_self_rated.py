@@ -25,6 +25,11 @@ def all_alike(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> l
     return [0.5] * len(completions)
 
 
+def alike_at_first(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+    """The first pass has the seed 3, as `Counting` says in every answer."""
+    return all_alike(prompts, completions) if completions[0].text.startswith("3 ") else by_words(prompts, completions)
+
+
 class Counting:
     """Answers with as many words as its number among the n, and says the seed in them."""
 
@@ -50,9 +55,10 @@ def test_every_answer_is_rated_by_the_reward() -> None:
     assert records == list(SelfRated(HERE, count=10, answers=3).collect(ASKING))
 
 
-def test_a_second_pass_has_answers_of_its_own() -> None:
-    records = list(SelfRated(HERE, count=100, answers=3).collect(ASKING))
-    assert len({record.completion.text for record in records if isinstance(record, Rating)}) == 100
+def test_every_further_pass_has_answers_of_its_own() -> None:
+    """Sixty to a pass: these are four, and only passes that give nothing are counted against the source."""
+    records = list(SelfRated(HERE, count=200, answers=3).collect(ASKING))
+    assert len({record.completion.text for record in records if isinstance(record, Rating)}) == 200
 
 
 def test_the_answer_of_the_higher_score_is_chosen() -> None:
@@ -69,6 +75,8 @@ def test_a_reward_that_cannot_choose_is_given_up() -> None:
     with pytest.raises(CollectError, match="0 of 600 records"):
         list(source.collect(ASKING))
     assert len(list(islice(SelfRated(f"{__name__}:all_alike").collect(ASKING), 5))) == 5
+    patient = SelfRated(f"{__name__}:alike_at_first", kind="comparisons", count=10)
+    assert len(list(patient.collect(ASKING))) == 10
 
 
 def test_what_is_wrong_is_said_when_it_is_made() -> None:
