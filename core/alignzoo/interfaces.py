@@ -48,6 +48,8 @@ class Manner:
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):  # it would be taken letter by letter
             raise ValueError(f"stop is a list of texts, even of one: ({self.stop!r},)")
+        if not (self.temperature == 0 or self.temperature >= 1e-6):  # logits divided by less are no numbers any more
+            raise ValueError(f"temperature is 0, for greedy, or at least 1e-6; got {self.temperature:g}")
         if "" in self.stop:
             raise ValueError("an empty stop string would end every reply before it begins; leave it out")
 

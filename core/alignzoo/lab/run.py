@@ -85,10 +85,27 @@ class Run:
                     f"{path} is a run, with its own settings, plugins and folder; --set, --plugin and --out go with a run file"
                 )
             return cls(plan_in(path, other_bytes=other_bytes), store.Folder(path), listener or Listener())
-        plan = read_plan(path, changes, plugins=plugins)
-        files = store.Folder(Path(out) if out else Path("runs") / plan.name)
-        settle(plan, files, other_bytes=other_bytes)
-        return cls(plan, files, listener or Listener())
+        run = cls.planned(path, out, changes, listener, plugins)
+        settle(run.plan, run.files, other_bytes=other_bytes)
+        return run
+
+    @classmethod
+    def planned(
+        cls,
+        path: str | Path,
+        out: str | Path | None = None,
+        changes: Sequence[str] = (),
+        listener: Listener | None = None,
+        plugins: Sequence[str] = (),
+    ) -> Run:
+        """The run of a run file, for which no folder is made yet."""
+        plan = read_plan(Path(path), changes, plugins=plugins)
+        return cls(plan, store.Folder(Path(out) if out else Path("runs") / plan.name), listener or Listener())
+
+    @classmethod
+    def at(cls, root: str | Path, listener: Listener | None = None) -> Run:
+        """The run in a folder, which must be there."""
+        return cls(plan_in(Path(root)), store.Folder(Path(root)), listener or Listener())
 
     # The stages -------------------------------------------------------------------------------------------------------
 
@@ -146,7 +163,8 @@ class Run:
         source = self.plan.feedback
         if source is None:
             raise RunError(f"{self.plan.name} collects no feedback; name a source in the run file: [feedback] use = …")
-        if "policy" in source.made.asks:
+        if "policy" in source.made.asks and self.plan.start:
+            settle(self.plan, self.files)
             self.start()
         asking = self._asking(source, self.start_role)
         first: list[Feedback] = []
@@ -237,6 +255,7 @@ class Run:
                 torch.set_num_threads(self.plan.threads)
             self.listener.stage("load", f"{self.plan.model} ({self.plan.loading.quantize})")
             self._base = Base.load(self.plan.model, self.plan.loading, self.plan.lora)
+            self._base.text.leave_room(self.plan.answer.manner.max_tokens)  # or it would be told after the training
         return self._base
 
     @cached_property
@@ -256,9 +275,13 @@ class Run:
 
     def _loaded(self, name: str, files: store.Training) -> Role:
         self.base.dismiss(name)
-        if not (files.adapter / "adapter_model.safetensors").exists():
-            return bare_on(self.base, name)
-        return load_role(self.base, files.adapter, name)
+        there = (files.adapter / "adapter_model.safetensors").exists()
+        role = load_role(self.base, files.adapter, name) if there else bare_on(self.base, name)
+        if role.digest != store.read_summary(files).get("adapter", role.digest):
+            raise RunError(
+                f"{files.adapter} is not what the training left; put it back, or delete {files.folder} to train again"
+            )
+        return role
 
     def _bare(self) -> Role:
         self.base.dismiss("start")
@@ -406,10 +429,11 @@ class Run:
     def _test_prompts(self) -> Sequence[Prompt]:
         how = self.plan.answer
         if how.file:
-            return read_prompts(Path(how.file))[: how.prompts]
-        assert self.plan.task is not None  # the plan was checked
-        prompts: Sequence[Prompt] = self.plan.task.made.prompts(how.split)
-        return prompts[: how.prompts]
+            prompts: Sequence[Prompt] = read_prompts(Path(how.file))
+        else:
+            assert self.plan.task is not None  # the plan was checked
+            prompts = self.plan.task.made.prompts(how.split)
+        return list({prompt.id: prompt for prompt in prompts}.values())[: how.prompts]  # a second time it is answered alike
 
 
 def fresh(name: str, seed: int) -> Callable[[Base], Role]:

@@ -88,7 +88,7 @@ def read_bench(path: Path, zoo: Zoo, changes: Sequence[str] = ()) -> Bench:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BenchError(f"there is no bench file {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"{path}: not TOML: {error}") from None
     for change in changes:
         table = override(table, change)

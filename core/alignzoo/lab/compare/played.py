@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -69,17 +68,15 @@ class Played:
 def played(root: Path) -> Played:
     """Read a run's folder; it must be judged."""
     files = store.Folder(root)
-    if not files.settings.exists():
-        raise store.StoreError(f"{root} is no run: there is no run.toml in it")
+    settings = store.read_settings(files)
     if not files.scores.exists():
         raise store.StoreError(f"{root} is not judged yet; go on with: alignzoo run {root}")
-    settings = tomllib.loads(files.settings.read_text(encoding="utf-8"))
     answers, scores = store.read_rows(files.answers), store.read_rows(files.scores)
     if len(answers) != len(scores):
         raise store.StoreError(f"{files.scores} has {len(scores)} rows for {len(answers)} answers; delete it and judge again")
     order = tuple(dict.fromkeys(row["prompt"] for row in scores))
     tables = {who: _tables(order, _rows(answers, scores, who), root) for who in WHO}
-    summary = store.read_json(files.train.summary)
+    summary = store.read_summary(files.train)
     tally = files.feedback.with_suffix(".tally.json")
     judging = store.read_json(files.judging) if files.judging.exists() else {}
     return Played(
