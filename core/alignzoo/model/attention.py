@@ -60,10 +60,10 @@ class Packing:
         """Additive mask of a stretch of so many tokens over so many before it and itself."""
         key = (past, length, window, like.dtype)
         if key not in self._masks:
-            rows = torch.arange(past, past + length, device=like.device)[:, None]
-            columns = torch.arange(past + length, device=like.device)[None]
-            seen = (columns <= rows) & ((rows - columns < window) if window else True)
-            self._masks[key] = torch.zeros(seen.shape, dtype=like.dtype, device=like.device).masked_fill_(~seen, -torch.inf)
+            unseen = like.new_full((length, past + length), -torch.inf)
+            mask = self._masks[key] = unseen.triu(past + 1)  # what comes later
+            if window:
+                mask += unseen.tril(past - window)  # and what is too long ago
         return self._masks[key]
 
 
