@@ -158,11 +158,17 @@ class Run:
         """Improve the policy on the feedback, from the start."""
         if self.files.train.done:
             return
-        if self.plan.feedback and not self.plan.feedback.made.asks:
+        source, name = self.plan.learned, self.plan.optimizer.found.full_name
+        if source and not source.made.asks:
             self.collect()  # what is wrong with a corpus is told before anything is trained
         self.start()
-        self.rewards()
-        self.collect()
+        if self.plan.raised:
+            self.rewards()
+        if source:
+            self.collect()
+        if (self.plan.feedback, self.plan.rewards) != (source, self.plan.raised):
+            asked = " and ".join(self.plan.optimizer.made.needs) or "nothing"
+            self.listener.line(f"{name} asks for {asked}: what else the run names is left alone")
         self.listener.stage("train", self.plan.optimizer.found.full_name)
         self._train(self.plan.optimizer, self.files.train, self._seat("policy"), self._terms(budget=self._left()))
 
@@ -317,7 +323,7 @@ class Run:
 
     def _left(self) -> Budget:
         """What the optimizer may spend: the budget, or, where that is the rewards' too, what they left."""
-        if not self.plan.budget.rewards:
+        if not (self.plan.budget.rewards and self.plan.raised):
             return self.plan.budget
         trained = [files for _, rewarding, files in self._rewards() if rewarding.feedback]
         return self.plan.budget.after([Ledger.from_row(store.read_json(files.summary)["ledger"]) for files in trained])
