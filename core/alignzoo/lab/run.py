@@ -119,7 +119,7 @@ class Run:
                 if taken:
                     continue
                 if not files.feedback.exists():
-                    self._gather(source, files.feedback, self.start_role)
+                    self._collected(source, files.feedback, f"{place}.feedback")
                 seat = self._seat(files.folder.name)
                 self._train(part, files, seat, self._terms(budget=budget, answers=False))
 
@@ -130,14 +130,7 @@ class Run:
             if "policy" in source.made.asks:
                 self.start()
             self.listener.stage("collect", source.found.full_name)
-            if self.shelf is None:
-                self._gather(source, path, self.start_role)
-                return path
-            rows = {"feedback": source.row(), "answer": table_of(self.plan.answer) if source.filters else {}}
-            key = key_of(self.plan, rows, ("start", "start.feedback", "feedback"))
-            with self._shared(key, path.with_suffix(".tally.json"), path) as taken:
-                if not taken:
-                    self._gather(source, path, self.start_role)
+            self._collected(source, path, "feedback")
         return path
 
     def preview(self, shown: int) -> tuple[list[Feedback], Tally]:
@@ -371,6 +364,17 @@ class Run:
             self.hooks.updated(course, update, metrics)
 
         return tell
+
+    def _collected(self, source: Part, path: Path, place: str) -> None:
+        """Feedback on the start: with a shelf it is gathered once, whether an optimizer or a reward learns from it."""
+        if self.shelf is None:
+            self._gather(source, path, self.start_role)
+            return
+        rows = {"feedback": source.row(), "answer": table_of(self.plan.answer) if source.filters else {}}
+        key = key_of(self.plan, rows, ("start", "start.feedback", place))
+        with self._shared(key, path.with_suffix(".tally.json"), path) as taken:
+            if not taken:
+                self._gather(source, path, self.start_role)
 
     def _gather(self, source: Part, path: Path, candidates: Callable[[], Role]) -> None:
         asking = self._asking(source, candidates)
