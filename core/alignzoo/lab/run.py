@@ -137,7 +137,7 @@ class Run:
                 if taken:
                     continue
                 if not files.feedback.exists():
-                    self._gather(source, files.feedback, self.start_role)
+                    self._collected(source, files.feedback, f"{place}.feedback")
                 seat = self._seat(files.folder.name)
                 self._train(part, files, seat, self._terms(budget=budget, answers=False))
 
@@ -148,14 +148,7 @@ class Run:
             if "policy" in source.made.asks:
                 self.start()
             self.listener.stage("collect", source.found.full_name)
-            if self.shelf is None:
-                self._gather(source, path, self.start_role)
-                return path
-            rows = {"feedback": source.row(), "answer": table_of(self.plan.answer) if source.filters else {}}
-            key = key_of(self.plan, rows, ("start", "start.feedback", "feedback"))
-            with self._shared(key, path.with_suffix(".tally.json"), path) as taken:
-                if not taken:
-                    self._gather(source, path, self.start_role)
+            self._collected(source, path, "feedback")
         return path
 
     def preview(self, shown: int) -> tuple[list[Feedback], Tally]:
@@ -177,11 +170,17 @@ class Run:
         """Improve the policy on the feedback, from the start."""
         if self.files.train.done:
             return
-        if self.plan.feedback and not self.plan.feedback.made.asks:
+        source, name = self.plan.learned, self.plan.optimizer.found.full_name
+        if source and not source.made.asks:
             self.collect()  # what is wrong with a corpus is told before anything is trained
         self.start()
-        self.rewards()
-        self.collect()
+        if self.plan.raised:
+            self.rewards()
+        if source:
+            self.collect()
+        if (self.plan.feedback, self.plan.rewards) != (source, self.plan.raised):
+            asked = " and ".join(self.plan.optimizer.made.needs) or "nothing"
+            self.listener.line(f"{name} asks for {asked}: what else the run names is left alone")
         self.listener.stage("train", self.plan.optimizer.found.full_name)
         self._train(self.plan.optimizer, self.files.train, self._seat("policy"), self._terms(budget=self._left()))
 
@@ -348,7 +347,7 @@ class Run:
 
     def _left(self) -> Budget:
         """What the optimizer may spend: the budget, or, where that is the rewards' too, what they left."""
-        if not self.plan.budget.rewards:
+        if not (self.plan.budget.rewards and self.plan.raised):
             return self.plan.budget
         trained = [files for _, rewarding, files in self._rewards() if rewarding.feedback]
         return self.plan.budget.after([Ledger.from_row(store.read_json(files.summary)["ledger"]) for files in trained])
@@ -397,6 +396,17 @@ class Run:
             self.hooks.updated(course, update, metrics)
 
         return tell
+
+    def _collected(self, source: Part, path: Path, place: str) -> None:
+        """Feedback on the start: with a shelf it is gathered once, whether an optimizer or a reward learns from it."""
+        if self.shelf is None:
+            self._gather(source, path, self.start_role)
+            return
+        rows = {"feedback": source.row(), "answer": table_of(self.plan.answer) if source.filters else {}}
+        key = key_of(self.plan, rows, ("start", "start.feedback", place))
+        with self._shared(key, path.with_suffix(".tally.json"), path) as taken:
+            if not taken:
+                self._gather(source, path, self.start_role)
 
     def _gather(self, source: Part, path: Path, candidates: Callable[[], Role]) -> None:
         asking = self._asking(source, candidates)
