@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from alignzoo.cli import main
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab import store
-from alignzoo.lab.answering import read_prompts
+from alignzoo.lab.answering import read_prompts, scores
 from alignzoo.lab.export import merge
 from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Part
@@ -25,7 +26,7 @@ from alignzoo.learning.memory import MemoryLost
 from alignzoo.learning.rewards import Scored, ScoreError
 from alignzoo.model.base import Base
 from alignzoo.model.role import load_role
-from alignzoo.records import Completion, Demonstration, Prompt
+from alignzoo.records import Completion, Demonstration, Prompt, completion_to_row, prompt_to_row
 from alignzoo.testing import toy_base, toy_folder
 
 RUN = """
@@ -114,6 +115,34 @@ def test_the_report_is_the_files(done: Run) -> None:
     assert len(scores) == 20
     assert row["policy"]["mean"] == pytest.approx(sum(scores) / len(scores))
     assert set(row["values"]) >= {"helpful", "harmless", "honest", "polite", "brief"}
+    judging = store.read_json(done.files.judging)
+    assert judging["closed"] == ""
+    assert judging["bounds"]["score"] == judging["bounds"]["helpful"] == [0, 1]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """A judge that gives school marks."""
+
+    most: float = 10.0
+    bounds: ClassVar[tuple[float, float]] = (0.0, 10.0)
+
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        return [self.most for _ in prompts]
+
+    def by_value(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> dict[str, list[float]]:
+        return {"neat": [3.0 for _ in prompts]}
+
+
+def test_a_judge_is_held_to_its_bounds() -> None:
+    row = {"who": "start", "number": 0, "prompt": prompt_to_row(Prompt.ask("why?"))}
+    asked = [{**row, "completion": completion_to_row(Completion("so"))}]
+    extra = {"columns": [77.0]}  # of a plugin: nobody said between what it lies
+    [told], bounds = scores(Marks(), asked, lambda prompts, completions: extra)
+    assert told["values"] == {"neat": 3.0, "columns": 77.0}
+    assert bounds == {"score": (0.0, 10.0), "neat": (0.0, 10.0)}
+    with pytest.raises(ScoreError, match=r"says that it gives 0 to 10, and gave 11 \(score\)"):
+        scores(Marks(11.0), asked, lambda prompts, completions: {})
 
 
 def test_a_training_on_pairs_looks_at_what_became_of_them(done: Run) -> None:

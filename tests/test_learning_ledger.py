@@ -186,3 +186,22 @@ def test_every_unit_of_a_budget_is_in_the_ledger() -> None:
     for unit in units:
         assert Budget(**{unit: 1.0}).reached(SPENT).startswith(unit)
         assert Budget(**{unit: 1e9}).reached(SPENT) == ""
+
+
+def test_a_limit_of_labels_stops_nothing_once_every_judgement_was_dealt(base: Base) -> None:
+    exact, fewer = Budget(labels=5), Budget(labels=4)
+    with counting(Ledger(), base) as ledger:
+        said = [(exact.reached(ledger), fewer.reached(ledger)) for _ in Deck(list("abcde"), 2, 2, seed=0)]
+    assert [one for one, _ in said] == [""] * 6
+    assert [other for _, other in said] == ["", "labels 4 of 4", *["labels 5 of 4"] * 4]
+
+
+def test_a_limit_of_labels_waits_for_every_deck_of_judgements(base: Base) -> None:
+    with counting(Ledger(), base) as ledger:
+        one, other, prompts = Deck(list("ab"), 2, 9, 0), Deck(list("cde"), 1, 9, 0), Deck([Prompt.ask("x")], 1, 9, 0)
+        next(iter(prompts))
+        next(iter(one))
+        assert Budget(labels=2).reached(ledger) == "labels 2 of 2"
+        for _ in range(3):
+            next(iter(other))
+        assert Budget(labels=5).reached(ledger) == ""

@@ -72,6 +72,17 @@ def dry(args: argparse.Namespace) -> bool:
     return True
 
 
+def looking(args: argparse.Namespace) -> Run:
+    """The run that the arguments name, to be looked at: no folder is made for it."""
+    quiet_libraries()
+    from alignzoo.cli.progress import telling
+    from alignzoo.lab.run import Run
+
+    if Path(args.target).is_dir():
+        return Run.at(args.target, telling())
+    return Run.planned(args.target, args.out, args.changes, telling(), args.plugins)
+
+
 @contextmanager
 def working(args: argparse.Namespace) -> Iterator[Run]:
     """The run that the arguments name, telling its progress; after Ctrl-C, the command that goes on."""

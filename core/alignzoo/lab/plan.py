@@ -145,6 +145,18 @@ class Plan:
         """The folder or hub name of the base. A plugin that has to make its model does so when this is first asked."""
         return str(self.model_part.made.folder()) if self.model_part else self.path
 
+    @property
+    def learned(self) -> Part | None:
+        """The source of feedback, if the optimizer learns from anything that it gives: what nobody reads is not paid for."""
+        gives = self.feedback.made.gives if self.feedback else ()
+        taught = {what for kind in gives for what in TEACHES[kind]}
+        return self.feedback if taught.intersection(self.optimizer.made.needs) else None
+
+    @property
+    def raised(self) -> tuple[Rewarding, ...]:
+        """The rewards, if the optimizer asks for any."""
+        return self.rewards if "reward" in self.optimizer.made.needs else ()
+
     def parts(self) -> dict[str, Part]:
         """Every component, by its place in the file."""
         named = {

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ def train(
             canaries.recognise(checkpoint.facts["canaries"])
             _same_feedback(checkpoint.facts["feedback"], told.get("feedback"))
         pairs = lesson.comparisons if "comparisons" in optimizer.needs else ()
-        course = _Course(policy, start, lesson, pairs, files, terms, memory, ledger, canaries, tell, told)
+        opening = _opening(terms.budget, checkpoint.facts if checkpoint else {})
+        course = _Course(policy, start, lesson, pairs, files, terms, memory, ledger, canaries, tell, told, opening)
         with counting(ledger, base), watching(canaries):
             stopped = course.pull(optimizer)
         doubtful = course.close(stopped)
@@ -118,6 +119,8 @@ class _Course:
     canaries: Canaries
     tell: Tell
     notes: Mapping[str, Any]
+    opening: Budget
+    """What must not be reached before the first update."""
     saved: int = -1
 
     def pull(self, optimizer: Optimizer) -> str:
@@ -128,7 +131,7 @@ class _Course:
             self.terms.trail.begin(self.ledger.updates)
         if self.ledger.updates == 0:
             self._trace(optimizer)
-        if reason := self.terms.budget.reached(self.ledger):
+        if reason := self.opening.reached(self.ledger):
             return reason
         with _polite_stop() as asked:
             for metrics in optimizer.improve(self.policy, self.lesson):
@@ -139,7 +142,7 @@ class _Course:
                 self._trace(optimizer)
                 reason = self.terms.budget.reached(self.ledger)
                 if asked.is_set() or reason or self.ledger.updates % self.terms.checkpoint_every == 0:
-                    self._save()
+                    self._save(reason)
                 if asked.is_set():
                     raise Interrupted
                 if reason:
@@ -153,7 +156,7 @@ class _Course:
         """Leave what the next stage reads: the adapter, and a summary. Returns what is to be doubted."""
         self.canaries.untouched()
         if self.ledger.updates and self.saved != self.ledger.updates:
-            self._save()
+            self._save(stopped)
         answers = self.terms.answers and self.ledger.updates > 0
         final = self._seen() if answers else {}
         doubtful = doubts(final, read_rows(self.files.updates))
@@ -210,12 +213,20 @@ class _Course:
             file.write(json.dumps(row) + "\n")
         self.tell(self.ledger.updates, metrics, self.ledger)
 
-    def _save(self) -> None:
+    def _save(self, stopped: str = "") -> None:
         self.canaries.untouched()
         facts = {"ledger": self.ledger.row(), "canaries": self.canaries.facts(), "feedback": self.notes.get("feedback")}
+        facts["stopped"] = stopped
         self.memory.write(self.files.checkpoint, self.ledger.updates, facts)
         self.saved = self.ledger.updates
         self.ledger.begin(self.policy.base)
+
+
+def _opening(budget: Budget, facts: Mapping[str, Any]) -> Budget:
+    """Without the limit of labels where a checkpoint was not stopped by it: whether later updates cost any is known only when
+    the decks are there again."""
+    by_labels = str(facts.get("stopped", "labels")).startswith("labels")
+    return budget if by_labels else replace(budget, labels=None)
 
 
 def _same_feedback(before: str | None, now: str | None) -> None:

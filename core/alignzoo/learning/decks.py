@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
-from alignzoo.learning.ledger import charge
+from alignzoo.learning.ledger import announce, charge
 from alignzoo.learning.memory import MemoryLost, State, track
 from alignzoo.records import Prompt
 
@@ -22,7 +22,9 @@ class Deck(Generic[T]):
         self.per_epoch = -(-len(records) // size)
         self.batches = epochs * self.per_epoch
         self.dealt = 0
+        self.judged = any(not isinstance(record, Prompt) for record in records)
         track(self)
+        self._announce()
 
     @classmethod
     def rounds(cls, records: Sequence[T], size: int, rounds: int, seed: int) -> Deck[T]:
@@ -42,7 +44,12 @@ class Deck(Generic[T]):
             batch = [self.records[i] for i in order[place * self.size : (place + 1) * self.size]]
             self.dealt += 1
             charge(labels=sum(not isinstance(record, Prompt) for record in batch) if epoch == 0 else 0)
+            self._announce()
             yield batch
+
+    def _announce(self) -> None:
+        if self.judged:
+            announce(self, self.dealt < self.per_epoch)
 
     def state(self) -> State:
         return {"dealt": self.dealt, "records": len(self.records)}

@@ -32,12 +32,18 @@ class Ledger:
     flops: float = 0.0
     seconds: float = 0.0
     peak_bytes: int = 0
+    _undealt: dict[int, bool] = field(default_factory=dict, repr=False)
     _seen: Meter = field(default_factory=Meter, repr=False)
     _since: float = field(default_factory=time.monotonic, repr=False)
 
     @property
     def tokens(self) -> int:
         return self.read + self.written
+
+    @property
+    def paid(self) -> bool:
+        """Whether every deck has dealt each judgement it holds: what comes is later epochs, which cost no label."""
+        return bool(self._undealt) and not any(self._undealt.values())
 
     def settle(self, base: Base) -> None:
         """Take over what the base and the clock have counted since the last time."""
@@ -68,6 +74,7 @@ class Budget:
 
     updates: Limit = None
     labels: Limit = None
+    """Stops nothing once all judgements were dealt: later epochs ask nobody."""
     tokens: Limit = None
     """Read and written together."""
     flops: Limit = None
@@ -79,7 +86,7 @@ class Budget:
     def reached(self, ledger: Ledger) -> str:
         """Which limit is reached, in words; empty while none is."""
         for name, most in self.limits().items():
-            if getattr(ledger, name) >= most:
+            if getattr(ledger, name) >= most and not (name == "labels" and ledger.labels == most and ledger.paid):
                 return f"{name} {getattr(ledger, name):,.6g} of {most:,.6g}"
         return ""
 
@@ -116,8 +123,15 @@ def counting(ledger: Ledger, base: Base) -> Iterator[Ledger]:
         _current.reset(token)
 
 
-def charge(*, labels: int = 0, scores: int = 0) -> None:
-    """Charge the running ledger, if there is one."""
+def charge(*, labels: int = 0, scores: int = 0, seconds: float = 0.0) -> None:
+    """Charge the running ledger, if there is one. Seconds pass by themselves: these are of work that was done elsewhere."""
     if (ledger := _current.get()) is not None:
         ledger.labels += labels
         ledger.scores += scores
+        ledger.seconds += seconds
+
+
+def announce(deck: object, undealt: bool) -> None:
+    """Tell the running ledger whether a deck of judgements holds any that it has not dealt yet."""
+    if (ledger := _current.get()) is not None:
+        ledger._undealt[id(deck)] = undealt

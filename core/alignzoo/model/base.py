@@ -8,7 +8,7 @@ wears what its first pass wore, so that a joint loss over several roles gives ea
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -204,15 +204,16 @@ class Base:
             self.listener(forest, logps)
         return logps
 
-    def packed(self, forest: Forest) -> Reading:
+    def packed(self, forest: Forest, kept: Sequence[tuple[Tensor, Tensor]] = ()) -> Reading:
+        """The states of the forest, whose prompts may go on from a beginning that was read before (`Prefix`)."""
         needed = forest.needed
         place = torch.empty_like(forest.ids)
         place[needed] = torch.arange(len(needed), device=place.device)
-        return Reading(self.finished(forest, needed), place[forest.before], place[forest.end])
+        return Reading(self.finished(forest, needed, kept), place[forest.before], place[forest.end])
 
-    def finished(self, forest: Forest, needed: Tensor) -> Tensor:
+    def finished(self, forest: Forest, needed: Tensor, kept: Sequence[tuple[Tensor, Tensor]] = ()) -> Tensor:
         """(needed, width) The states of these rows of the packed forest."""
-        packing = Packing.of(forest, needed, self.tail, self.tail_layers)
+        packing = Packing.of(forest, needed, self.tail, self.tail_layers, kept)
         with self.tail.ending():
             states = self.packed_states(forest, packing)
         return pick(states, needed)[0]

@@ -49,8 +49,9 @@ class _Adapted(torch.autograd.Function):
         ctx: Any, x: Tensor, down: Tensor, up: Tensor, scale: float, weight: Callable[[], Tensor], bias: Tensor | None
     ) -> Tensor:
         flat = x.reshape(-1, x.shape[-1])
-        low = (flat @ down.to(x.dtype).t()).mul_(scale)
-        y = torch.nn.functional.linear(flat, weight(), bias).addmm_(low, up.to(x.dtype).t())
+        # (rank, tokens): thin products are several times faster on a CPU when their long side is the one that is contiguous.
+        low = (down.to(x.dtype) @ flat.t()).mul_(scale)
+        y = torch.nn.functional.linear(flat, weight(), bias).addmm_(low.t(), up.to(x.dtype).t())
         ctx.save_for_backward(flat, low, down, up)
         ctx.scale, ctx.weight, ctx.shape = scale, weight, x.shape
         return y.view(*x.shape[:-1], -1)
@@ -60,12 +61,11 @@ class _Adapted(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         flat, low, down, up = ctx.saved_tensors
         slope = gradient.reshape(-1, gradient.shape[-1])
-        # B as its transpose's transpose: a thin product is several times faster when both operands run along the long side.
-        low_slope = (slope @ up.to(slope.dtype).t().contiguous().t()).mul_(ctx.scale)
-        to_down, to_up = low_slope.t() @ flat, slope.t() @ low
+        low_slope = (up.to(slope.dtype).t() @ slope.t()).mul_(ctx.scale)
+        to_down, to_up = low_slope @ flat, (low @ slope).t()
         to_x = None
         if ctx.needs_input_grad[0]:
-            to_x = (slope @ ctx.weight()).addmm_(low_slope, down.to(slope.dtype)).view(ctx.shape)
+            to_x = (slope @ ctx.weight()).addmm_(low_slope.t(), down.to(slope.dtype)).view(ctx.shape)
         return to_x, to_down.to(down.dtype), to_up.to(up.dtype), None, None, None
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from alignzoo.seam.installed import normal
 from alignzoo.seam.registry import Registry
-from alignzoo.seam.settings import SettingsError, build
+from alignzoo.seam.settings import build
 
 VARIABLE = "ALIGNZOO_STATE"
 NAME = "alignzoo-plugins.toml"
@@ -85,7 +85,7 @@ def kept() -> Kept:
             return build(Kept, tomllib.load(file), file=path)
     except FileNotFoundError:
         return Kept()
-    except (tomllib.TOMLDecodeError, SettingsError) as error:
+    except (ValueError, RecursionError) as error:
         raise KeptError(f"{path}: {error}; mend it, or remove it to forget what was disabled and installed") from None
 
 

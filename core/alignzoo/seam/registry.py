@@ -129,10 +129,10 @@ def read(path: str = "") -> Registry:
     try:
         with open(path, "rb") as file:
             return build(Registry, _underscored(tomllib.load(file)), file=path)
-    except tomllib.TOMLDecodeError as error:
-        raise RegistryError(f"{path}: not TOML: {error}") from None
     except SettingsError as error:
         raise RegistryError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise RegistryError(f"{path}: not TOML: {error}") from None
 
 
 def _underscored(table: Any) -> Any:

@@ -10,7 +10,7 @@ from alignzoo.lab.statistics import Estimate
 
 SPENT = ("labels", "scores", "tokens", "flops", "seconds")
 NOTES = """\
-Rewards are the judge's on held-out prompts. Intervals are 95 %, for other seeds and other prompts; two contestants are compared
+Rewards are the judge's on the test prompts. Intervals are 95 %, for other seeds and other prompts; two contestants are compared
 by their differences at the same seed and prompt, and p-values are held to one family (Holm). A win is an answer that scores
 above the other's to the same prompt; a tie is half of one. KL is in nats per answer, from the start."""
 
