@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
@@ -27,6 +28,10 @@ def by_words(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> li
 
 def all_alike(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
     return [0.5] * len(completions)
+
+
+def of_no_number(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+    return [math.nan] * len(completions)
 
 
 def alike_at_first(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
@@ -91,6 +96,8 @@ def test_a_reward_that_cannot_choose_is_given_up() -> None:
     with pytest.raises(CollectError, match="0 of 600 records"):
         list(source.collect(ASKING))
     assert len(list(islice(SelfRated(f"{__name__}:all_alike").collect(ASKING), 5))) == 5
+    with pytest.raises(ValueError, match="a score is a finite number"):
+        next(SelfRated(f"{__name__}:of_no_number").collect(ASKING))
     patient = SelfRated(f"{__name__}:alike_at_first", kind="comparisons", count=10)
     assert len(list(patient.collect(ASKING))) == 10
 
