@@ -21,7 +21,7 @@ from alignzoo.model.loading import Loading
 from alignzoo.model.wardrobe import Lora
 from alignzoo.records import Feedback
 from alignzoo.seam.settings import table_of
-from alignzoo.seam.zoo import Found, Zoo
+from alignzoo.seam.zoo import Composed, Found, Zoo
 
 TEACHES: Mapping[str, tuple[str, ...]] = {
     "demonstration": ("demonstrations",),
@@ -53,9 +53,11 @@ class Part:
         return {"use": self.found.full_name, **(table_of(self.made) if is_dataclass(self.made) else {}), **around}
 
     def behind(self) -> dict[str, Part]:
-        """What stands around it, by its place below this one's."""
+        """What stands around it, and what it has looked up itself, by its place below this one's."""
         chosen = {"acquisition": self.acquisition} if self.acquisition else {}
-        return {**chosen, **{f"filter.{i}": sieve for i, sieve in enumerate(self.filters)}}
+        sieves = {f"filter.{i}": sieve for i, sieve in enumerate(self.filters)}
+        inner = self.made.within() if isinstance(self.made, Composed) else {}
+        return {**chosen, **sieves, **{f"within.{name}": Part(found, made) for name, (found, made) in inner.items()}}
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """What a source gives, through its filters, one after the other."""
@@ -211,8 +213,8 @@ class Plan:
 
 
 def trunk(place: str) -> str:
-    """The place of the component that a filter or an acquisition belongs to; any other place is its own."""
-    return re.split(r"\.(?:filter|acquisition)\b", place)[0]
+    """The place of the component that a filter, an acquisition or one that it looked up belongs to; any other is its own."""
+    return re.split(r"\.(?:filter|acquisition|within)\b", place)[0]
 
 
 def check_judge(plan: Plan) -> Part:

@@ -10,9 +10,9 @@ import importlib
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any, Protocol, get_args, runtime_checkable
 
 from pluggy import PluginManager
 
@@ -87,6 +87,15 @@ class Found:
         if self.version == LOCAL:
             return f"Mend {self.distribution}"
         return f"Install {self.distribution} again or another version of it; if it stays, tell its author"
+
+
+@runtime_checkable
+class Composed(Protocol):
+    """A component that looks others up by names in its settings. What it does hangs on their bytes, too: a run records them."""
+
+    def within(self) -> Mapping[str, tuple[Found, Any]]:
+        """Those that it found, as they were made, by the settings that name them."""
+        ...
 
 
 @dataclass(frozen=True)
