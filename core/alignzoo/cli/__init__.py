@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Sequence
+
+from alignzoo.seam.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -18,10 +24,14 @@ OUT_OF_MEMORY = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. What a user can mend is said in one line; a bug shows its traceback."""
-    from alignzoo.cli.parser import parsed
+    from alignzoo.cli.plain import plainly
 
+    said, collecting = sys.argv[1:] if argv is None else argv, gc.isenabled()
     try:
-        args = parsed(sys.argv[1:] if argv is None else argv)  # here `list` is a verb, not the type
+        if args := plainly(said):
+            gc.disable()  # a listing ends before there is anything to collect
+        else:
+            args = _parsed(said)
         code: int = args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
@@ -41,7 +51,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in _words(error).splitlines():
             print(f"alignzoo: {line}", file=sys.stderr)
         return USER_ERROR
+    finally:
+        if collecting:
+            gc.enable()
     return code
+
+
+def _parsed(argv: Sequence[str]) -> Any:
+    from alignzoo.cli.parser import parsed
+
+    return parsed(argv)
 
 
 def _for_users(error: ValueError | OSError) -> bool:

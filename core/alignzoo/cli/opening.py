@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alignzoo.cli.naming import add_plugin
 from alignzoo.cli.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -37,17 +38,6 @@ def add_track(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="NAME",
         help="send metrics there too: tensorboard, wandb, trackio, mlflow",
-    )
-
-
-def add_plugin(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="FILE",
-        dest="plugins",
-        help="a plugin in a file of your own: ./my_loss.py",
     )
 
 

@@ -20,8 +20,9 @@ from alignzoo.learning.rewards import Combine, Voice
 from alignzoo.model.loading import Loading
 from alignzoo.model.wardrobe import Lora
 from alignzoo.records import Feedback
+from alignzoo.seam.composed import Composed
 from alignzoo.seam.settings import table_of
-from alignzoo.seam.zoo import Composed, Found, Zoo
+from alignzoo.seam.zoo import Found, Zoo
 
 TEACHES: Mapping[str, tuple[str, ...]] = {
     "demonstration": ("demonstrations",),
