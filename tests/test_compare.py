@@ -18,6 +18,7 @@ from alignzoo.lab.compare.comparison import CompareError, Comparison, Note, comp
 from alignzoo.lab.compare.frontier import Point, fitted
 from alignzoo.lab.compare.played import played
 from alignzoo.lab.compare.together import entrants_of, together, write
+from alignzoo.lab.compare.words import leaderboard
 from alignzoo.lab.statistics import Estimate
 from alignzoo.lab.store import StoreError
 
@@ -148,6 +149,15 @@ def test_cautions_about_ground_that_is_not_the_same(tmp_path: Path) -> None:
     cautions = " ".join(together([one, other]).cautions)
     assert "did not begin with the same start" in cautions
     assert "did not answer in the same manner" in cautions
+
+
+def test_the_leaderboard_has_quality_time_and_memory_in_one_table(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "run", scoring(0.5, 0))
+    summary = folder / "train" / "summary.json"
+    summary.write_text(summary.read_text().replace('"peak_bytes": 1', f'"peak_bytes": {300 * 2**20}'))
+    head, [row, _] = leaderboard(together([folder]))
+    told = dict(zip(head, row, strict=True))
+    assert (told["FLOPs"], told["seconds"], told["peak MiB"]) == ("2e+09", "5.0", "300")
 
 
 # What cannot be compared --------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@
 
 A trainer owns its loop and cannot be pulled. So it runs in a thread that stands still between two of its updates (`pulled`),
 on a copy of the base with the role's adapter; after each update the adapter is brought back into the role, and everything that
-looks at a role goes on as with ours. Each id that it reads is compared with ours before it begins. What passes through its model
-is counted where it passes and charged by our own formula, padding and prompts that are read twice with it, because that is work.
+looks at a role goes on as with ours. Each id that it reads is compared with ours before it begins. What passes through its
+model is counted where it passes and charged by our own formula, padding and prompts read twice with it, because that is work.
 
 It is given its best settings for this machine, and ours where a default would make the comparison unfair; both are logged
 beside that default. It cannot be taken up in the middle: a run that was interrupted begins anew, so set checkpoint_every beyond
