@@ -193,6 +193,9 @@ sys.exit(cli.main(["list"]))
     [
         ("ValueError('a bug')", 1, "Traceback"),
         ("KeyError('a bug')", 1, "Traceback"),
+        ("RuntimeError('a bug')", 1, "Traceback"),
+        ("RuntimeError('CUDA out of memory. Tried 2 GiB')", 2, "alignzoo: out of memory; what was finished is kept"),
+        ("MemoryError()", 2, "alignzoo: out of memory; what was finished is kept"),
         ("KeyboardInterrupt", 130, "alignzoo: interrupted"),
         ("FileNotFoundError(2, 'No such file', 'run.toml')", 2, "alignzoo: run.toml: No such file"),
         ("__import__('alignzoo.records').records.RecordError('x\\ny')", 2, "alignzoo: x\nalignzoo: y"),

@@ -234,6 +234,21 @@ def test_a_half_written_draft_is_no_checkpoint(base: Base, tmp_path: Path) -> No
     assert os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["rest.json", "tensors.safetensors"])
+@pytest.mark.parametrize("kept", [None, 0, 60])
+def test_a_damaged_checkpoint_is_named(name: str, kept: int | None, base: Base, tmp_path: Path) -> None:
+    with remembering(base) as memory:
+        Counter(1)
+        policy_on(base)
+        whole = memory.write(tmp_path, 1, {})
+    bytes_of = (whole / name).read_bytes()
+    (whole / name).unlink()
+    if kept is not None:
+        (whole / name).write_bytes(bytes_of[:kept])
+    with pytest.raises(MemoryLost, match=r"the checkpoint .*00000001 is damaged: .*put it back as it was, or remove it"):
+        newest(tmp_path)
+
+
 # Roles ---------------------------------------------------------------------------------------------------------------
 
 
