@@ -42,6 +42,8 @@ class Packing:
     kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """Where every segment goes on from one beginning that was read before: of each layer, its keys and values (1, heads,
     tokens, width). There are no segments then, only lengths."""
+    places: list[tuple[int, int]] = field(default_factory=list)
+    """From where to where each stretch's own beginning lies in what was kept; empty where all of it is every stretch's."""
     _masks: dict[tuple[int, int, int, torch.dtype], Tensor] = field(default_factory=dict)
 
     @classmethod
@@ -207,14 +209,17 @@ def _after_kept(
     window: int,
     last: bool,
 ) -> list[Tensor]:
-    """Each stretch sees the beginning that was kept, and causally itself. In the last layer only its last state asks."""
-    groups, before = states[0].shape[1] // past[0].shape[1], past[0].shape[2]
+    """Each stretch sees the beginning that was kept for it, and causally itself. In the last layer only its last state asks."""
+    groups, all_kept = states[0].shape[1] // past[0].shape[1], past[0].shape[2]
     past_key, past_value = (kept.repeat_interleave(groups, 1) if groups > 1 else kept for kept in past)
+    stretches = zip(*(torch.split(of, packing.lengths, 2) for of in states), strict=True)
+    places = packing.places or [(0, all_kept)] * len(packing.lengths)
     parts = []
-    for query, key, value in zip(*(torch.split(of, packing.lengths, 2) for of in states), strict=True):
+    for (query, key, value), (start, stop) in zip(stretches, places, strict=True):
         length = query.shape[2]
-        mask = packing.after(before, length, window, query)
-        keys, values = torch.cat([past_key, key], 2), torch.cat([past_value, value], 2)
+        mask = packing.after(stop - start, length, window, query)
+        keys = torch.cat([past_key[:, :, start:stop], key], 2)
+        values = torch.cat([past_value[:, :, start:stop], value], 2)
         if last:
             end = attend(query[:, :, -1:], keys, values, attn_mask=mask[-1:], scale=scaling)
             parts.append(pad(end, (0, 0, length - 1, 0)))

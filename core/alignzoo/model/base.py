@@ -8,20 +8,21 @@ wears what its first pass wore, so that a joint loss over several roles gives ea
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from transformers import Cache
 
-from alignzoo.model import loading, sampling
+from alignzoo.model import ahead, loading, sampling
 from alignzoo.model.attention import Packing
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
 from alignzoo.model.meter import Meter, Sizes
-from alignzoo.model.proof import prove_cache, prove_packing, prove_prefix, prove_tail
+from alignzoo.model.proof import prove_ahead, prove_cache, prove_packing, prove_prefix, prove_tail
 from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
 from alignzoo.model.wardrobe import Lora, Wardrobe, Worn
@@ -54,6 +55,8 @@ class Reading:
     hidden: Tensor
     before: Tensor
     end: Tensor
+    kept: Sequence[tuple[Tensor, Tensor]] = ()
+    """Of each layer, the keys and values (1, heads, packed, width) that the pass has made; none where they were not wanted."""
 
 
 class Base:
@@ -91,12 +94,16 @@ class Base:
         self.caches = True
         self.branches = False  # until it is proven that prompts may be kept once for all their replies
         self.prefixes = False  # until it is proven that a beginning that texts share may be read once and kept
+        self.keeps = (
+            False  # until it is proven that other replies can go on from what a pass over a batch has made of its prompts
+        )
         prove_packing(self)
         if self.packs:
             prove_tail(self, head)
         prove_cache(self)
         if self.packs and self.plain_head and self.caches:
             prove_prefix(self)
+            prove_ahead(self)
         self.meter = Meter()  # proofs are not charged
 
     @classmethod
@@ -171,10 +178,18 @@ class Base:
 
     # Forward passes ---------------------------------------------------------------------------------------------------
 
-    def read(self, forest: Forest, worn: str | None, *, learning: bool) -> Reading:
-        """One forward pass over the forest without the head, wearing the adapter `worn`."""
+    def read(self, forest: Forest, worn: str | None, *, learning: bool, keeping: bool = False) -> Reading:
+        """One forward pass over the forest without the head, wearing the adapter `worn`. `keeping` asks for its keys and
+        values, which are there where that was proven to be of use."""
         with self._passing(forest, worn, learning):
-            return self.packed(forest) if self.packs else self.rowed(forest)
+            if not self.packs:
+                return self.rowed(forest)
+            return self.packed(forest, ahead.witnesses(self) if keeping and self.keeps else None)
+
+    def every(self, forest: Forest, worn: str | None, *, learning: bool) -> Tensor:
+        """(packed, width) The state of every token, of a prompt's, too: for a base that packs."""
+        with self._passing(forest, worn, learning):
+            return self.packed_states(forest, Packing.of(forest, forest.needed))[0]
 
     def ends(self, forest: Forest, worn: str | None, *, learning: bool) -> Tensor:
         """(replies, width) The states that have read each whole reply: a pass that finishes no other row."""
@@ -204,23 +219,25 @@ class Base:
             self.listener(forest, logps)
         return logps
 
-    def packed(self, forest: Forest) -> Reading:
+    def packed(self, forest: Forest, witnesses: Cache | None = None) -> Reading:
         needed = forest.needed
         place = torch.empty_like(forest.ids)
         place[needed] = torch.arange(len(needed), device=place.device)
-        return Reading(self.finished(forest, needed), place[forest.before], place[forest.end])
+        hidden = self.finished(forest, needed, witnesses)
+        kept = [(layer.keys, layer.values) for layer in witnesses.layers] if witnesses else ()
+        return Reading(hidden, place[forest.before], place[forest.end], kept)
 
-    def finished(self, forest: Forest, needed: Tensor) -> Tensor:
+    def finished(self, forest: Forest, needed: Tensor, witnesses: Cache | None = None) -> Tensor:
         """(needed, width) The states of these rows of the packed forest."""
         packing = Packing.of(forest, needed, self.tail, self.tail_layers)
         with self.tail.ending():
-            states = self.packed_states(forest, packing)
+            states = self.packed_states(forest, packing, witnesses)
         return pick(states, needed)[0]
 
-    def packed_states(self, forest: Forest, packing: Packing) -> Tensor:
-        states: Tensor = self.trunk(
-            input_ids=forest.ids[None], position_ids=forest.positions[None], use_cache=False, packing=packing
-        ).last_hidden_state
+    def packed_states(self, forest: Forest, packing: Packing, witnesses: Cache | None = None) -> Tensor:
+        inputs = {"input_ids": forest.ids[None], "position_ids": forest.positions[None], "packing": packing}
+        keeping = {"past_key_values": witnesses} if witnesses else {}
+        states: Tensor = self.trunk(**inputs, **keeping, use_cache=bool(keeping)).last_hidden_state
         return states
 
     def rowed(self, forest: Forest) -> Reading:
