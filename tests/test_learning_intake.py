@@ -84,6 +84,8 @@ def test_a_tie_contradicts_nobody() -> None:
     ("odd", "reason"),
     [
         (Completion("", finished=False), "an empty reply"),
+        (Completion(""), "an empty reply"),
+        (Completion(" \n"), "an empty reply"),
         (Completion("yes please", (9, 8, 7, 2)), "token ids of another tokenizer"),
         (Completion("yes please", (100_000, 2)), "token ids of another tokenizer"),
     ],
@@ -96,6 +98,11 @@ def test_pairs_with_one_side_that_cannot_be_read_are_refused(odd: Completion, re
     assert dict(taken(row)[1].dropped) == {reason: 1}
     with pytest.raises(IntakeError, match=f"1 of 2 rows cannot be used, (.|\n)*dropped 1: {reason}"):
         taken(row, pair("yes", "no"), limits=Limits())
+
+
+def test_an_answer_of_nothing_that_was_really_written_is_kept() -> None:
+    row = Comparison(ASK, Completion("no"), Completion("", (TEXT.end,)))
+    assert taken(row)[0] == (row,)
 
 
 def test_too_many_left_out_are_refused() -> None:

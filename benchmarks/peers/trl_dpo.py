@@ -39,8 +39,8 @@ class Stopwatch(transformers.TrainerCallback):
 
 
 class Theirs:
-    """A trainer whose `train()` goes on with the next rows. They are laid out in the order in which they are trained on: KTO's
-    rows are paired with their neighbours when the trainer is made."""
+    """A trainer whose `train()` goes on with the next rows. It is made with each row once, in the order of the first epoch
+    (KTO's rows are paired with their neighbours then, for good), and the rows are laid out for all epochs after that."""
 
     def __init__(
         self, size: Size, setting: Setting, pairs: Sequence[Comparison], adapter: Path, order: Sequence[int], method: str
@@ -63,17 +63,19 @@ class Theirs:
         datasets.disable_progress_bars()
         model = transformers.AutoModelForCausalLM.from_pretrained(folder(size), dtype="float32")
         rows = [row for pair in pairs for row in (_ratings(pair) if method == "kto" else [_row(pair)])]
+        first = list(order)[: len(rows)]
         with _quiet():
             self.trainer = Trainer(
                 PeftModel.from_pretrained(model, adapter, is_trainable=True),
                 args=config,
-                train_dataset=datasets.Dataset.from_list([rows[place] for place in order]),
+                train_dataset=datasets.Dataset.from_list([rows[place] for place in first]),
                 processing_class=_tokenizer(size, method),
             )
         self.trainer.pop_callback(transformers.PrinterCallback)
         self.stopwatch = Stopwatch()
         self.trainer.add_callback(self.stopwatch)
-        self.rows = self.trainer.train_dataset
+        laid_out = [first.index(place) for place in order]
+        self.rows = self.trainer.train_dataset.select(laid_out).flatten_indices()
         self.order, self.done, self.method = list(order), 0, method
 
     def ids(self, pair: int) -> tuple[tuple[int, ...], ...]:

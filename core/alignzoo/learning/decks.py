@@ -37,11 +37,14 @@ class Deck(Generic[T]):
         """How many batches there are in all."""
         return self.batches
 
+    def order(self, epoch: int) -> list[int]:
+        """The places of the records, as they are dealt in this epoch: so many at a time, a last batch may be smaller."""
+        return random.Random(f"{self.seed}/{epoch}").sample(range(len(self.records)), len(self.records))
+
     def __iter__(self) -> Iterator[list[T]]:
         while self.dealt < len(self):
             epoch, place = divmod(self.dealt, self.per_epoch)
-            order = random.Random(f"{self.seed}/{epoch}").sample(range(len(self.records)), len(self.records))
-            batch = [self.records[i] for i in order[place * self.size : (place + 1) * self.size]]
+            batch = [self.records[i] for i in self.order(epoch)[place * self.size : (place + 1) * self.size]]
             self.dealt += 1
             charge(labels=sum(not isinstance(record, Prompt) for record in batch) if epoch == 0 else 0)
             self._announce()

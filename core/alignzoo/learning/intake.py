@@ -104,8 +104,8 @@ def _unfit(replies: Sequence[Completion], text: Text, prompt: Prompt) -> str:
     if not all(map(text.wrote, replies)):
         return "token ids of another tokenizer"
     lengths = [len(text.reply_ids(reply)) for reply in replies]
-    if min(lengths) == 0:
-        return "an empty reply"
+    if min(lengths) == 0 or not all(reply.text.strip() or reply.tokens for reply in replies):
+        return "an empty reply"  # one that a policy really wrote, an end token alone, is something to learn from
     if max(lengths) >= text.context:
         return "a reply longer than the context"
     try:

@@ -74,7 +74,7 @@ class Budget:
 
     updates: Limit = None
     labels: Limit = None
-    """Stops nothing once all judgements were dealt: later epochs ask nobody."""
+    """Distinct records dealt to the optimizer. Exactly as many as there are stop nothing: later epochs ask nobody."""
     tokens: Limit = None
     """Read and written together."""
     flops: Limit = None

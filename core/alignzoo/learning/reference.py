@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from alignzoo.learning.ledger import charge
 from alignzoo.learning.memory import MemoryLost, State, track
+from alignzoo.model.ahead import Ahead
 from alignzoo.model.forest import Forest, Tree, per_reply
 from alignzoo.model.loading import checksum
 from alignzoo.model.role import Role
@@ -45,13 +46,37 @@ class Remembered:
 
     def __call__(self, forest: Forest) -> Tensor:
         """(replies) Summed log-probabilities of each reply, asking only about trees not seen before."""
-        keys = [_key(tree) for tree in forest.trees]
-        if new := [place for place, key in enumerate(keys) if key not in self.known]:
+        keys = list(map(_key, forest.trees))
+        if unseen := self._unseen(keys):
             with torch.no_grad():
-                unseen = forest if len(new) == len(forest) else forest.select(new)
-                sums = iter(torch.cat([self._sums(piece) for piece in unseen.split(self.at_once)]).tolist())
-            for place in new:
-                self.known[keys[place]] = tuple(islice(sums, len(forest.trees[place].replies)))
+                new = _only(forest, unseen)
+                said = torch.cat([self._sums(piece) for piece in new.split(self.at_once)])
+            self._keep(keys, unseen, new, said)
+        return self._known(keys, forest)
+
+    def beside(self, forest: Forest, others: Forest) -> tuple[Tensor, Tensor]:
+        """(replies), (replies) The same of a batch and of other replies to its prompts, each read as `Ahead` reads it: a policy
+        that has not moved yet says just this. Other runs read for themselves."""
+        keys, other_keys = list(map(_key, forest.trees)), [_key(tree, "beside") for tree in others.trees]
+        if unseen := self._unseen([*keys, *other_keys]):
+            unseen = sorted({place % len(keys) for place in unseen})
+            with torch.no_grad():
+                new, met = _only(forest, unseen), _only(others, unseen)
+                ahead = Ahead(self.role, new, self.at_once)
+                said = torch.cat([per_reply(ahead.logps(piece), piece) for piece in new.split(self.at_once)])
+                self._keep(keys, unseen, new, said)
+                self._keep(other_keys, unseen, met, per_reply(ahead.others(met), met))
+        return self._known(keys, forest), self._known(other_keys, others)
+
+    def _unseen(self, keys: Sequence[bytes]) -> list[int]:
+        return [place for place, key in enumerate(keys) if key not in self.known]
+
+    def _keep(self, keys: Sequence[bytes], places: Sequence[int], asked: Forest, said: Tensor) -> None:
+        sums = iter(said.tolist())
+        for place, tree in zip(places, asked.trees, strict=True):
+            self.known[keys[place]] = tuple(islice(sums, len(tree.replies)))
+
+    def _known(self, keys: Sequence[bytes], forest: Forest) -> Tensor:
         said = [value for key in keys for value in self.known[key]]
         return torch.tensor(said, dtype=torch.float32, device=forest.ids.device)
 
@@ -91,8 +116,13 @@ class Remembered:
             self.known[keys[16 * number : 16 * number + 16]] = tuple(islice(values, count))
 
 
-def _key(tree: Tree) -> bytes:
-    return hashlib.blake2b(repr((tree.prompt, tree.replies)).encode(), digest_size=16).digest()
+def _only(forest: Forest, places: Sequence[int]) -> Forest:
+    return forest if len(places) == len(forest) else forest.select(places)
+
+
+def _key(tree: Tree, way: str = "") -> bytes:
+    """Of a tree, and of the way it was asked: rounding is of that way."""
+    return hashlib.blake2b(repr((tree.prompt, tree.replies)).encode(), digest_size=16, person=way.encode()).digest()
 
 
 # Between runs -------------------------------------------------------------------------------------------------------------

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from transformers import Cache
 
-from alignzoo.model import loading, sampling
+from alignzoo.model import ahead, loading, sampling
 from alignzoo.model.attention import Packing
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
 from alignzoo.model.meter import Meter, Sizes
-from alignzoo.model.proof import prove_cache, prove_packing, prove_prefix, prove_tail
+from alignzoo.model.proof import prove_ahead, prove_cache, prove_packing, prove_prefix, prove_tail
 from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
 from alignzoo.model.wardrobe import Lora, Wardrobe, Worn
@@ -47,6 +48,10 @@ class Again:
         self.base.tail.rows = None  # the last layer is recomputed first, and the others need every row
 
 
+KeysValues = tuple[Tensor, Tensor]
+"""Of one layer, (1, heads, tokens, width) each."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """The states of one forward pass, and where in them each reply token is predicted from and each reply ends."""
@@ -54,6 +59,8 @@ class Reading:
     hidden: Tensor
     before: Tensor
     end: Tensor
+    kept: Sequence[KeysValues] = ()
+    """Of each layer, what the pass has made of the packed tokens; none where it was not wanted."""
 
 
 class Base:
@@ -91,12 +98,14 @@ class Base:
         self.caches = True
         self.branches = False  # until it is proven that prompts may be kept once for all their replies
         self.prefixes = False  # until it is proven that a beginning that texts share may be read once and kept
+        self.keeps = False  # until it is proven that other replies can go on from what a pass has made of its prompts
         prove_packing(self)
         if self.packs:
             prove_tail(self, head)
         prove_cache(self)
         if self.packs and self.plain_head and self.caches:
             prove_prefix(self)
+            prove_ahead(self)
         self.meter = Meter()  # proofs are not charged
 
     @classmethod
@@ -171,10 +180,18 @@ class Base:
 
     # Forward passes ---------------------------------------------------------------------------------------------------
 
-    def read(self, forest: Forest, worn: str | None, *, learning: bool) -> Reading:
-        """One forward pass over the forest without the head, wearing the adapter `worn`."""
+    def read(self, forest: Forest, worn: str | None, *, learning: bool, keeping: bool = False) -> Reading:
+        """One forward pass over the forest without the head, wearing the adapter `worn`. `keeping` asks for its keys and
+        values, which are there where that was proven to be of use."""
         with self._passing(forest, worn, learning):
-            return self.packed(forest) if self.packs else self.rowed(forest)
+            if not self.packs:
+                return self.rowed(forest)
+            return self.packed(forest, witnesses=ahead.witnesses(self) if keeping and self.keeps else None)
+
+    def every(self, forest: Forest, worn: str | None, *, learning: bool) -> Tensor:
+        """(packed, width) The state of every token, of a prompt's, too: for a base that packs."""
+        with self._passing(forest, worn, learning):
+            return self.packed_states(forest, Packing.of(forest, forest.needed))[0]
 
     def ends(self, forest: Forest, worn: str | None, *, learning: bool) -> Tensor:
         """(replies, width) The states that have read each whole reply: a pass that finishes no other row."""
@@ -204,24 +221,28 @@ class Base:
             self.listener(forest, logps)
         return logps
 
-    def packed(self, forest: Forest, kept: Sequence[tuple[Tensor, Tensor]] = ()) -> Reading:
+    def packed(self, forest: Forest, past: Sequence[KeysValues] = (), witnesses: Cache | None = None) -> Reading:
         """The states of the forest, whose prompts may go on from a beginning that was read before (`Prefix`)."""
         needed = forest.needed
         place = torch.empty_like(forest.ids)
         place[needed] = torch.arange(len(needed), device=place.device)
-        return Reading(self.finished(forest, needed, kept), place[forest.before], place[forest.end])
+        hidden = self.finished(forest, needed, past, witnesses)
+        kept = [(layer.keys, layer.values) for layer in witnesses.layers] if witnesses else ()
+        return Reading(hidden, place[forest.before], place[forest.end], kept)
 
-    def finished(self, forest: Forest, needed: Tensor, kept: Sequence[tuple[Tensor, Tensor]] = ()) -> Tensor:
+    def finished(
+        self, forest: Forest, needed: Tensor, past: Sequence[KeysValues] = (), witnesses: Cache | None = None
+    ) -> Tensor:
         """(needed, width) The states of these rows of the packed forest."""
-        packing = Packing.of(forest, needed, self.tail, self.tail_layers, kept)
+        packing = Packing.of(forest, needed, self.tail, self.tail_layers, past)
         with self.tail.ending():
-            states = self.packed_states(forest, packing)
+            states = self.packed_states(forest, packing, witnesses)
         return pick(states, needed)[0]
 
-    def packed_states(self, forest: Forest, packing: Packing) -> Tensor:
-        states: Tensor = self.trunk(
-            input_ids=forest.ids[None], position_ids=forest.positions[None], use_cache=False, packing=packing
-        ).last_hidden_state
+    def packed_states(self, forest: Forest, packing: Packing, witnesses: Cache | None = None) -> Tensor:
+        inputs = {"input_ids": forest.ids[None], "position_ids": forest.positions[None], "packing": packing}
+        keeping = {"past_key_values": witnesses} if witnesses else {}
+        states: Tensor = self.trunk(**inputs, **keeping, use_cache=bool(keeping)).last_hidden_state
         return states
 
     def rowed(self, forest: Forest) -> Reading:

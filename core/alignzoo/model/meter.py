@@ -47,6 +47,13 @@ class Meter:
         self.read += sum(rests)
         self.flops += 2 * (sizes.linear + sizes.adapter) * sum(rests) + 4 * sizes.attention * seen + 2 * sizes.head * len(rests)
 
+    def charge_gone_on(self, trees: Sequence[tuple[int, int]], sizes: Sizes) -> None:
+        """Replies that went on, each from a prompt that was read with others: (its length, theirs)."""
+        tokens = sum(reply for _, reply in trees)
+        seen = sum(pairs_seen(prompt, [reply]) - pairs_seen(prompt, ()) for prompt, reply in trees)
+        self.read += tokens
+        self.flops += 2 * (sizes.linear + sizes.adapter + sizes.head) * tokens + 4 * sizes.attention * seen
+
     def charge_writing(self, groups: Sequence[Written], sizes: Sizes) -> None:
         """What was sampled."""
         self.read += sum(prompt for prompt, _ in groups)

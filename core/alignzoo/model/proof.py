@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from alignzoo.model.ahead import gone_on
 from alignzoo.model.attention import Packing, UnknownAttention
 from alignzoo.model.branches import Branched
 from alignzoo.model.forest import Forest, Tree, plant, rows_of
@@ -83,6 +84,23 @@ def prove_prefix(base: Base) -> None:
     with torch.no_grad(), suppress(TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError):
         wanted = base.ends(plant([Tree(ids, rests)], base.device), None, learning=False).float()
         base.prefixes = _apart(Prefix(base, None, ids).ends(rests).float(), wanted) <= _bearable(base)
+
+
+def prove_ahead(base: Base) -> None:
+    """Read other replies after the prompts of a batch that was read, and by themselves; keep nothing for them where they
+    differ. A pass that is recomputed keeps nothing."""
+    if base.checkpointing:
+        return
+    batch = _probe(base)
+    others = plant([Tree(tree.prompt, (tuple(reversed(tree.replies[-1])),)) for tree in batch.trees], base.device)
+    with torch.no_grad(), suppress(TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError):
+        wanted = base.read(others, None, learning=False)
+        base.keeps = True
+        reading = base.read(batch, None, learning=False, keeping=True)
+        got = gone_on(base, None, reading, batch, others)
+        base.keeps = _apart(got.float(), wanted.hidden[wanted.before].float()) <= _bearable(base)
+        return
+    base.keeps = False
 
 
 def _written(base: Base, begin: Callable[[Base, list[tuple[int, ...]], int], Past]) -> Tensor:

@@ -122,10 +122,11 @@ class Role:
 
     # What a role can be asked -----------------------------------------------------------------------------------------
 
-    def read(self, forest: Forest) -> Read:
-        """One forward pass. A frozen role records no gradient, because it knows that it is frozen."""
+    def read(self, forest: Forest, *, keeping: bool = False) -> Read:
+        """One forward pass. A frozen role records no gradient, because it knows that it is frozen. `keeping` holds on to what
+        other replies to the same prompts could go on from (`Ahead`)."""
         learning = self.trained and torch.is_grad_enabled()
-        return Read(self, forest, self.base.read(forest, self.worn, learning=learning))
+        return Read(self, forest, self.base.read(forest, self.worn, learning=learning, keeping=keeping))
 
     def logps(self, forest: Forest, temperature: float = 1.0, allowed: Tensor | None = None) -> Tensor:
         """(tokens) log p of each reply token, at this temperature, and among those allowed in its place (`head.sealed`) only

@@ -24,7 +24,8 @@ from torch.nn.functional import logsigmoid
 from alignzoo.interfaces import Count, Lesson, Metrics
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
-from alignzoo.model.forest import Forest, Tree, per_reply, plant
+from alignzoo.model import whole
+from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
 from alignzoo_dpo.pairs import by_strength, expected, per_token, sides, told
 
@@ -42,15 +43,6 @@ def log_odds(mean: Tensor) -> Tensor:
 def odds_ratio(difference: Tensor) -> Tensor:
     """−log σ(log odds_c − log odds_r) (eq. 7)."""
     return -logsigmoid(difference)
-
-
-def whole(pairs: Forest) -> Forest:
-    """Both texts of every pair from the prompt's first token on, all of it to be predicted; the note `own` is 1 at the reply's
-    tokens and 0 at its prompt's."""
-    texts = [(tree.prompt, reply) for tree in pairs.trees for reply in tree.replies]
-    own = [float(place >= len(prompt) - 1) for prompt, reply in texts for place in range(len(prompt) - 1 + len(reply))]
-    planted = plant([Tree(prompt[:1], (prompt[1:] + reply,)) for prompt, reply in texts], pairs.ids.device)
-    return planted.attach(tokens={"own": torch.tensor(own, device=pairs.ids.device)})
 
 
 def shares(pairs: Forest, over: str) -> Tensor:
@@ -73,7 +65,7 @@ class ORPO:
     """λ: the weight of the odds ratio beside the likelihood; 0 is fine-tuning on the chosen replies."""
     over: Literal["reply", "token", "text"] = "reply"
     """What the likelihood is a mean over: each chosen reply's tokens, all chosen tokens of a batch, or those with their prompts
-    (as TRL has it; each side's prompt is then read by itself)."""
+    (as TRL has it)."""
     batch_size: Count = 32
     """Comparisons per update."""
     epochs: Count = 1
@@ -110,6 +102,6 @@ class ORPO:
         if self.over != "text":
             logps = per_reply(policy.logps(pairs), pairs)
             return logps, logps
-        texts = whole(pairs)
-        said = policy.logps(texts)
-        return per_reply(said * texts.tokens["own"], texts), per_reply(said, texts)
+        said, prompts = whole.logps(policy, pairs)
+        logps = per_reply(said, pairs)
+        return logps, logps + prompts[pairs.tree]

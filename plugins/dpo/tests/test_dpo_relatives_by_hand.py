@@ -11,7 +11,7 @@ import torch
 from alignzoo.model.forest import Tree, plant
 from alignzoo_dpo.dpo import level
 from alignzoo_dpo.ipo import IPO
-from alignzoo_dpo.orpo import log_odds, odds_ratio, shares, whole
+from alignzoo_dpo.orpo import log_odds, odds_ratio, shares
 from alignzoo_dpo.pairs import by_strength, expected, per_token, sides, told
 from alignzoo_dpo.simpo import lead
 
@@ -76,19 +76,6 @@ def test_what_the_likelihood_is_a_mean_over() -> None:
     assert shares(pairs, "text").tolist() == pytest.approx([2 / 9] * 4)
     soft = PAIRS.attach(trees={"strength": torch.tensor([0.75, 0.5])})  # 0.75·2 + 0.25·4 + 0.5·4 + 0.5·1 tokens
     assert shares(soft, "token").tolist() == pytest.approx([2 / 5] * 4)
-
-
-def test_whole_texts_begin_with_the_prompts_first_token() -> None:
-    texts = whole(PAIRS)
-    assert [tree.prompt + tree.replies[0] for tree in texts.trees] == [
-        (5, 6, 7, 1, 2),
-        (5, 6, 7, 3, 4, 8, 2),
-        (5, 9, 1, 1, 1, 2),
-        (5, 9, 2),
-    ]
-    assert {len(tree.prompt) for tree in texts.trees} == {1}
-    own = texts.tokens["own"].split([4, 6, 5, 2])
-    assert [part.tolist() for part in own] == [[0, 0, 1, 1], [0, 0, 1, 1, 1, 1], [0, 1, 1, 1, 1], [0, 1]]
 
 
 # What they share -----------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@ had is z₀, the policy's divergence from the reference, and the value of a gain
     L = mean of λ_y − v(x, y),   v = λ_D σ(β(ρ − z₀)) for a thumb up,   λ_U σ(β(z₀ − ρ)) for a thumb down
 
 z₀ = max(0, mean of log π(y'|x)/π_ref(y'|x)), with answers y' to other prompts; no gradient goes through it. It is measured once
-for a whole batch, before anything moves, so micro-batches change nothing.
+for a whole batch, before anything moves, so micro-batches change nothing. Which y' meets x is settled in the first epoch, by
+rotating its batches, and kept in later ones: the reference is asked about each such pair once, as about every other.
 
 Left out: nothing. Added: a thumb may be uncertain and then counts on both sides; z₀ = 0 (APO-zero, unpaired: D'Oosterlinck
 et al. 2024, https://arxiv.org/abs/2408.06266).
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Protocol
 
 import torch
 from annotated_types import Ge, Gt
@@ -28,12 +29,19 @@ from alignzoo.interfaces import Count, Lesson, LessonError, Metrics
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.reference import Remembered
+from alignzoo.model.ahead import Ahead
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
 from alignzoo_kto.thumbs import Thumbs, Weights, thumbs_in
 
 Mismatch = Callable[[Sequence[int], Sequence[str]], list[int]]
 """(places of a batch, the prompt at every place of the data) → for each of the batch the place whose answer is its y'."""
+
+
+class Says(Protocol):
+    """A role, or one that has read its batch ahead."""
+
+    def logps(self, forest: Forest) -> Tensor: ...
 
 
 def losses_of(ratios: Tensor, up: Tensor, z0: Tensor, beta: float, weights: Weights) -> Tensor:
@@ -45,6 +53,11 @@ def losses_of(ratios: Tensor, up: Tensor, z0: Tensor, beta: float, weights: Weig
 def divergence(policy: Tensor, reference: Tensor) -> Tensor:
     """z₀ = max(0, mean of log π(y'|x) − log π_ref(y'|x)), from the summed log-probabilities of mismatched answers."""
     return (policy - reference).mean().clamp(min=0)
+
+
+def reference_point(ahead: Ahead, met: Forest, reference: Tensor) -> Tensor:
+    """z₀ of a batch, on the policy as it is, from the answers that meet its prompts and what the reference says of them."""
+    return divergence(per_reply(ahead.others(met), met), reference)
 
 
 def strangers(places: Sequence[int], prompts: Sequence[str]) -> list[int]:
@@ -102,30 +115,34 @@ class KTO:
         reference = Remembered(policy.frozen(), self.descent.micro_tokens)
         deck = Deck(range(len(thumbs.records)), self.batch_size, self.epochs, self.seed)
         descend = self.descent.on(policy, updates=len(deck))
+        others = self.mismatched(deck, thumbs.prompts)
         for places in deck:
-            z0 = self.reference_point(policy, reference, thumbs, places)
             forest = thumbs.forest(places, policy.base)
-            forest = forest.attach(replies={"reference": reference(forest)}, trees={"z0": z0.expand(len(forest))})
-            told = descend(partial(self.loss, policy, weights), forest)
+            ahead = Ahead(policy, forest, self.descent.micro_tokens)
+            if others:
+                met = thumbs.strange(places, others, policy.base)
+                known, met_known = reference.beside(forest, met)
+                z0 = reference_point(ahead, met, met_known)
+            else:
+                known = reference(forest)
+                z0 = known.new_zeros(())
+            forest = forest.attach(replies={"reference": known}, trees={"z0": z0.expand(len(forest))})
+            told = descend(partial(self.loss, ahead, weights), forest)
             yield {**told, "z0": float(z0), **facts}
 
     def deploy(self, policy: Role, lesson: Lesson) -> Role:
         return policy
 
-    def reference_point(self, policy: Role, reference: Remembered, thumbs: Thumbs, places: Sequence[int]) -> Tensor:
-        """z₀ of a batch, on the policy as it is."""
-        base = policy.base
+    def mismatched(self, deck: Deck[int], prompts: Sequence[str]) -> Mapping[int, int]:
+        """Of each record the one whose answer is its y': by the batches in which they are first dealt, and for good."""
         if self.baseline == "none":
-            return torch.zeros((), device=base.device)
-        others = [thumbs.records[other] for other in MISMATCHES[self.baseline](places, thumbs.prompts)]
-        asked = [thumbs.records[place].prompt for place in places]
-        mismatched = base.text.replies(asked, [[other.completion] for other in others], base.device)
-        with torch.no_grad():
-            pieces = mismatched.split(self.descent.micro_tokens)
-            said = torch.cat([per_reply(policy.logps(piece), piece) for piece in pieces])
-        return divergence(said, reference(mismatched))
+            return {}
+        order = deck.order(0)
+        batches = [order[first : first + self.batch_size] for first in range(0, len(order), self.batch_size)]
+        met = MISMATCHES[self.baseline]
+        return {place: other for batch in batches for place, other in zip(batch, met(batch, prompts), strict=True)}
 
-    def loss(self, policy: Role, weights: Weights, forest: Forest) -> Loss:
+    def loss(self, policy: Says, weights: Weights, forest: Forest) -> Loss:
         """Of each rated answer; there is one in every tree."""
         logps = per_reply(policy.logps(forest), forest)
         ratios = logps - forest.replies["reference"]

@@ -7,7 +7,7 @@ and are counted; a score that says neither is counted and left out.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -77,6 +77,11 @@ class Thumbs:
         some = [self.records[place] for place in places]
         forest = base.text.replies([thumb.prompt for thumb in some], [[thumb.completion] for thumb in some], base.device)
         return forest.attach(trees={"up": torch.tensor([float(thumb.up) for thumb in some], device=base.device)})
+
+    def strange(self, places: Sequence[int], others: Mapping[int, int], base: Base) -> Forest:
+        """One tree for each of these records: its prompt, and the answer of the record that is named for it."""
+        replies = [[self.records[others[place]].completion] for place in places]
+        return base.text.replies([self.records[place].prompt for place in places], replies, base.device)
 
     def weights(self, desirable: float | None, undesirable: float | None) -> Weights:
         """Those that were set (one that was not is 1), or, where none was, the smaller side raised as far as it takes."""

@@ -16,9 +16,11 @@ from alignzoo.interfaces import Lesson, LessonError, Metrics, Optimizer
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
 from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.ledger import Budget, Ledger, counting
 from alignzoo.learning.reference import Remembered
+from alignzoo.model.ahead import Ahead
 from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.loading import Loading
@@ -27,8 +29,8 @@ from alignzoo.model.wardrobe import Lora
 from alignzoo.records import Comparison, Completion, Prompt, Rating
 from alignzoo.testing import toy_base, toy_folder
 from alignzoo_kto.bco import BCO
-from alignzoo_kto.kto import KTO
-from alignzoo_kto.thumbs import Weights, thumbs_in
+from alignzoo_kto.kto import KTO, Says, reference_point, strangers
+from alignzoo_kto.thumbs import Thumbs, Weights, thumbs_in
 
 THINGS = ("cat", "dog", "bird", "house")
 ANSWERS = (
@@ -179,9 +181,10 @@ def test_z0_and_the_loss_of_kto_by_hand() -> None:
     optimizer = KTO(beta=0.2)
     pairs = [(ratings[i].prompt, ratings[j].completion) for i, j in enumerate(others)]
     wanted = sum(alone(policy, *pair) - alone(start, *pair) for pair in pairs) / 4
-    z0 = optimizer.reference_point(policy, Remembered(start), thumbs, range(4))
-    assert not z0.requires_grad
-    assert float(z0) == pytest.approx(max(0.0, wanted), abs=1e-4)
+    for at_once in (8192, 20):  # read ahead, and in pieces
+        z0 = z0_of(policy, start, thumbs, range(4), at_once)
+        assert not z0.requires_grad
+        assert float(z0) == pytest.approx(max(0.0, wanted), abs=1e-4)
     forest = thumbs.forest(range(4), base)
     reference = torch.tensor([alone(start, r.prompt, r.completion) for r in ratings])
     forest = forest.attach(replies={"reference": reference}, trees={"z0": torch.full((4,), 0.7)})
@@ -208,6 +211,13 @@ def test_z0_and_the_loss_of_kto_by_hand() -> None:
     )
 
 
+def z0_of(policy: Role, reference: Role, thumbs: Thumbs, places: Sequence[int], at_once: int = 8192) -> Tensor:
+    """z₀ of a batch that is dealt in this order."""
+    others = dict(zip(places, strangers(places, thumbs.prompts), strict=True))
+    forest, met = thumbs.forest(places, policy.base), thumbs.strange(places, others, policy.base)
+    return reference_point(Ahead(policy, forest, at_once), met, Remembered(reference, at_once).beside(forest, met)[1])
+
+
 def said_by(rating: Rating) -> tuple[Prompt, Completion]:
     return rating.prompt, rating.completion
 
@@ -219,18 +229,35 @@ def test_z0_is_positive_where_the_policy_has_moved_that_way_and_never_negative()
     start = policy.frozen()
     moved = stirred(policy).frozen("moved")
     thumbs = thumbs_in(LOG, None)
-    one = float(KTO().reference_point(moved, Remembered(start), thumbs, range(16)))
-    other = float(KTO().reference_point(start, Remembered(moved), thumbs, range(16)))
+    one, other = float(z0_of(moved, start, thumbs, range(16))), float(z0_of(start, moved, thumbs, range(16)))
     assert min(one, other) == 0.0
     assert max(one, other) > 0.1
-    assert float(KTO(baseline="none").reference_point(moved, Remembered(start), thumbs, range(16))) == 0.0
+
+
+def test_who_is_matched_is_settled_in_the_first_epoch_and_the_reference_asked_once() -> None:
+    """By the batches as they are first dealt; in later epochs records come in other company and keep their partners."""
+    base, optimizer = toy_base(), KTO(batch_size=4, epochs=3, seed=5)
+    words = " ".join(rating.completion.text for rating in LOG).split()
+    said = [replace(rating, completion=Completion(" ".join(words[n : n + 2 + n % 3]))) for n, rating in enumerate(LOG)]
+    thumbs = thumbs_in(said, None)
+    deck = Deck(range(16), 4, 3, 5)
+    others = optimizer.mismatched(deck, thumbs.prompts)
+    first = list(deck)[:4]
+    assert [others[place] for batch in first for place in batch] == [m for b in first for m in strangers(b, thumbs.prompts)]
+    assert all(thumbs.prompts[place] != thumbs.prompts[other] for place, other in others.items())
+    reads = []
+    for _ in optimizer.improve(policy_on(base), Lesson(ratings=said)):
+        reads.append(base.meter.read)
+    batch, met = thumbs.forest(range(16), base), thumbs.strange(range(16), others, base)
+    once = batch.size + len(met.targets)  # the batch and, of its strangers, their own tokens
+    assert [reads[3], reads[7] - reads[3], reads[11] - reads[7]] == [2 * once, once, once]
 
 
 def test_all_of_a_batch_has_the_z0_of_the_whole_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor] = []
     own = KTO.loss
 
-    def listening(self: KTO, policy: Role, weights: Weights, forest: Forest) -> Loss:
+    def listening(self: KTO, policy: Says, weights: Weights, forest: Forest) -> Loss:
         seen.append(forest.notes["z0"])
         return own(self, policy, weights, forest)
 

@@ -1,0 +1,98 @@
+"""A batch that is read ahead of its loss, other replies to its prompts along with it, and prompts that are scored, too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from families import PACKED, ROWED
+from plain import loaded, stirred
+
+from alignzoo.model import whole
+from alignzoo.model.ahead import Ahead
+from alignzoo.model.base import Base
+from alignzoo.model.forest import Tree, per_reply, plant
+from alignzoo.model.role import Role, policy_on
+
+FIRST, SECOND, SHORT = (1, 9, 12, 17, 5, 30, 31, 8), (1, 22), (7,)
+BATCH = plant([Tree(FIRST, ((6, 7, 2), (40, 2))), Tree(SECOND, ((11, 12, 13, 14, 15, 16, 2),)), Tree(SHORT, ((2,),))])
+OTHERS = plant([Tree(FIRST, ((33, 34, 35, 36, 2),)), Tree(SECOND, ((2,),)), Tree(SHORT, ((19, 20, 2),))])
+
+
+def gradients(role: Role, total: torch.Tensor) -> list[torch.Tensor]:
+    return list(torch.autograd.grad(total, role.parameters()))
+
+
+@pytest.mark.parametrize("name", [*PACKED, *ROWED])
+def test_other_replies_are_as_if_they_had_been_read_by_themselves(name: str, family: Callable[[str], Path]) -> None:
+    base = loaded(family(name), "none")
+    assert base.keeps == (name in PACKED)
+    policy = stirred(policy_on(base))
+    wanted, own = policy.logps(OTHERS).detach(), policy.logps(BATCH)
+    for at_once in (8192, 9):
+        ahead = Ahead(policy, BATCH, at_once)
+        said = ahead.others(OTHERS)
+        assert not said.requires_grad
+        torch.testing.assert_close(said, wanted, atol=1e-5, rtol=1e-4)
+        again = ahead.logps(BATCH.attach(trees={"z0": torch.zeros(3)}))
+        torch.testing.assert_close(again, own, atol=1e-5, rtol=1e-4)
+        for one, other in zip(gradients(policy, again.sum()), gradients(policy, policy.logps(BATCH).sum()), strict=True):
+            torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+    part = BATCH.select([1])
+    torch.testing.assert_close(Ahead(policy, BATCH, 8192).logps(part), policy.logps(part))
+
+
+def test_replies_to_other_prompts_are_asked_by_themselves(family: Callable[[str], Path]) -> None:
+    """A prompt may have lost its beginning to a longer reply."""
+    policy = stirred(policy_on(loaded(family("llama"), "none")))
+    shortened = plant([Tree(FIRST[3:], OTHERS.trees[0].replies), *OTHERS.trees[1:]])
+    said = Ahead(policy, BATCH, 8192).others(shortened)
+    torch.testing.assert_close(said, policy.logps(shortened).detach(), atol=1e-5, rtol=1e-4)
+
+
+def test_what_other_replies_cost(family: Callable[[str], Path]) -> None:
+    """The batch, and of the others their own tokens: the work of one packed tree less the learning."""
+    base = loaded(family("llama"), "none")
+    policy = policy_on(base)
+    ahead = Ahead(policy, BATCH, 8192)
+    read, flops = base.meter.read, base.meter.flops
+    assert read == BATCH.size
+    ahead.others(OTHERS)
+    assert base.meter.read - read == len(OTHERS.targets) == 9
+    sizes, seen = (
+        base.sizes(policy.worn),
+        sum(len(t.prompt) * n + n * (n + 1) / 2 for t, n in zip(OTHERS.trees, (5, 1, 3), strict=True)),
+    )
+    assert base.meter.flops - flops == 2 * (sizes.linear + sizes.adapter + sizes.head) * 9 + 4 * sizes.attention * seen
+
+
+def test_a_checkpointed_base_keeps_nothing(family: Callable[[str], Path]) -> None:
+    base = loaded(family("llama"), "none")
+    again = Base(base.model, base.text, base.lora, checkpointing=True)
+    assert base.keeps
+    assert not again.keeps
+
+
+@pytest.mark.parametrize("name", [*PACKED, *ROWED])
+def test_prompts_are_scored_once_and_as_any_text(name: str, family: Callable[[str], Path]) -> None:
+    base = loaded(family(name), "none")
+    policy = stirred(policy_on(base))
+    said, prompts = whole.logps(policy, BATCH)
+    torch.testing.assert_close(said, policy.logps(BATCH), atol=1e-5, rtol=1e-4)
+    alone = plant([Tree(FIRST[:1], (FIRST[1:],)), Tree(SECOND[:1], (SECOND[1:],))])
+    wanted = torch.cat([per_reply(policy.logps(alone), alone), torch.zeros(1)])
+    torch.testing.assert_close(prompts, wanted, atol=1e-5, rtol=1e-4)
+    for one, other in zip(gradients(policy, prompts.sum()), gradients(policy, wanted.sum()), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+def test_what_scored_prompts_cost(family: Callable[[str], Path]) -> None:
+    base = loaded(family("llama"), "none")
+    policy = policy_on(base)
+    policy.logps(BATCH)
+    plain = base.meter.flops
+    whole.logps(policy, BATCH)
+    assert base.meter.read == 2 * BATCH.size
+    assert base.meter.flops - 2 * plain == 4 * base.sizes(policy.worn).head * (7 + 1 + 0)
