@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import os
 import random
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from pathlib import Path
@@ -27,6 +29,7 @@ from alignzoo_rlaif.judging import JudgeError
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
 _LONGEST_WAIT = 60.0
 _MOST_BYTES = 2**24
+"""An answer that is longer is cut there, and cannot be read."""
 
 
 class EndpointError(JudgeError):
@@ -152,7 +155,7 @@ class Line:
     def _price(self, answer: Mapping[str, Any], most: float) -> float:
         """By the endpoint's own count of tokens; the most it can be, if it does not tell."""
         counts = [answer["usage"].get(name) for name in ("prompt_tokens", "completion_tokens")]
-        if not all(isinstance(count, int) for count in counts):
+        if not all(isinstance(count, int) and count >= 0 for count in counts):
             return most
         return float(counts[0] * self.endpoint.price_in + counts[1] * self.endpoint.price_out) / 1e6
 
@@ -184,49 +187,36 @@ class Line:
     # One try ----------------------------------------------------------------------------------------------------------
 
     def _sent(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        parts = urlsplit(self.endpoint.url)
+        parts, most = urlsplit(self.endpoint.url), self.endpoint.timeout
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        connection = kind(str(parts.hostname), parts.port, timeout=self.endpoint.timeout)
+        connection = kind(str(parts.hostname), parts.port, timeout=most)
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
-        over = self.clock() + self.endpoint.timeout
+        late = threading.Event()
+        deadline = threading.Timer(most, _hang_up, (connection, late))
+        deadline.start()
         sent = False
         try:
             connection.connect()
             sent = True
             connection.request("POST", parts.path.rstrip("/") + "/chat/completions", json.dumps(body).encode(), headers)
             response = connection.getresponse()
-            said = self._read(connection, response, over)
+            said = response.read(_MOST_BYTES)
+            if late.is_set():
+                raise TimeoutError
         except (OSError, HTTPException) as error:
-            raise _Passing(f"{type(error).__name__} {error}".strip(), paid=sent) from error
+            slow = f"no whole answer within {most:g} seconds"
+            raise _Passing(slow if late.is_set() else f"{type(error).__name__} {error}".strip(), paid=sent) from error
         finally:
+            deadline.cancel()
             connection.close()
         if response.status != 200:
             self._refused(response.status, response.getheader("Retry-After") or "", said)
         return heard(said)
 
-    def _read(self, connection: HTTPConnection, response: Any, over: float) -> bytes:
-        """All of the answer, by the deadline: a socket's own timeout starts anew with every byte."""
-        pieces: list[bytes] = []
-        while True:
-            left = over - self.clock()
-            if left <= 0:
-                raise TimeoutError(f"no whole answer within {self.endpoint.timeout:g} seconds")
-            if connection.sock is not None:
-                connection.sock.settimeout(left)
-            piece = response.read1(65536)
-            if not piece:
-                break
-            pieces.append(piece)
-            if sum(map(len, pieces)) > _MOST_BYTES:
-                raise HTTPException("an answer without end")
-        if response.length:
-            raise HTTPException(f"the answer was cut: {response.length} bytes are missing")
-        return b"".join(pieces)
-
     def _refused(self, status: int, after: str, said: bytes) -> None:
         what = f"{status} {self._plain(said)}".strip()
         if status in _PASSING:
-            raise _Passing(what, wait=float(after) if after.isdigit() else 0.0)
+            raise _Passing(what, wait=float(after) if after.isdecimal() else 0.0)
         hint = {
             401: "check the key" if self.key else "it wants a key: set key_from",
             403: "the key may not do this",
@@ -240,6 +230,15 @@ class Line:
         return text.replace(self.key, "…") if self.key else text
 
 
+def _hang_up(connection: HTTPConnection, late: threading.Event) -> None:
+    """When an answer is late: whoever waits for it, for its head or for the rest of it, hears its end. A socket's own timeout
+    begins anew with every byte."""
+    late.set()
+    if connection.sock is not None:
+        with suppress(OSError):
+            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # below TLS, which another thread is reading through
+
+
 def heard(said: bytes) -> dict[str, Any]:
     """What is kept of an answer: its text, its tokens with the likeliest alternatives where they are told, and its usage."""
     try:
@@ -248,11 +247,14 @@ def heard(said: bytes) -> dict[str, Any]:
         text = choice["message"]["content"] or ""
         told = (choice.get("logprobs") or {}).get("content") or []
         tokens = [
-            [str(one["token"]), {str(other["token"]): float(other["logprob"]) for other in one.get("top_logprobs") or []}]
+            [
+                str(one["token"]),
+                {str(other["token"]): min(0.0, float(other["logprob"])) for other in one.get("top_logprobs") or []},
+            ]
             for one in told
         ]
         if not isinstance(text, str):
             raise TypeError("no text")
         return {"text": text, "tokens": tokens, "usage": dict(row.get("usage") or {})}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
         raise _Passing(f"an answer that cannot be read ({type(error).__name__})", paid=True) from error

@@ -92,11 +92,15 @@ class RemoteOracle:
 
 def spread(sheet: Sheet, start: int, tokens: Sequence[Any]) -> tuple[float, ...]:
     """How likely each mark was where the answer names one: the alternatives to that token, with or without spaces and brackets,
-    summed and renormalised. Nothing if the marks are not among them."""
+    summed and renormalised. Nothing if the marks are not among them, or if the one that was written goes on in the next token:
+    there it has alternatives that nobody told."""
+    written = max(
+        (mark for mark in sheet.marks if "".join(token for token, _ in tokens).startswith(mark, start)), key=len, default=""
+    )
     at, here = 0, None
     for token, others in tokens:
         if at <= start < at + len(token):
-            here = (token[: start - at], others)
+            here = (token[: start - at], others) if start + len(written) <= at + len(token) else None
             break
         at += len(token)
     if here is None:

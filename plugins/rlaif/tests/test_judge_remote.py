@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -159,6 +160,23 @@ def test_the_last_answer_counts_and_tokens_are_found_by_their_place(tmp_path):
     assert spread(sheet, 999, tokens) == ()
 
 
+def test_a_mark_that_takes_several_tokens_is_not_read_by_the_first(serve, tmp_path):
+    """ "10" digit by digit: the alternatives to "1" say nothing of "0"."""
+    text = said("The rating is 10", [("The rating is ", {}), ("1", {"1": 0.9, "2": 0.1}), ("0", {"0": 1.0})])
+    judge = hired(serve(giving(text)), tmp_path).judge(None)
+    assert judge.rate([CASE.prompt], [CASE.first], "How good?") == [1.0]
+
+
+def test_probabilities_that_cannot_be_are_not_believed(serve, tmp_path):
+    odd = json.loads(said("better: A", [("better: ", {}), ("A", {"A": 0.5, "B": 0.5})]))
+    odd["choices"][0]["logprobs"]["content"][1]["top_logprobs"][0]["logprob"] = 1e6
+    odd["usage"] = {"prompt_tokens": -1_000_000, "completion_tokens": 1}
+    hire = hired(serve(giving(json.dumps(odd).encode())), tmp_path, {"orders": "drawn"}, price_in=1.0)
+    (verdict,) = hire.judge(None).compare([CASE], "Which?")
+    assert max(verdict.shown_first, 1 - verdict.shown_first) == pytest.approx(1 / 1.5)
+    assert hire.endpoint.line().cache.cost > 0
+
+
 def test_without_log_probabilities_what_is_written_counts(serve, tmp_path):
     refusing = giving(b'{"error": "logprobs are not supported by this model"}', 400)
     server = serve(refusing, giving(said("Well, better: B")), giving(said("better: B")))
@@ -176,9 +194,11 @@ def test_without_log_probabilities_what_is_written_counts(serve, tmp_path):
         giving(b"<html>garbage</html>"),
         giving(b'{"choices": []}'),
         giving(b'{"choices": [{"message": {"content": 7}}]}'),
+        giving(b"[" * 100_000),
+        giving(b"", 503, Retry_After="\xb2"),
         hanging_up,
     ],
-    ids=["429", "500", "cut", "garbage", "empty", "no text", "hang up"],
+    ids=["429", "500", "cut", "garbage", "empty", "no text", "deep", "odd wait", "hang up"],
 )
 def test_what_may_be_over_soon_is_tried_again(serve, tmp_path, trouble):
     server = serve(trouble, trouble, giving(said("better: A")))
@@ -195,6 +215,43 @@ def test_a_slow_answer_is_given_up_though_bytes_keep_coming(serve, tmp_path):
     (verdict,) = sitting(hired(server, tmp_path, {"orders": "drawn"}, timeout=0.2)).compare([CASE], "Which?")
     assert verdict.unread == 0
     assert len(server.asked) == 2
+
+
+def silent(page: BaseHTTPRequestHandler) -> None:
+    """It has heard, and says nothing."""
+    threading.Event().wait(1.0)
+
+
+def dripping_head(page: BaseHTTPRequestHandler) -> None:
+    """The head of an answer that never comes to its end, byte by byte."""
+    over = threading.Event()
+    with contextlib.suppress(OSError):
+        for byte in b"HTTP/1.1 200 OK\r\nX-Long: " + b"x" * 100:
+            page.connection.sendall(bytes([byte]))
+            over.wait(0.02)
+
+
+@pytest.mark.parametrize("trouble", [dripping, silent, dripping_head])
+def test_the_deadline_is_one_for_the_whole_answer(serve, tmp_path, trouble):
+    with pytest.raises(EndpointError, match=r"is gone: no whole answer within 0\.1 seconds \(2 tries\)"):
+        sitting(hired(serve(trouble), tmp_path, timeout=0.1, tries=2)).compare([CASE], "Which?")
+
+
+def test_an_answer_without_end_is_cut(serve, tmp_path):
+    megabytes: list[int] = []
+
+    def endless(page: BaseHTTPRequestHandler) -> None:
+        page.send_response(200)
+        page.end_headers()
+        with contextlib.suppress(OSError):
+            for number in range(100):
+                page.wfile.write(b" " * 2**20)
+                megabytes.append(number)
+
+    server = serve(endless, giving(said("better: A")))
+    (verdict,) = sitting(hired(server, tmp_path, {"orders": "drawn"})).compare([CASE], "Which?")
+    assert (verdict.unread, len(server.asked)) == (0, 2)
+    assert len(megabytes) < 60  # 16, and what is on its way
 
 
 def test_an_endpoint_says_when_to_come_back_and_is_believed_within_reason(serve, tmp_path):
