@@ -4,7 +4,10 @@ import os
 import sys
 
 import pytest
+from hypothesis import HealthCheck, settings
 
+settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])  # no test looks at a clock
+settings.load_profile("house")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from alignzoo.cli import main
+from alignzoo.lab.bench.benchfile import BenchError
+from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.folders import RunError, plan_in
 from alignzoo.lab.plan import PlanError
 from alignzoo.lab.run import Run
@@ -137,3 +139,74 @@ def test_a_dry_run_takes_the_file(here: Path, capsys: pytest.CaptureFixture[str]
     assert main(["run", "plain.toml", "--plugin", "own_shout.py", "--dry-run"]) == 0
     assert 'use = "reward:own_shout/shout"' in capsys.readouterr().out
     assert not Path("runs").exists()
+
+
+# In a bench, and by another plugin ---------------------------------------------------------------------------------------
+
+BENCH = """
+seeds = [0]
+threads = 1
+[task]
+use = "playground"
+[model]
+path = "{model}"
+[model.lora]
+rank = 2
+[reward]
+use = "shout"
+[judge]
+use = "shout"
+[watch]
+every = 0
+prompts = 2
+tokens = 4
+[answer]
+prompts = 2
+[answer.manner]
+max_tokens = 4
+[[entry]]
+name = "best"
+optimizer = {{use = "best-of-n", n = 2}}
+"""
+
+
+def test_a_bench_takes_a_plugin_in_a_file_and_keeps_a_copy(here: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("bench.toml").write_text(BENCH.format(model=model))
+    with pytest.raises(ValueError, match="no reward named 'shout'"):
+        HeadToHead.open("bench.toml", "out")
+    assert main(["bench", "bench.toml", "--plugin", "./own_shout.py", "--out", "out", "--dry-run"]) == 0
+    assert not Path("out").exists()
+    assert main(["bench", "bench.toml", "--plugin", "./own_shout.py", "--out", "out"]) == 0  # in a process of its own
+    made_with = tomllib.loads(Path("out/runs/best/0/run.toml").read_text())["made_with"]["plugins"]
+    assert made_with["reward:own_shout/shout"].startswith("local sha256:")
+    assert Path("out/plugins/own_shout.py").read_bytes() == Path("own_shout.py").read_bytes()
+    Path("own_shout.py").unlink()  # the folder is whole without it
+    assert [cell.state for cell in HeadToHead.open("out").standings()[0].cells] == ["done"]
+    with pytest.raises(BenchError, match="--plugin and --out go with a bench file"):
+        HeadToHead.open("out", plugins=["own_shout.py"])
+
+
+def test_a_bench_is_not_taken_up_with_other_bytes_of_its_plugin(here: Path, model: Path) -> None:
+    Path("bench.toml").write_text('plugins = ["./own_shout.py"]\n' + BENCH.format(model=model))
+    HeadToHead.open("bench.toml", "out")
+    Path("deeper").mkdir()
+    shutil.move("own_shout.py", "deeper/own_shout.py")
+    Path("bench.toml").write_text('plugins = ["deeper/own_shout.py"]\n' + BENCH.format(model=model))
+    assert HeadToHead.open("bench.toml", "out").bench.plugins == ("out/plugins/own_shout.py",)
+    with Path("deeper/own_shout.py").open("a") as file:
+        file.write("# louder\n")
+    with pytest.raises(BenchError, match=r"begun with other bytes of deeper/own_shout\.py"):
+        HeadToHead.open("bench.toml", "out")
+
+
+def test_a_component_that_names_another_finds_the_one_in_the_file(here: Path, model: Path) -> None:
+    text = RUN.format(top='plugins = ["./own_shout.py"]', model=model)
+    whole = 'use = "self-rated"\nreward = "shout"\nkind = "comparisons"\n'
+    rated = text.replace('use = "playground"\ncandidates = "world"\n', whole)
+    Path("rated.toml").write_text(rated)
+    plan = read_plan(Path("rated.toml"))
+    assert plan.feedback
+    assert plan.feedback.made.judge([], []) == []
+    Path("rated.toml").write_text(rated.replace('plugins = ["./own_shout.py"]', ""))
+    with pytest.raises(ValueError, match="no reward named 'shout'"):
+        read_plan(Path("rated.toml"))

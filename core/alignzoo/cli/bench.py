@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
+from alignzoo.cli.naming import add_plugin
 from alignzoo.cli.opening import add_track
 from alignzoo.cli.quiet import quiet_libraries
 
@@ -23,6 +24,7 @@ def add(verbs: Any) -> None:
     page.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", dest="changes", help="override a setting: budget.labels=400"
     )
+    add_plugin(page)
     page.add_argument(
         "--dry-run", action="store_true", help="check everything, show the runs, and estimate the cost by a short calibration"
     )
@@ -33,16 +35,15 @@ def add(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     quiet_libraries()
     from alignzoo.cli.bench_progress import watching
-    from alignzoo.lab.bench.benchfile import BenchError, read_bench
+    from alignzoo.lab.bench.benchfile import BenchError
     from alignzoo.lab.bench.head_to_head import HeadToHead
-    from alignzoo.seam.discovery import discover
 
     if args.jobs < 1:
         raise BenchError(f"--jobs counts processes, 1 or more; got {args.jobs}")
     if args.dry_run:
-        return dry(read_bench(_file(args.target), discover(), args.changes), args.jobs)
+        return dry(_read(args), args.jobs)
     with watching() as watcher:
-        bench = HeadToHead.open(args.target, args.out, args.changes, watcher)
+        bench = HeadToHead.open(args.target, args.out, args.changes, watcher, args.plugins)
         watcher.line(_size(bench.bench))
         try:
             bench.run(args.jobs, args.retry, args.track)
@@ -59,10 +60,23 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _file(target: str) -> Any:
+def _read(args: argparse.Namespace) -> Bench:
+    """The bench of a file, or of a folder, of which nothing is made."""
     from pathlib import Path
 
-    return Path(target) / "bench.toml" if Path(target).is_dir() else Path(target)
+    from alignzoo.lab.bench.benchfile import bench_of, read_bench
+    from alignzoo.lab.bench.folder import table_in
+    from alignzoo.lab.runfile import local_files
+    from alignzoo.seam.discovery import discover
+    from alignzoo.seam.settings import override
+
+    path = Path(args.target)
+    if not path.is_dir():
+        return read_bench(path, changes=args.changes, plugins=args.plugins)
+    table = table_in(path)
+    for change in args.changes:
+        table = override(table, change)
+    return bench_of(table, discover(files=(*local_files(table, "bench.toml"), *args.plugins)), "bench.toml")
 
 
 def _size(bench: Bench) -> str:

@@ -32,7 +32,7 @@ def settle(plan: Plan, files: store.Folder, *, other_bytes: bool = False) -> Non
         store.write_text(files.settings, tomli_w.dumps({**plan.table(), "made_with": plan.made_with()}))
         return
     table, made_with = _read(files)
-    _refuse(files, "settings", differences(_placeless(table), _placeless(plan.table())))
+    _refuse(files, "settings", differences(placeless(table), placeless(plan.table())))
     _same_bytes(plan, made_with, files, other_bytes)
 
 
@@ -75,7 +75,7 @@ def _read(files: store.Folder) -> tuple[dict[str, Any], Mapping[str, Any]]:
     return table, table.pop("made_with", {})
 
 
-def _placeless(table: Mapping[str, Any]) -> dict[str, Any]:
+def placeless(table: Mapping[str, Any]) -> dict[str, Any]:
     """Without saying where the plugins in files lie: their bytes decide whether they are the same."""
     return {**table, "plugins": [Path(path).name for path in table.get("plugins", [])]}
 

@@ -20,7 +20,7 @@ from alignzoo.learning.ledger import Budget
 from alignzoo.learning.rewards import Combine, Voice
 from alignzoo.model.loading import Loading
 from alignzoo.model.wardrobe import Lora
-from alignzoo.seam.discovery import discover
+from alignzoo.seam.discovery import bringing, discover
 from alignzoo.seam.hookspecs import Kind
 from alignzoo.seam.settings import SettingsError, build, override
 from alignzoo.seam.zoo import Zoo, ZooError
@@ -98,7 +98,8 @@ def local_files(table: Mapping[str, Any], file: str) -> tuple[str, ...]:
 def plan_of(table: Mapping[str, Any], zoo: Zoo, file: str = "") -> Plan:
     """The plan that a table describes. Everything wrong with it is reported at once."""
     reader = _Reader(file, zoo, [])
-    plan = reader.plan(table)
+    with bringing(zoo):
+        plan = reader.plan(table)
     if reader.problems:
         raise SettingsError(*reader.problems)
     check_fit(plan, zoo)

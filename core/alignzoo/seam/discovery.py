@@ -11,6 +11,7 @@ import importlib
 import io
 import os
 import sys
+from contextvars import ContextVar
 
 from alignzoo.seam.calling import caller, hooks_of
 from alignzoo.seam.hookspecs import Component
@@ -51,13 +52,14 @@ def discover(
     files: Iterable[str] = (),
 ) -> Zoo:
     """Everything that is installed on these paths (without paths: where Python looks), and every fault; with the plugins in
-    these files, of which a fault is an error, for somebody named them."""
+    these files, of which a fault is an error, for somebody named them; and with those of the run file that is being read."""
     catalogue = read() if registry is None else registry
     state = kept() if state is None else state
     offers: list[_Offer] = []
     claims: list[Entry] = []
     asleep: list[Entry] = []
-    local = [entry_of(path) for path in dict.fromkeys(map(os.path.normpath, files))]
+    brought = tuple(dict.fromkeys(map(os.path.normpath, (*_BROUGHT.get(), *files))))
+    local = [entry_of(path) for path in brought]
     for entry in (*entries(paths), *local):
         owner = catalogue.owner(entry.plugin)
         if owner and normal(owner) != normal(entry.distribution):
@@ -80,7 +82,23 @@ def discover(
     if named := [fault for fault in faults if fault.version == LOCAL]:
         raise LocalError("\n".join(f"{fault.distribution}: {fault.reason}. {fault.fix}" for fault in named))
     hooked = tuple(one for offer in offers for one in offer.hooked)
-    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked, tuple(asleep))
+    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked, tuple(asleep), brought)
+
+
+_BROUGHT: ContextVar[tuple[str, ...]] = ContextVar("brought", default=())
+
+
+class bringing:
+    """In the body, whoever looks for plugins finds those of this zoo that are files, too: a component may name another one."""
+
+    def __init__(self, zoo: Zoo) -> None:
+        self.files = zoo.files
+
+    def __enter__(self) -> None:
+        self.before = _BROUGHT.set(self.files)
+
+    def __exit__(self, *raised: object) -> None:
+        _BROUGHT.reset(self.before)
 
 
 def discover_one(plugin: str, distribution: str) -> Zoo:

@@ -140,6 +140,8 @@ class Zoo:
     commands: tuple[Added, ...] = ()
     hooked: tuple[Hooked, ...] = ()
     disabled: tuple[Entry, ...] = ()
+    files: tuple[str, ...] = ()
+    """The plugins among them that are files which somebody named."""
 
     def find(self, kind: Kind, name: str) -> Found:
         """The component of this kind that a name means, or a `ZooError` that says what was meant, perhaps."""

@@ -26,7 +26,8 @@ from typing import Any
 
 from alignzoo.lab.bench.tuning import Space, Tuning, read_space, read_tuning
 from alignzoo.lab.plan import Plan, PlanError, check_judge
-from alignzoo.lab.runfile import PLACES, held, plan_of
+from alignzoo.lab.runfile import PLACES, held, local_files, plan_of
+from alignzoo.seam.discovery import discover
 from alignzoo.seam.settings import SettingsError, override
 from alignzoo.seam.zoo import Unusable, Zoo, ZooError
 
@@ -65,6 +66,11 @@ class Bench:
     zoo: Zoo
     tuning: Tuning | None = None
 
+    @property
+    def plugins(self) -> tuple[str, ...]:
+        """Those that are files of one's own."""
+        return tuple(self.shared.get("plugins", ()))
+
     def plan(self, entry: Entry, seed: int, changes: Mapping[str, Any] | None = None) -> Plan:
         """The run of an entry under a seed, with settings (dotted) that tuning has found or tries."""
         table = {**entry.table, "name": f"{self.name}-{entry.name}", "seed": seed}
@@ -82,8 +88,8 @@ class Bench:
         return {"name": self.name, "seeds": list(self.seeds), **self.shared, **tune, "entry": rows}
 
 
-def read_bench(path: Path, zoo: Zoo, changes: Sequence[str] = ()) -> Bench:
-    """The bench of a file, with settings overridden as "budget.labels=400"."""
+def read_bench(path: Path, zoo: Zoo | None = None, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> Bench:
+    """The bench of a file, with settings overridden as "budget.labels=400", and with more plugins in files."""
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -92,7 +98,9 @@ def read_bench(path: Path, zoo: Zoo, changes: Sequence[str] = ()) -> Bench:
         raise BenchError(f"{path}: not TOML: {error}") from None
     for change in changes:
         table = override(table, change)
-    return bench_of({"name": path.stem, **table}, zoo, path.name)
+    if plugins:
+        table = {**table, "plugins": [*table.get("plugins", []), *plugins]}
+    return bench_of({"name": path.stem, **table}, zoo or discover(files=local_files(table, path.name)), path.name)
 
 
 def bench_of(given: Mapping[str, Any], zoo: Zoo, file: str) -> Bench:

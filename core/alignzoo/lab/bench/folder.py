@@ -1,6 +1,7 @@
 """A bench's folder: plain files, from which everything about the bench is known at any moment.
 
 bench.toml                 the bench as it was read, one table for each entry
+plugins/                   copies of the plugins that are files of one's own
 bench.json                 every entry with its cells: done, failed (why), under way or to do; what they spent
 runs/ENTRY/SEED/           an ordinary run folder for each cell
 tuning/ENTRY/TRIAL/        and for each trial of tuning
@@ -29,7 +30,9 @@ from alignzoo.lab.bench.outcome import Cell, Outcome, apart, damaged
 from alignzoo.lab.bench.report import CellStanding, Standing
 from alignzoo.lab.bench.tuning import Trial, best
 from alignzoo.lab.claims import guarded, holder
+from alignzoo.lab.folders import placeless
 from alignzoo.lab.plan import differences
+from alignzoo.lab.runfile import local_files
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,10 @@ class BenchFolder:
     @property
     def shelf(self) -> Path:
         return self.root / ".stages"
+
+    def plugin(self, path: str) -> Path:
+        """The copy that is kept of a plugin in a file."""
+        return self.root / "plugins" / Path(path).name
 
     def run(self, cell: Cell) -> Path:
         return self.root / ("runs" if cell.kind == "run" else "tuning") / cell.entry / str(cell.number)
@@ -174,16 +181,32 @@ def settle(bench: Bench, root: Path) -> BenchFolder:
                 "changed entry another name (it is then a new one), or choose another folder with --out:\n  "
                 + "\n  ".join(told)
             )
+        if told := [path for path in bench.plugins if files.plugin(path).read_bytes() != Path(path).read_bytes()]:
+            raise BenchError(
+                f"{root} was begun with other bytes of {', '.join(told)}; what is done there would not be comparable. Give the "
+                "changed plugin to another bench: --out, or restore it"
+            )
         named = {row["name"] for row in now["entry"]}
         now["gone"] = [row for row in [*before["entry"], *before.get("gone", ())] if row["name"] not in named]
+    for path in bench.plugins:
+        files.plugin(path).parent.mkdir(parents=True, exist_ok=True)
+        if not files.plugin(path).exists():
+            shutil.copyfile(path, files.plugin(path))
     store.write_text(files.settings, tomli_w.dumps(now))
     return files
+
+
+def table_in(root: Path) -> dict[str, Any]:
+    """The bench of a folder as a table; its plugins in files are the copies that it keeps."""
+    table = tomllib.loads((root / "bench.toml").read_text(encoding="utf-8"))
+    copies = {"plugins": [str(root / "plugins" / Path(path).name) for path in local_files(table, "bench.toml")]}
+    return {**table, **copies} if "plugins" in table else table
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     """What is not as it was. Entries and seeds may come and go."""
     free = ("entry", "seeds", "gone")
-    fixed = [{name: value for name, value in table.items() if name not in free} for table in (before, now)]
+    fixed = [{name: value for name, value in placeless(table).items() if name not in free} for table in (before, now)]
     yield from differences(fixed[0], fixed[1])
     old = {row["name"]: row for row in [*before["entry"], *before.get("gone", ())]}
     new = {row["name"]: row for row in now["entry"]}

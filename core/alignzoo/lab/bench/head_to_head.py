@@ -16,7 +16,6 @@ from alignzoo.lab.bench.folder import BenchFolder, mend, settle
 from alignzoo.lab.bench.report import Standing, report
 from alignzoo.lab.bench.work import Crew, Watcher, folder_at, work_here
 from alignzoo.lab.trackers import check
-from alignzoo.seam.discovery import discover
 
 
 @dataclass
@@ -28,16 +27,25 @@ class HeadToHead:
 
     @classmethod
     def open(
-        cls, path: str | Path, out: str | Path | None = None, changes: Sequence[str] = (), watcher: Watcher | None = None
+        cls,
+        path: str | Path,
+        out: str | Path | None = None,
+        changes: Sequence[str] = (),
+        watcher: Watcher | None = None,
+        plugins: Sequence[str] = (),
     ) -> HeadToHead:
-        """Open a bench file (its folder is made, or taken up again) or the folder of a bench."""
+        """Open a bench file (its folder is made, or taken up again) or the folder of a bench. `plugins` are files beside those
+        that the bench file names."""
         path = Path(path)
         if path.is_dir():
-            if changes or out:
-                raise BenchError(f"{path} is a bench, with its own settings and folder; --set and --out go with a bench file")
+            if changes or out or plugins:
+                raise BenchError(
+                    f"{path} is a bench, with its own settings, plugins, folder; --set, --plugin and --out go with a bench file"
+                )
             return cls(folder_at(path), watcher or Watcher())
-        bench = read_bench(path, discover(), changes)
-        return cls(settle(bench, Path(out) if out else Path("runs") / bench.name), watcher or Watcher())
+        bench = read_bench(path, changes=changes, plugins=plugins)
+        files = settle(bench, Path(out) if out else Path("runs") / bench.name)
+        return cls(folder_at(files.root) if bench.plugins else files, watcher or Watcher())
 
     @property
     def bench(self) -> Bench:

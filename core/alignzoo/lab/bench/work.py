@@ -14,7 +14,6 @@ import signal
 import sys
 import threading
 import time
-import tomllib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -30,13 +29,14 @@ import torch
 from alignzoo.interfaces import Metrics
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import Entry, bench_of, drawn
-from alignzoo.lab.bench.folder import BenchFolder
+from alignzoo.lab.bench.folder import BenchFolder, table_in
 from alignzoo.lab.bench.outcome import Cell, Outcome, ended
 from alignzoo.lab.bench.tuning import proposed
 from alignzoo.lab.claims import claim, holder
 from alignzoo.lab.folders import settle
 from alignzoo.lab.plan import Plan
 from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.runfile import local_files
 from alignzoo.lab.trackers import started, tracking
 from alignzoo.learning.ledger import Ledger
 from alignzoo.seam.discovery import discover
@@ -259,7 +259,9 @@ def _killed(code: int, log: Path) -> str:
 def worker(root: str, cell: Cell, track: Sequence[str], pipe: Connection) -> None:
     """A process's life: take one cell, carry it out, and leave its outcome in the folder."""
     os.setsid()  # Ctrl-C comes from the bench, once, and not from the terminal too
-    files = BenchFolder(drawn(_table_in(Path(root)), discover(), "bench.toml")[0], Path(root))  # it was looked into before
+    table = table_in(Path(root))
+    zoo = discover(files=local_files(table, "bench.toml"))
+    files = BenchFolder(drawn(table, zoo, "bench.toml")[0], Path(root))  # it was looked into before
     _log_to(files.log(cell))
     _leave_with(os.getppid())
     if (taken := claim(files.claim(cell))) is None:
@@ -283,11 +285,8 @@ def _send(pipe: Connection, what: str, facts: tuple[Any, ...]) -> None:
 
 def folder_at(root: Path) -> BenchFolder:
     """The bench of a folder."""
-    return BenchFolder(bench_of(_table_in(root), discover(), "bench.toml"), root)
-
-
-def _table_in(root: Path) -> dict[str, Any]:
-    return tomllib.loads((root / "bench.toml").read_text(encoding="utf-8"))
+    table = table_in(root)
+    return BenchFolder(bench_of(table, discover(files=local_files(table, "bench.toml")), "bench.toml"), root)
 
 
 def _log_to(path: Path) -> None:
