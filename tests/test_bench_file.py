@@ -241,3 +241,22 @@ def test_benches_that_ship_are_read(path: Path) -> None:
     assert shipped.name == path.stem
     assert len(shipped.seeds) >= 3
     assert not any(entry.fault for entry in shipped.entries)
+
+
+def test_ours_and_trls_stand_on_one_ground_and_pair_by_pair_have_the_same_settings() -> None:
+    pytest.importorskip("trl", reason="TRL is not installed: pip install -e .[peers]")
+    peers = Path(__file__).parent.parent / "benchmarks" / "peers"
+    zoo = discover(files=[str(peers / "trl_trainers.py")])
+    bench = read_bench(peers / "side-by-side.toml", zoo)
+    plans = {entry.name: bench.plan(entry, 0) for entry in bench.entries}
+    assert not any(entry.fault for entry in bench.entries)
+    assert sum(name.startswith("trl-") for name in plans) == len(plans) / 2
+    same = ("descent", "batch_size", "seed", "replies", "prompts_per_update", "updates", "exploring", "clip")
+    for name in (name for name in plans if not name.startswith("trl-")):
+        ours, theirs = plans[name], plans[f"trl-{name}"]
+        sides = [plan.rewards[0].part.made if name == "reward-model" else plan.optimizer.made for plan in (ours, theirs)]
+        told = [{field: getattr(side, field) for field in same if hasattr(side, field)} for side in sides]
+        assert told[0] == told[1], name
+        beta = getattr(sides[0], "beta", None) or getattr(getattr(sides[0], "leash", None), "coefficient", None)
+        assert beta == getattr(sides[1], "beta", None), name
+        assert ours.feedback == theirs.feedback

@@ -341,6 +341,18 @@ def test_a_dry_run_calibrates_and_leaves_nothing(place: Path, capsys: pytest.Cap
     assert not (place / "runs").exists()
 
 
+def test_a_dry_run_of_a_model_that_is_not_there_says_that_it_does_not_know(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = ground(place, "toyjudge", DPO + BEST + '[entry.model]\npath = "not/there"\nquantize = "none"\n')
+    assert main(["bench", str(file), "--dry-run"]) == 0
+    lines = {line.split()[0]: line.split() for line in capsys.readouterr().out.splitlines() if line}
+    assert lines["best"][1:4] == ["?", "?", "?"]
+    assert "could not be calibrated: ModelError: cannot load" in " ".join(lines["best"])
+    assert lines["dpo"][1] == "4"
+    assert lines["together"][1:3] == ["more", "than"]
+
+
 def test_a_calibration_leaves_out_what_takes_long(place: Path) -> None:
     text = BEST.replace('use = "best-of-n", n = 4', 'use = "rloo", updates = 9')
     file = ground(place, "toyjudge", text, budget="[budget]\nupdates = 5\n[trail]\nevery = 1\n")

@@ -97,5 +97,6 @@ def dry(bench: Bench, jobs: int) -> int:
     guesses = [calibrated(bench, entry) for entry in bench.entries]
     print(table(("ENTRY", "UPDATES", "SECONDS EACH", "OF THAT ANSWERING", "NOTE"), [guess.cells() for guess in guesses]))
     whole = sum(guess.seconds for guess in guesses) * len(bench.seeds) / jobs
-    print(f"together about {whole / 60:,.1f} minutes with {jobs} at once, starts and feedback not counted")
+    least = "about" if all(guess.known for guess in guesses) else "more than"
+    print(f"together {least} {whole / 60:,.1f} minutes with {jobs} at once, starts and feedback not counted")
     return 0

@@ -30,6 +30,8 @@ class Estimate:
     """Seconds, for as many updates as are known; for three where nothing is known."""
     answering: float
     note: str = ""
+    known: bool = True
+    """Whether it could be tried at all."""
 
     @property
     def seconds(self) -> float:
@@ -37,20 +39,22 @@ class Estimate:
 
     def cells(self) -> tuple[str, str, str, str, str]:
         updates = "?" if self.updates is None else f"{self.updates:,}"
-        return self.entry, updates, f"{self.seconds:,.0f}", f"{self.answering:,.0f}", self.note
+        seconds = (f"{self.seconds:,.0f}", f"{self.answering:,.0f}") if self.known else ("?", "?")
+        return self.entry, updates, *seconds, self.note
 
 
 def calibrated(bench: Bench, entry: Entry) -> Estimate:
     """Train an entry for a few updates, answer a few prompts, and multiply."""
     if entry.fault:
-        return Estimate(entry.name, None, 0.0, 0.0, f"cannot be tried: {entry.fault}")
+        return Estimate(entry.name, None, 0.0, 0.0, f"cannot be tried: {entry.fault}", known=False)
     plan = bench.plan(entry, bench.seeds[0])
     with TemporaryDirectory() as folder:
         run = Run(short(plan), store.Folder(Path(folder) / "run"))
         try:
             run.answer()
         except Exception as error:  # a forecast need not come true: the bench itself tells what is wrong
-            return Estimate(entry.name, None, 0.0, 0.0, f"could not be calibrated: {type(error).__name__}: {error}")
+            said = " ".join(str(error).split())
+            return Estimate(entry.name, None, 0.0, 0.0, f"could not be calibrated: {type(error).__name__}: {said}", known=False)
         spent = store.read_json(run.files.train.summary)["ledger"]
         served = store.read_json(run.files.serving)
     planned = _updates(plan)
