@@ -451,3 +451,39 @@ def test_a_reference_made_later_is_guarded_too(base: Base) -> None:
             later.adapter[0].add_(1.0)
         with pytest.raises(CanaryError, match="the frozen role 'reference' has moved"):
             canaries.untouched()
+
+
+@pytest.mark.parametrize("frozen", ["bare", "copied"])
+def test_answers_of_somebody_else_are_not_learned_from(frozen: str, base: Base) -> None:
+    """The rollouts come from the adapter in training, not from the base nor from a copy of the start."""
+    policy = policy_on(base)
+    if frozen == "copied":
+        stirred(policy, size=0.05)
+    reference = policy.frozen()
+    prompts = [Prompt.ask("is the cat small"), Prompt.ask("tell i about the dog")]
+    step = Descent(lr=1e-2).on(policy)
+
+    def round_of(writer: Role, seed: int) -> None:
+        groups = writer.sample(prompts, 3, Manner(max_tokens=8, seed=seed))
+        step(lambda forest: Loss.over(-policy.logps(forest)), base.text.replies(prompts, groups))
+
+    with watched(base):
+        round_of(reference, 1)  # still the same as the policy
+        round_of(policy, 2)
+        with pytest.raises(CanaryError, match=r"6 of 6 answers .* come from .*, not from 'policy', which learns"):
+            round_of(reference, 3)
+    with watched(base, fresh=False, own_answers=False):
+        round_of(policy, 4)
+        round_of(reference, 5)  # it is meant
+    round_of(reference, 6)  # nobody watches
+
+
+def test_answers_to_another_prompt_are_anothers_on_purpose(base: Base) -> None:
+    """What is distilled is said to a prompt with more in it, and learned without."""
+    policy = policy_on(base)
+    teacher = policy.frozen("teacher")
+    step = Descent(lr=1e-2).on(policy)
+    with watched(base):
+        for seed in range(2):
+            groups = teacher.sample([Prompt.ask("please tell i why")], 4, Manner(max_tokens=8, seed=seed))
+            step(lambda forest: Loss.over(-policy.logps(forest)), base.text.replies([Prompt.ask("why")], groups))

@@ -4,7 +4,7 @@ it loud and leaves the last good checkpoint as it is."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 
 from alignzoo.interfaces import Manner, Metrics
+from alignzoo.learning.authors import Authors
 from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.loading import checksum
@@ -46,6 +47,9 @@ class Watch:
     """Of how many of the comparisons learned from it is asked whether the chosen answer has become less likely."""
     kl_limit: Annotated[float, Gt(0)] = 60.0
     """Nats per reply from the start, by samples, above which a run is stopped as exploded."""
+    own_answers: bool = True
+    """Stop where answers that are sampled and learned from in one training are not the policy's own. False is for algorithms
+    that mean another's."""
 
 
 @dataclass
@@ -70,6 +74,7 @@ class Canaries:
     digests: dict[str, str] = field(default_factory=dict)
     seen: dict[tuple[str, ...], Seen] = field(default_factory=dict)
     """By the names of the roles: an optimizer may move several sets of them, each by a descent of its own."""
+    authors: Authors = field(default_factory=Authors)
 
     def __post_init__(self) -> None:
         self.bytes_before = checksum(self.base.model)
@@ -89,9 +94,11 @@ class Canaries:
             if not role.trained and role.name not in self.digests:
                 self.digests[role.name] = role.digest
         together = tuple(role.name for role in roles)
+        nothing_moved = not any(seen.moved for seen in self.seen.values())
+        if isinstance(batch, Forest) and self.watch.own_answers and not nothing_moved:
+            self._own_answers(batch, roles)
         if together in self.seen:
             return
-        nothing_moved = not any(seen.moved for seen in self.seen.values())
         self.seen[together] = Seen()
         if not isinstance(batch, Forest):
             return
@@ -165,6 +172,15 @@ class Canaries:
         chosen, rejected = torch.cat(moved).mean(0).tolist()
         return {"chosen": chosen, "rejected": rejected}
 
+    def _own_answers(self, batch: Forest, roles: Sequence[Role]) -> None:
+        known, foreign, by = self.authors.strangers(batch, [role.worn for role in roles])
+        if 2 * foreign > known:
+            raise CanaryError(
+                f"{foreign} of {known} answers that were sampled to learn from come from {_named(by)}, not from "
+                f"{_named({role.worn for role in roles})}, which learns: their probabilities are another's. Sample from the "
+                "role that is trained, or set watch.own_answers = false if another's are meant"
+            )
+
     def _references_agree(self, batch: Forest) -> None:
         policies = [role for role in self.base.roles.values() if role.trained]
         for role in self.base.roles.values():
@@ -181,6 +197,10 @@ class Canaries:
 
     def _tolerance(self, exact: float, rough: float) -> float:
         return exact if self.base.head.weight.dtype == torch.float32 else rough
+
+
+def _named(worn: Collection[str | None]) -> str:
+    return " and ".join(sorted(f"'{name}'" if name else "the bare base" for name in worn))
 
 
 def _spread(things: Sequence[T], count: int) -> list[T]:
@@ -222,7 +242,8 @@ def watching(canaries: Canaries) -> Iterator[Canaries]:
     """Within the block every update is watched."""
     token = _current.set(canaries)
     try:
-        yield canaries
+        with canaries.authors.noting(canaries.base):
+            yield canaries
     finally:
         _current.reset(token)
 

@@ -1,0 +1,63 @@
+"""Who wrote the answers that are learned from. An optimizer that has answers written and then learns from them means its
+policy's own; where somebody else wrote them (the reference, the bare base), every ratio of probabilities is wrong and nothing
+says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from alignzoo.interfaces import Manner
+from alignzoo.model.base import Base
+from alignzoo.model.forest import Forest, Ids
+from alignzoo.model.sampling import Steer
+from alignzoo.records import Completion, Prompt
+
+_REMEMBERED = 50_000
+"""Answers whose authors are kept in mind: some megabytes."""
+
+
+@dataclass
+class Authors:
+    """Of every answer that was sampled lately: the adapters that have written it; None is the bare base."""
+
+    wrote: dict[int, set[str | None]] = field(default_factory=dict)
+
+    @contextmanager
+    def noting(self, base: Base) -> Iterator[None]:
+        """Within the block, whoever samples is taken down."""
+        own = base.sampler
+
+        def write(
+            base: Base, worn: str | None, prompts: Sequence[Prompt], n: int, manner: Manner, steer: Steer | None = None
+        ) -> list[list[Completion]]:
+            groups = own(base, worn, prompts, n, manner, steer)
+            for prompt, group in zip(prompts, groups, strict=True):
+                asked = base.text.prompt_ids(prompt)
+                for reply in group:
+                    self._note(_key(asked, reply.tokens), worn)
+            return groups
+
+        base.sampler = write
+        try:
+            yield
+        finally:
+            base.sampler = own
+
+    def _note(self, key: int, worn: str | None) -> None:
+        if len(self.wrote) >= _REMEMBERED:
+            del self.wrote[next(iter(self.wrote))]
+        self.wrote.setdefault(key, set()).add(worn)
+
+    def strangers(self, batch: Forest, trained: Sequence[str | None]) -> tuple[int, int, set[str | None]]:
+        """Of this batch's answers that were sampled here: how many, how many of them none of the trained wrote, and who did."""
+        keys = (_key(tree.prompt, reply) for tree in batch.trees for reply in tree.replies)
+        known = [self.wrote[key] for key in keys if key in self.wrote]
+        foreign = [writers for writers in known if writers.isdisjoint(trained)]
+        return len(known), len(foreign), set().union(*foreign)
+
+
+def _key(prompt: Ids, reply: Ids) -> int:
+    """By the end of its prompt alone: the beginning may be lost to the context."""
+    return hash((tuple(prompt[-16:]), tuple(reply)))
