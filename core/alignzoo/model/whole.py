@@ -24,7 +24,7 @@ def logps(role: Role, forest: Forest) -> tuple[Tensor, Tensor]:
     base.meter.flops += 2 * (1 + learning) * base.sizes(role.worn).head * len(rows)
     targets = torch.cat([forest.targets, forest.ids[before + 1]])
     said = head.logps(states[torch.cat([forest.before, before])], targets, base.head)
-    replies, prompts = said.split([len(forest.targets), len(rows)])
+    replies, prompts = torch.split(said, [len(forest.targets), len(rows)])
     sums = prompts.new_zeros(len(forest)).index_add(
         0, torch.arange(len(forest), device=base.device).repeat_interleave(tree), prompts
     )
