@@ -3,7 +3,7 @@
     python benchmarks/five_sources.py benchmarks/feedback.toml --seeds 3 --results benchmarks/results/five-sources
 
 The vote threads and the file are made first, from the playground's own world (`playground_threads.py`). Each seed is its own
-start, feedback and training. Intervals are 95 %, by a bootstrap that resamples seeds and, within each, prompts.
+start, feedback and training. Intervals are 95 %, for other seeds and other prompts (`seeds.py`).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from playground_threads import write
 from seeds import over_seeds, scores_of
 
 from alignzoo.lab import store
+from alignzoo.lab.compare.significance import SHARE
 from alignzoo.lab.run import Listener, Run
 
 WORLD = ('feedback.use="playground"', 'feedback.candidates="world"')
@@ -56,10 +57,10 @@ def figures(runs: Sequence[store.Folder]) -> dict[str, Any]:
     summaries = [store.read_json(root / "train" / "summary.json") for root in roots]
     told = [store.read_rows(files.train.updates)[-1] for files in runs]
     return {
-        "start": over_seeds(before),
-        "policy": over_seeds(after),
+        "start": over_seeds(before, SHARE),
+        "policy": over_seeds(after, SHARE),
         "gain": over_seeds(gains),
-        "harmless": over_seeds([scores_of(root, "policy", "harmless") for root in roots]),
+        "harmless": over_seeds([scores_of(root, "policy", "harmless") for root in roots], SHARE),
         "records": [sum(1 for _ in store.read_feedback(files.feedback)) for files in runs],
         "up": [round(one["ups"]) for one in told],
         "down": [round(one["downs"]) for one in told],

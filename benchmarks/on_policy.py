@@ -3,7 +3,7 @@
     python benchmarks/on_policy.py benchmarks/gold.toml --seeds 5 --results benchmarks/results/on-policy-gold
 
 Start and reward model are made once for each seed and shared. Each seed of each algorithm is a run of its own, which can be
-interrupted and continued. Intervals are 95 %, by a bootstrap that resamples seeds and, within each, prompts.
+interrupted and continued. Intervals are 95 %, for other seeds and other prompts (`seeds.py`).
 """
 
 from __future__ import annotations

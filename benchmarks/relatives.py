@@ -3,7 +3,7 @@
     python benchmarks/relatives.py benchmarks/relatives.toml --seeds 5 --results benchmarks/results/relatives
 
 All entries learn from the same comparisons, and each seed is a run of its own, which can be interrupted and continued.
-Intervals are 95 %, by a bootstrap that resamples seeds and, within each, prompts.
+Intervals are 95 %, for other seeds and other prompts (`seeds.py`).
 """
 
 from __future__ import annotations

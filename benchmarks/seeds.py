@@ -3,7 +3,8 @@
     python benchmarks/seeds.py benchmarks/demo.toml --seeds 5 --out runs/demo-seeds --results benchmarks/results/playground-dpo
 
 Each seed is a run of its own (start, feedback, order of the data, adapters) in a folder of its own, and can be interrupted
-and continued like any run. Intervals are 95 %, by a bootstrap that resamples seeds and, within each, prompts.
+and continued like any run. Intervals are 95 %, for other seeds and other prompts, made as `alignzoo compare` makes them; those
+of a single seed as a run's own report does, for other prompts alone.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from alignzoo.lab import store
+from alignzoo.lab.compare.significance import ANYWHERE, Bounds, spread_of
 from alignzoo.lab.run import Listener, Run
-
-RESAMPLES = 4000
+from alignzoo.lab.statistics import bootstrap
 
 
 def scores_of(root: Path, who: str, value: str) -> dict[str, float]:
@@ -33,29 +34,38 @@ def scores_of(root: Path, who: str, value: str) -> dict[str, float]:
     return {prompt: float(np.mean(scores)) for prompt, scores in groups.items()}
 
 
-def over_seeds(runs: Sequence[Mapping[str, float]], seed: int = 0) -> dict[str, float]:
-    """Mean and interval of a figure known for every prompt of every run."""
-    table = np.array([[run[prompt] for prompt in sorted(run)] for run in runs])
-    dice = np.random.default_rng(seed)
-    count, prompts = table.shape
-    means = []
-    for _ in range(RESAMPLES):
-        rows = table[dice.integers(count, size=count)]
-        picks = dice.integers(prompts, size=(count, prompts))
-        means.append(np.take_along_axis(rows, picks, 1).mean())
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"mean": float(table.mean()), "low": float(low), "high": float(high)}
+def over_seeds(runs: Sequence[Mapping[str, float]], within: Bounds = ANYWHERE, *, closed: bool = False) -> dict[str, float]:
+    """Mean and interval of a figure known for every prompt of every run, all of them asked the same prompts. `within`: what it
+    lies between; `closed`: whether these are all the prompts that there are."""
+    prompts = sorted(runs[0])
+    if any(sorted(run) != prompts for run in runs):
+        raise ValueError("the runs did not answer the same prompts")
+    if len(runs) == 1:
+        return bootstrap({prompt: [runs[0][prompt]] for prompt in prompts}).row()
+    table = np.array([[run[prompt] for prompt in prompts] for run in runs])
+    return spread_of(table, closed=closed).interval(within).row()
+
+
+def judged_in(roots: Sequence[Path]) -> tuple[bool, Mapping[str, Bounds]]:
+    """Whether the prompts of these runs are all that there are, and what scores and values lie between."""
+    told = [store.read_json(file) for root in roots if (file := store.Folder(root).judging).exists()]
+    if len(told) < len(roots):  # older runs do not say
+        return False, {}
+    return bool(told[0]["closed"]), {name: (least, most) for name, (least, most) in told[0]["bounds"].items()}
 
 
 def summed_up(roots: Sequence[Path]) -> dict[str, object]:
     """Gold before and after, by value and as a whole, and the gain of each prompt, over all runs."""
     first = store.read_rows(store.Folder(roots[0]).scores)[0]
     figures: dict[str, object] = {}
+    closed, bounds = judged_in(roots)
     for value in ("", *first["values"]):
+        within = bounds.get(value or "score", ANYWHERE)
         before = [scores_of(root, "start", value) for root in roots]
         after = [scores_of(root, "policy", value) for root in roots]
         gain = [{p: b[p] - a[p] for p in a} for a, b in zip(before, after, strict=True)]
-        figures[value or "reward"] = {name: over_seeds(x) for name, x in (("start", before), ("policy", after), ("gain", gain))}
+        whose = (("start", before, within), ("policy", after, within), ("gain", gain, ANYWHERE))
+        figures[value or "reward"] = {name: over_seeds(x, around, closed=closed) for name, x, around in whose}
     reports = [json.loads((root / "report.json").read_text()) for root in roots]
     figures["per seed"] = [
         {

@@ -3,8 +3,8 @@
     python benchmarks/whose_choices.py benchmarks/whose-choices.toml --seeds 3 --results benchmarks/results/whose-choices
 
 The lesson of a seed is collected once; an entry learns from as many of its comparisons as the run file says, those that the
-entry's group made. Then each group as a whole is asked, without noise, what it finds the answers worth. Intervals are 95 %, by
-a bootstrap that resamples seeds and, within each, prompts.
+entry's group made. Then each group as a whole is asked, without noise, what it finds the answers worth. Intervals are 95 %,
+for other seeds and other prompts (`seeds.py`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from on_policy import told_to
 from seeds import over_seeds, scores_of
 
 from alignzoo.lab import store
+from alignzoo.lab.compare.significance import SHARE
 from alignzoo.lab.run import Run
 from alignzoo.records import completion_from_row, prompt_from_row
 from alignzoo_playground.annotators import MEMBERS, by_group
@@ -65,10 +66,10 @@ def row(roots: Sequence[Path]) -> dict[str, Any]:
     """What came of one entry."""
     reports = [json.loads((root / "report.json").read_text()) for root in roots]
     return {
-        "preferred by": {group: over_seeds([won(root, group) for root in roots]) for group in GROUPS},
-        "gold": over_seeds([scores_of(root, "policy", "") for root in roots]),
-        "values": {value: over_seeds([scores_of(root, "policy", value) for root in roots]) for value in VALUES},
-        "start": {value: over_seeds([scores_of(root, "start", value) for root in roots]) for value in ("", *VALUES)},
+        "preferred by": {group: over_seeds([won(root, group) for root in roots], SHARE) for group in GROUPS},
+        "gold": over_seeds([scores_of(root, "policy", "") for root in roots], SHARE),
+        "values": {value: over_seeds([scores_of(root, "policy", value) for root in roots], SHARE) for value in VALUES},
+        "start": {value: over_seeds([scores_of(root, "start", value) for root in roots], SHARE) for value in ("", *VALUES)},
         "kl": fmean(report["kl"]["mean"] for report in reports if report["kl"]),
         "per seed": [{group: fmean(won(root, group).values()) for group in GROUPS} for root in roots],
     }

@@ -418,7 +418,7 @@ def _fields(kind: type) -> list[Setting]:
 FIELDS = {
     "id": "The plugin's id: it has one owner.",
     "dist": "The distribution that it comes in; only this one may bring a plugin of the id.",
-    "tier": "How well it is known.",
+    "tier": "How well it is known: `bundled`, `verified` or `community`.",
     "summary": "One line, without a full stop.",
     "components": "What it offers, each as `kind:id`.",
     "license": "As an SPDX expression.",

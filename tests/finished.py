@@ -30,6 +30,8 @@ def finished(
     trail: Sequence[Mapping[str, Any]] = (),
     changes: Mapping[str, Any] | None = None,
     warnings: Sequence[str] = (),
+    bounds: Mapping[str, tuple[float, float]] | None = None,
+    closed: str = "",
 ) -> Path:
     """A run whose answers are scored so."""
     files = store.Folder(root)
@@ -55,6 +57,8 @@ def finished(
                 scores.append({"who": who, "number": number, "prompt": prompt.id, "score": given, "values": {"kind": -given}})
     store.write_rows(files.answers, answers)
     store.write_rows(files.scores, scores)
+    if bounds is not None or closed:
+        store.write_json(files.judging, {"bounds": dict(bounds or {}), "closed": closed})
     ledger = {
         "updates": 4,
         "labels": 40,

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from bench_ground import BAD, BEST, DPO, ground
+from safetensors.torch import load_file
 
 from alignzoo.cli import main
 from alignzoo.lab import store
@@ -99,6 +101,26 @@ def test_what_entries_share_is_made_once(done: tuple[HeadToHead, Heard]) -> None
         assert adapters[0] == adapters[1]
     both = [(bench.files.root / "runs/dpo" / seed / "start/summary.json").read_text() for seed in ("0", "1")]
     assert json.loads(both[0])["adapter"] != json.loads(both[1])["adapter"]
+
+
+def test_what_a_reference_said_is_shared_and_changes_nothing(place: Path) -> None:
+    other = DPO.replace('"dpo"\n', '"hinge"\n').replace("batch_size", 'loss = "hinge", batch_size')
+    (place / "two").mkdir()
+    two = HeadToHead.open(ground(place / "two", "toyjudge", DPO + other, seeds="1"), place / "two/out")
+    one = HeadToHead.open(ground(place / "two", "toyjudge", other, seeds="1"), place / "two/alone")
+    for bench in (two, one):
+        bench.run(jobs=0)
+    told = [standing(bench, "hinge").cells[0] for bench in (two, one)]
+    summaries = [store.read_json(cell.folder / "train/summary.json") for cell in told]
+    assert summaries[0]["adapter"] == summaries[1]["adapter"]
+    assert {name: told[0].spent[name] for name in ("read", "flops")} == {
+        name: told[1].spent[name] for name in ("read", "flops")
+    }
+    kept = [list((bench.files.shelf / "references").iterdir()) for bench in (two, one)]
+    assert [[file.name for file in files] for files in kept] == [[kept[0][0].name]] * 2
+    first, second = (load_file(files[0]) for files in kept)
+    assert first.keys() == second.keys()  # the second entry asked for nothing that was not said already
+    assert all(torch.equal(first[key][1:], second[key][1:]) for key in first)
 
 
 def test_the_budget_stops_each_and_what_was_spent_is_told(done: tuple[HeadToHead, Heard]) -> None:

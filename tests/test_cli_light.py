@@ -193,6 +193,9 @@ sys.exit(cli.main(["list"]))
     [
         ("ValueError('a bug')", 1, "Traceback"),
         ("KeyError('a bug')", 1, "Traceback"),
+        ("RuntimeError('a bug')", 1, "Traceback"),
+        ("RuntimeError('CUDA out of memory. Tried 2 GiB')", 2, "alignzoo: out of memory; what was finished is kept"),
+        ("MemoryError()", 2, "alignzoo: out of memory; what was finished is kept"),
         ("KeyboardInterrupt", 130, "alignzoo: interrupted"),
         ("FileNotFoundError(2, 'No such file', 'run.toml')", 2, "alignzoo: run.toml: No such file"),
         ("__import__('alignzoo.records').records.RecordError('x\\ny')", 2, "alignzoo: x\nalignzoo: y"),
@@ -266,3 +269,20 @@ def test_a_broken_command_keeps_no_other_from_working(shelf: Shelf) -> None:
     faults = [row["reason"] for row in json.loads(done.stdout)["broken"] if row["plugin"] == "greeter"]
     assert faults == ["command 'greet' is in 'zoo_greeter.greet', but there is no such module"]
     assert "no command named 'greet'" in alignzoo("greet", path=shelf.folder).stderr
+
+
+CHATTER = """
+from alignzoo.cli.quiet import quiet_libraries
+
+quiet_libraries()
+from transformers.utils import logging
+
+logging.get_logger("transformers.modeling_utils").warning("your input_ids may be padded")
+"""
+
+
+def test_what_libraries_say_of_our_use_of_them_stays_out_of_a_run() -> None:
+    """Packed rows have no padding and no mask; transformers takes their first or last token for some."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRANSFORMERS_VERBOSITY"}
+    done = subprocess.run([sys.executable, "-c", CHATTER], env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr == ""

@@ -18,6 +18,7 @@ from alignzoo.lab.compare.comparison import CompareError, Comparison, Note, comp
 from alignzoo.lab.compare.frontier import Point, fitted
 from alignzoo.lab.compare.played import played
 from alignzoo.lab.compare.together import entrants_of, together, write
+from alignzoo.lab.compare.words import leaderboard
 from alignzoo.lab.statistics import Estimate
 from alignzoo.lab.store import StoreError
 
@@ -150,7 +151,86 @@ def test_cautions_about_ground_that_is_not_the_same(tmp_path: Path) -> None:
     assert "did not answer in the same manner" in cautions
 
 
+def test_the_leaderboard_has_quality_time_and_memory_in_one_table(tmp_path: Path) -> None:
+    folder = finished(tmp_path / "run", scoring(0.5, 0))
+    summary = folder / "train" / "summary.json"
+    summary.write_text(summary.read_text().replace('"peak_bytes": 1', f'"peak_bytes": {300 * 2**20}'))
+    head, [row, _] = leaderboard(together([folder]))
+    told = dict(zip(head, row, strict=True))
+    assert (told["FLOPs"], told["seconds"], told["peak MiB"]) == ("2e+09", "5.0", "300")
+
+
 # What cannot be compared --------------------------------------------------------------------------------------------------
+
+
+def test_what_the_judge_cannot_say_is_in_no_interval(tmp_path: Path) -> None:
+    def score(who: str, prompt: int, number: int) -> float:
+        return 0.5 if who == "start" else float((prompt, number) != (3, 1))
+
+    folders = [finished(tmp_path / str(seed), score, seed=seed, bounds={"score": (0.0, 1.0)}) for seed in range(5)]
+    [line] = together(folders).lines
+    assert 0 <= line.reward.low < line.reward.mean < line.reward.high < 1
+    assert line.values["kind"].low < -1  # of this value nobody said anything
+    for folder in folders:
+        (folder / "judging.json").unlink()  # as older runs are
+    assert together(folders).lines[0].reward.high > 1
+
+
+def test_in_a_closed_task_intervals_are_for_other_seeds_alone_and_say_so(tmp_path: Path) -> None:
+    def score(who: str, prompt: int, number: int) -> float:
+        return 0.1 * prompt + (0.3 if who == "policy" else 0.0)
+
+    folders = [finished(tmp_path / str(seed), score, seed=seed, closed="all there are") for seed in range(5)]
+    found = together(folders)
+    assert (found.lines[0].reward.low, found.lines[0].reward.high) == pytest.approx((0.55, 0.55))  # no seed differs
+    assert found.lines[0].gain.low == pytest.approx(0.3)
+    assert "no prompt is held out (all there are): intervals are for other seeds with these very prompts" in found.cautions
+    for folder in folders:
+        (folder / "judging.json").unlink()
+    assert together(folders).lines[0].reward.low < 0.4
+
+
+def test_duels_and_ratings_of_a_closed_task_are_for_other_seeds_alone(tmp_path: Path) -> None:
+    """Who wins depends on the prompt, and nothing on the seed."""
+
+    def score(name: str) -> Score:
+        return lambda who, prompt, number: 0.1 * prompt if (who, name) == ("policy", "steep") else 0.2
+
+    def text(who: str, prompt: int, number: int) -> str:
+        return "word " * (prompt + 1)
+
+    folders = [
+        finished(tmp_path / f"{name}{seed}", score(name), name=name, optimizer=f"o:{name}/{name}", seed=seed, closed="yes",
+                 text=text if name == "steep" else lambda who, prompt, number: "word")
+        for name in ("steep", "flat")
+        for seed in range(5)
+    ]  # fmt: skip
+    found = together(folders)
+    [duel] = found.duels
+    assert duel.difference.low == pytest.approx(duel.difference.high)
+    assert duel.wins.low == pytest.approx(duel.wins.high)
+    assert duel.wins_at_equal_length.low == pytest.approx(duel.wins_at_equal_length.high)
+    assert all(rank.rating.low == pytest.approx(rank.rating.high) for rank in found.ranks)
+    for folder in folders:
+        (folder / "judging.json").unlink()
+    [duel] = together(folders).duels
+    assert duel.difference.low < duel.difference.high - 0.1
+
+
+def test_a_point_of_a_way_stays_where_the_judge_can_be(tmp_path: Path) -> None:
+    folders = [
+        finished(
+            tmp_path / str(seed),
+            scoring(0.5, seed),
+            seed=seed,
+            trail=[{"update": 0, "kl": 0.0, "proxy": None, "gold": 0.9 + 0.1 * (seed % 2), "each": {}}],
+            bounds={"score": (0.0, 1.0)},
+        )
+        for seed in range(3)
+    ]
+    [point] = together(folders).ways["run"]
+    assert point.gold.high == 1.0
+    assert point.gold.low < 0.9
 
 
 def test_what_cannot_stand_side_by_side_is_refused(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from scipy import stats
 
 from alignzoo.lab.compare.duels import at_equal_length
 from alignzoo.lab.compare.ranking import strengths
-from alignzoo.lab.compare.significance import Spread, holm, seeds_to_separate, spread_of
+from alignzoo.lab.compare.significance import SHARE, Spread, holm, seeds_to_separate, spread_of
 
 
 def bench(dice: np.random.Generator, seeds: int, prompts: int, by_seed: float, by_prompt: float, rest: float) -> np.ndarray:
@@ -76,6 +76,37 @@ def test_seeds_that_would_separate() -> None:
     assert seeds_to_separate(Spread(0.0, 5, 4, 1.0, 0.0, 0.0, 0.0), 0.05) is None
 
 
+def test_an_interval_within_bounds_by_hand() -> None:
+    # The table above, said to lie between 0 and 6: a share of one half, as uncertain as that of 27/7 trials.
+    spread = spread_of(np.array([[0.0, 2.0, 4.0], [2.0, 4.0, 6.0]]))
+    found, z = spread.interval((0.0, 6.0)), stats.t.ppf(0.975, spread.freedom) ** 2 / (0.25 / ((2 / 2 + 4 / 3) / 36))
+    half = 6 * math.sqrt(z) * math.sqrt(0.25 + z / 4) / (1 + z)
+    assert (found.mean, found.low, found.high) == pytest.approx((3.0, 3 - half, 3 + half))
+    assert spread.interval().low < 0 < found.low  # Student's reaches beyond
+
+
+@pytest.mark.parametrize(
+    ("told", "low", "high"), [(1.0, 60 / (60 + 1.959964**2), 1.0), (0.0, 0.0, 1 - 60 / (60 + 1.959964**2))]
+)
+def test_where_all_are_at_an_end_every_prompt_is_one_trial(told: float, low: float, high: float) -> None:
+    found = spread_of(np.full((5, 60), told)).interval(SHARE)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-6)
+    same = spread_of(np.full((5, 60), 0.25)).interval(SHARE)  # in the middle nothing is left to doubt
+    assert (same.low, same.high) == (0.25, 0.25)
+
+
+def test_a_count_is_cut_off_where_it_ends() -> None:
+    spread = spread_of(np.array([[0.0, 2.0, 4.0], [2.0, 4.0, 6.0]]))
+    found, free = spread.interval((0.0, math.inf)), spread.interval()
+    assert (found.low, found.high) == (0.0, free.high)
+    assert free.low < 0
+
+
+def test_in_a_closed_task_only_seeds_vary() -> None:
+    spread = spread_of(np.array([[0.0, 2.0, 4.0], [2.0, 4.0, 6.0]]), closed=True)
+    assert (spread.between_prompts, spread.error, spread.freedom) == (0.0, 1.0, 1.0)  # √(2 / 2), and one seed more than one
+
+
 # By simulation ------------------------------------------------------------------------------------------------------------
 
 
@@ -95,6 +126,38 @@ def test_95_percent_intervals_cover_in_95_of_100_benches(parts: tuple[int, int, 
     intervals = [spread_of(bench(dice, *parts)).interval() for _ in range(1000)]
     covered = sum(found.low <= 0 <= found.high for found in intervals) / 1000
     assert 0.93 <= covered <= 0.97 + 0.01  # two points, and what a thousand benches themselves leave open
+
+
+@pytest.mark.parametrize("kind", ["each prompt its own", "by prompt and chance", "by seed", "graded"])
+@pytest.mark.parametrize("prompts", [60, 200])
+def test_near_the_end_of_a_scale_intervals_cover_and_stay_on_it(kind: str, prompts: int) -> None:
+    dice = np.random.default_rng(1)
+    cases = [near_one(dice, kind, prompts) for _ in range(600)]
+    found = [(spread_of(table).interval(SHARE), truth) for table, truth in cases]
+    covered = sum(one.low <= truth <= one.high for one, truth in found) / len(found)
+    assert 0.925 <= covered <= 0.985
+    assert all(0 <= one.low <= one.mean <= one.high <= 1 for one, _ in found)
+
+
+def near_one(dice: np.random.Generator, kind: str, prompts: int) -> tuple[np.ndarray, float]:
+    """A bench of shares, or of grades, near 1, and its truth."""
+    if kind == "each prompt its own":
+        return np.repeat((dice.random((1, prompts)) < 0.98).astype(float), 5, 0), 0.98
+    if kind == "by seed":
+        ours = dice.choice([0.95, 0.97, 0.99], (5, 1))
+        return (dice.random((5, prompts)) < ours).astype(float), 0.97
+    right = dice.random((5, prompts)) < dice.beta(9, 0.3, (1, prompts))
+    if kind == "graded":
+        return np.where(right, 1.0, dice.random((5, prompts)) * 0.8), (9 + 0.3 * 0.4) / 9.3
+    return right.astype(float), 9 / 9.3
+
+
+def test_in_a_closed_task_intervals_cover_other_seeds() -> None:
+    dice = np.random.default_rng(2)
+    asked = dice.normal(0, 0.3, (1, 20))
+    found = [spread_of(asked + bench(dice, 5, 20, 0.03, 0.0, 0.1), closed=True).interval() for _ in range(1000)]
+    covered = sum(one.low <= asked.mean() <= one.high for one in found) / 1000
+    assert 0.93 <= covered <= 0.97
 
 
 def test_among_contestants_that_are_the_same_few_claims_are_made() -> None:

@@ -15,6 +15,7 @@ import tomli_w
 
 from alignzoo.lab.plan import Part, PlanError, check_apart, check_judge, differences
 from alignzoo.lab.runfile import read_plan
+from alignzoo.lab.store import StoreError
 from alignzoo.records import Prompt
 from alignzoo.seam.settings import SettingsError
 
@@ -114,7 +115,15 @@ def test_nobody_to_ask_is_refused(tmp_path: Path) -> None:
         read_plan(written(tmp_path, text))
 
 
-@pytest.mark.parametrize(("text", "complaint"), [("not = [toml", "not TOML"), (None, "there is no run file")])
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("not = [toml", "not TOML"),
+        ("seed = " + 5000 * "9", "not TOML: .*digits"),
+        ("seed = " + 50_000 * "[", "not TOML: .*recursion"),
+        (None, "there is no run file"),
+    ],
+)
 def test_no_run_file(tmp_path: Path, text: str | None, complaint: str) -> None:
     file = written(tmp_path, text) if text else tmp_path / "absent.toml"
     with pytest.raises(PlanError, match=complaint):
@@ -128,11 +137,24 @@ def test_no_run_file(tmp_path: Path, text: str | None, complaint: str) -> None:
         ("model=3", "model: must be a table"),
         ("model.template=chatt", 'model.template: must be .* did you mean "chat"|did you mean .chat.'),
         ("answer.file=absent.jsonl", "answer.file: there is no file absent.jsonl"),
+        ("answer.file=/", "answer.file: there is no file /"),
+        ("model.path=/absent/model", "model.path: there is no folder /absent/model"),
+        ("model.path=" + __file__, "model.path: there is no folder"),
+        ("name=../elsewhere", "name: is what the run's folder is called.* got '../elsewhere'"),
+        ('name=""', "name: is what the run's folder is called"),
+        ("threads=100000", "threads: must be at most 1024"),
+        ("seed=" + 30 * "9", "seed: must be below"),
     ],
 )
 def test_mistakes_in_place_of_a_table(tmp_path: Path, change: str, complaint: str) -> None:
     with pytest.raises((SettingsError, PlanError), match=complaint):
         read_plan(written(tmp_path, RUN.format(kind="comparisons")), [change])
+
+
+def test_a_prompt_that_cannot_be_read_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    (tmp_path / "asked.jsonl").write_text('{"prompt": "one"}\n{"prompt": 2}\n')
+    with pytest.raises(StoreError, match=r'asked.jsonl:2: a row needs "prompt"'):
+        read_plan(written(tmp_path, RUN.format(kind="comparisons")), [f"answer.file={tmp_path / 'asked.jsonl'}"])
 
 
 def test_a_judge_is_asked_for_before_anything_is_done(tmp_path: Path) -> None:

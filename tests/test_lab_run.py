@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from safetensors.torch import load_file
 from alignzoo.cli import main
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab import store
-from alignzoo.lab.answering import read_prompts
+from alignzoo.lab.answering import read_prompts, scores
 from alignzoo.lab.export import merge
 from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Part
@@ -25,7 +27,8 @@ from alignzoo.learning.memory import MemoryLost
 from alignzoo.learning.rewards import Scored, ScoreError
 from alignzoo.model.base import Base
 from alignzoo.model.role import load_role
-from alignzoo.records import Completion, Demonstration, Prompt
+from alignzoo.model.text import TextError
+from alignzoo.records import Completion, Demonstration, Prompt, completion_to_row, prompt_to_row
 from alignzoo.testing import toy_base, toy_folder
 
 RUN = """
@@ -114,6 +117,34 @@ def test_the_report_is_the_files(done: Run) -> None:
     assert len(scores) == 20
     assert row["policy"]["mean"] == pytest.approx(sum(scores) / len(scores))
     assert set(row["values"]) >= {"helpful", "harmless", "honest", "polite", "brief"}
+    judging = store.read_json(done.files.judging)
+    assert judging["closed"] == ""
+    assert judging["bounds"]["score"] == judging["bounds"]["helpful"] == [0, 1]
+
+
+@dataclass(frozen=True)
+class Marks:
+    """A judge that gives school marks."""
+
+    most: float = 10.0
+    bounds: ClassVar[tuple[float, float]] = (0.0, 10.0)
+
+    def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        return [self.most for _ in prompts]
+
+    def by_value(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> dict[str, list[float]]:
+        return {"neat": [3.0 for _ in prompts]}
+
+
+def test_a_judge_is_held_to_its_bounds() -> None:
+    row = {"who": "start", "number": 0, "prompt": prompt_to_row(Prompt.ask("why?"))}
+    asked = [{**row, "completion": completion_to_row(Completion("so"))}]
+    extra = {"columns": [77.0]}  # of a plugin: nobody said between what it lies
+    [told], bounds = scores(Marks(), asked, lambda prompts, completions: extra)
+    assert told["values"] == {"neat": 3.0, "columns": 77.0}
+    assert bounds == {"score": (0.0, 10.0), "neat": (0.0, 10.0)}
+    with pytest.raises(ScoreError, match=r"says that it gives 0 to 10, and gave 11 \(score\)"):
+        scores(Marks(11.0), asked, lambda prompts, completions: {})
 
 
 def test_a_training_on_pairs_looks_at_what_became_of_them(done: Run) -> None:
@@ -213,6 +244,82 @@ def test_a_damaged_line_is_named(done: Run, tmp_path: Path) -> None:
     path.write_text(done.files.feedback.read_text().replace('"kind"', '"kid"', 1))
     with pytest.raises(store.StoreError, match=r"feedback.jsonl:1: 'kind' must be one of"):
         list(store.read_feedback(path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("run.toml", b"name = [", "run.toml: not TOML"),
+        ("run.toml", b"\xff", "run.toml: not TOML"),
+        ("run.toml", b"", "run.toml is damaged: it does not say what the run is called"),
+        ("train/summary.json", b"{}", "summary.json is damaged"),
+        ("train/summary.json", b"\xff", "summary.json: not JSON"),
+        ("scores.jsonl", b"\xff\n", "scores.jsonl: not UTF-8 text"),
+    ],
+)
+def test_a_damaged_file_is_named(
+    name: str, content: bytes, said: str, done: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = shutil.copytree(done.files.root, tmp_path / "damaged")
+    (root / name).write_bytes(content)
+    for command in (["show", str(root)], ["compare", str(root), str(done.files.root)]):
+        assert main(command) == 2
+        told = capsys.readouterr().err
+        assert told.startswith("alignzoo: ")
+        assert said in told
+
+
+def test_an_adapter_that_is_not_what_was_trained_does_not_answer(done: Run, tmp_path: Path) -> None:
+    """Not even where it is gone: the base would answer in its place, and nobody would know."""
+    root = shutil.copytree(done.files.root, tmp_path / "other")
+    shutil.copy(root / "start" / "adapter" / "adapter_model.safetensors", root / "train" / "adapter")
+    run = replace(done, files=store.Folder(root))
+    with pytest.raises(RunError, match="adapter is not what the training left; put it back"):
+        run.policy()
+    shutil.rmtree(root / "train" / "adapter")
+    with pytest.raises(RunError, match="adapter is not what the training left; put it back"):
+        run.policy()
+
+
+def test_a_prompt_that_is_there_twice_is_asked_once(done: Run, tmp_path: Path) -> None:
+    """With the same random numbers it would be answered alike: that says nothing, and prompts would count differently."""
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text('{"prompt": "one"}\n{"prompt": "two"}\n{"prompt": "one"}\n')
+    plan = replace(done.plan, answer=replace(done.plan.answer, file=str(asked), prompts=2))
+    run = replace(done, plan=plan, files=store.Folder(shutil.copytree(done.files.root, tmp_path / "asked")))
+    run.files.answers.unlink()
+    rows = store.read_rows(run.answer())
+    assert [row["prompt"]["turns"][0]["text"] for row in rows if row["number"] == 0] == ["one", "two", "one", "two"]
+
+
+def test_answers_that_leave_no_room_are_refused_before_the_training(run_file: Path, tmp_path: Path) -> None:
+    run = Run.open(run_file, tmp_path / "long", ["answer.manner.max_tokens=128"])
+    with pytest.raises(TextError, match="max_tokens = 128 leaves no room for a prompt in this model's context of 128"):
+        run.train()
+    assert not run.files.start.updates.exists()
+
+
+def test_a_preview_leaves_nothing(run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """So that the run file can be mended by what it showed."""
+    show = ["collect", str(run_file), "--out", str(tmp_path / "seen"), "--set", "feedback.kind=demonstrations"]
+    assert main([*show, "--set", "optimizer.use=sft", "--preview", "1"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert not (tmp_path / "seen").exists()
+    assert main([*show, "--set", "optimizer.use=sft", "--preview", "-1"]) == 2
+    assert "--preview shows 0 records or more; got -1" in capsys.readouterr().err
+
+
+def test_what_only_takes_a_folder_makes_none(run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["chat", str(run_file)], ["export", str(run_file), str(tmp_path / "model")]):
+        assert main(command) == 2
+        assert "is no run: there is no run.toml in it" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize("temperature", ["nan", "-1", "1e-9"])
+def test_a_temperature_that_is_none_is_refused(temperature: str, done: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["chat", str(done.files.root), f"--temperature={temperature}"]) == 2
+    assert "temperature" in capsys.readouterr().err
 
 
 def test_feedback_is_there_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from plain import mixed, pairs, stirred
+from safetensors.torch import load_file, save_file
 
 from alignzoo.interfaces import Manner, Metrics
 from alignzoo.learning import memory as memory_module
@@ -20,7 +21,7 @@ from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import Dice, MemoryLost, State, newest, remembering, track
-from alignzoo.learning.reference import Remembered
+from alignzoo.learning.reference import Remembered, keeping
 from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, Tree, per_reply, plant
 from alignzoo.model.role import Role, bare_on, load_role, policy_on, role_on
@@ -233,6 +234,21 @@ def test_a_half_written_draft_is_no_checkpoint(base: Base, tmp_path: Path) -> No
     assert os.listdir(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["rest.json", "tensors.safetensors"])
+@pytest.mark.parametrize("kept", [None, 0, 60])
+def test_a_damaged_checkpoint_is_named(name: str, kept: int | None, base: Base, tmp_path: Path) -> None:
+    with remembering(base) as memory:
+        Counter(1)
+        policy_on(base)
+        whole = memory.write(tmp_path, 1, {})
+    bytes_of = (whole / name).read_bytes()
+    (whole / name).unlink()
+    if kept is not None:
+        (whole / name).write_bytes(bytes_of[:kept])
+    with pytest.raises(MemoryLost, match=r"the checkpoint .*00000001 is damaged: .*put it back as it was, or remove it"):
+        newest(tmp_path)
+
+
 # Roles ---------------------------------------------------------------------------------------------------------------
 
 
@@ -396,6 +412,78 @@ def test_what_a_reference_said_is_taken_up_exactly(base: Base, tmp_path: Path) -
         before = fresh.meter.read
         assert torch.equal(again(mixed()), said)
         assert fresh.meter.read == before
+
+
+def test_what_one_run_asked_a_reference_another_takes_over_and_pays_for(tmp_path: Path) -> None:
+    spent, said = [], []
+    for _ in range(2):  # two runs with the same start, each with a base of its own
+        base, ledger = toy_base(), Ledger()
+        with counting(ledger, base), keeping(tmp_path / "references"):
+            remembered = Remembered(stirred(policy_on(base)).frozen(), at_once=30)
+            said.append(remembered(mixed()))
+            made = remembered.kept is not None and remembered.kept.more
+        spent.append((ledger.read, ledger.flops, made))
+    assert torch.equal(*said)  # bit for bit
+    assert (spent[0][2], spent[1][2]) == (True, False)
+    assert spent[0][:2] == spent[1][:2]
+    assert spent[0][0] == mixed().size
+    [file] = (tmp_path / "references").iterdir()
+    slow = {key: torch.cat([torch.tensor([60.0]), sums[1:]]) for key, sums in load_file(file).items()}
+    assert len(slow) > 1  # a key for each pass of at most thirty tokens
+    save_file(slow, file)
+    ledger = Ledger()
+    with counting(ledger, base), keeping(tmp_path / "references"):
+        Remembered(stirred(policy_on(base)).frozen(), at_once=30)(mixed())
+    assert ledger.seconds == pytest.approx(60.0 * len(slow), abs=5)  # what it took to say them, not what it took to read them
+
+
+def test_the_same_text_in_another_company_is_asked_again(tmp_path: Path) -> None:
+    base = toy_base()
+    with keeping(tmp_path):
+        remembered = Remembered(stirred(policy_on(base)).frozen())
+        remembered(mixed())
+    with keeping(tmp_path):
+        again = Remembered(stirred(policy_on(base)).frozen())
+        again(mixed().select([0]))
+        assert again.kept is not None
+        assert again.kept.more
+
+
+@pytest.mark.parametrize("other", ["weights", "threads"])
+def test_what_was_said_by_others_or_otherwise_is_not_taken(other: str, tmp_path: Path) -> None:
+    base = toy_base()
+    for seed in (0, int(other == "weights")):
+        if other == "threads" and (tmp_path / "one").exists():
+            torch.set_num_threads(torch.get_num_threads() + 1)
+        with keeping(tmp_path / "one"):
+            remembered = Remembered(stirred(policy_on(base), seed=seed).frozen())
+            remembered(mixed())
+            assert remembered.kept is not None
+            assert remembered.kept.more
+    if other == "threads":
+        torch.set_num_threads(torch.get_num_threads() - 1)
+    assert len(list((tmp_path / "one").iterdir())) == 2
+
+
+def test_a_damaged_file_is_said_again_and_two_runs_keep_what_both_said(tmp_path: Path) -> None:
+    base = toy_base()
+    frozen = stirred(policy_on(base)).frozen()
+    with keeping(tmp_path):
+        Remembered(frozen)(pairs())
+    [file] = tmp_path.iterdir()
+    file.write_bytes(b"torn")
+    with keeping(tmp_path):
+        first, second = Remembered(frozen), Remembered(frozen)
+        wanted = first(mixed()), second(pairs())
+    assert len(load_file(file)) == 2
+    with keeping(tmp_path):
+        again = Remembered(frozen)
+        assert torch.equal(again(mixed()), wanted[0])
+        assert torch.equal(again(pairs()), wanted[1])
+
+
+def test_without_a_folder_nothing_is_kept(base: Base) -> None:
+    assert Remembered(stirred(policy_on(base)).frozen()).kept is None
 
 
 def test_a_reference_that_is_not_frozen_cannot_be_remembered(base: Base) -> None:

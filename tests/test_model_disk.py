@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,14 @@ import torch
 from families import PACKED, ROWED
 from peft import LoraConfig, PeftModel, get_peft_model
 from plain import Plain, close, loaded, mixed, pairs, stirred
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from alignzoo.model.base import Base
 from alignzoo.model.loading import ModelError
 from alignzoo.model.role import Role, load_role, policy_on, role_on
+from alignzoo.model.tensors import told_of
 from alignzoo.model.wardrobe import Lora
 from alignzoo.testing import toy_base, toy_folder
 
@@ -193,3 +196,31 @@ def test_peft_wears_a_saved_adapter_on_a_quantized_base(tmp_path: Path) -> None:
     peft = PeftModel.from_pretrained(fresh, tmp_path / "adapter").eval()
     with torch.no_grad():
         assert close(role.logps(pairs()), Plain(peft, {}).ask(pairs())[0])
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "adapter_config.json"])
+def test_a_damaged_adapter_is_named(name: str, tmp_path: Path) -> None:
+    stirred(policy_on(toy_base())).save(tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:90])
+    with pytest.raises(ModelError, match=f"{name} is damaged"):
+        load_role(toy_base(), tmp_path, "policy")
+
+
+def test_a_full_disk_is_told_as_the_system_tells_it(tmp_path: Path) -> None:
+    """Whoever waits for room must know it from a bug; safetensors has it in its words alone."""
+    said = "Error while serializing: I/O error: No space left on device (os error 28)"
+    with pytest.raises(OSError, match="No space left on device") as caught, told_of(tmp_path / "tensors"):
+        raise SafetensorError(said)
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(tmp_path / "tensors"))
+
+
+def test_the_head_is_not_adapted() -> None:
+    """It is read at a few positions at a time and frozen: an adapter on it would never be looked at."""
+    for targets in (("lm_head",), ("q_proj", "lm_head")):
+        with pytest.raises(ModelError, match=r"the head 'lm_head' stays as it is; leave it out of model.lora.targets"):
+            policy_on(toy_base(lora=Lora(targets=targets)))
+
+
+def test_a_rank_that_no_memory_holds_is_refused() -> None:
+    with pytest.raises(ModelError, match=r"no adapter of rank 1000000000000 can be put on .*model.lora.rank"):
+        policy_on(toy_base(lora=Lora(rank=10**12)))

@@ -12,7 +12,7 @@ from plain import loaded, stirred
 
 from alignzoo.model.base import Base
 from alignzoo.model.forest import Tree, plant
-from alignzoo.model.head import Head
+from alignzoo.model.head import Head, logps
 from alignzoo.model.prefix import Prefix
 from alignzoo.model.role import policy_on
 
@@ -43,6 +43,21 @@ def test_it_is_read_by_the_role_that_wears_an_adapter(family: Callable[[str], Pa
     assert not torch.allclose(prefix.ends(RESTS), whole(base, BEGINNING), atol=1e-3)
 
 
+@pytest.mark.parametrize("name", PACKED)
+def test_replies_after_a_kept_beginning_are_as_likely_as_if_all_were_read(name: str, family: Callable[[str], Path]) -> None:
+    base = loaded(family(name), "none")
+    policy = stirred(policy_on(base))
+    trees = [((20, 21), ((30, 31, 9), (32,))), ((22,), ((8, 7),)), ((23, 24, 25, 26, 27), ((6, 5), (6, 4), (3, 3, 3)))]
+    after = plant([Tree(prompt, replies) for prompt, replies in trees])
+    for worn in (None, policy.worn):
+        prefix = Prefix(base, worn, BEGINNING)
+        for length in (len(BEGINNING), 5):
+            full = plant([Tree(BEGINNING[:length] + prompt, replies) for prompt, replies in trees])
+            reading = base.read(full, worn, learning=False)
+            plain = logps(reading.hidden[reading.before], full.targets, base.head)
+            torch.testing.assert_close(prefix.until(length).logps(after), plain, atol=1e-5, rtol=1e-4)
+
+
 def test_what_it_costs(family: Callable[[str], Path]) -> None:
     """The beginning once, and then only what follows: together the work of one packed tree."""
     base = loaded(family("llama"), "none")
@@ -55,6 +70,11 @@ def test_what_it_costs(family: Callable[[str], Path]) -> None:
     sizes = base.sizes(None)
     seen = 14 * 15 / 2 + 2 * sum(len(rest) * 14 + len(rest) * (len(rest) + 1) / 2 for rest in RESTS)
     assert base.meter.flops == 2 * sizes.linear * 38 + 4 * sizes.attention * seen + 2 * sizes.head * (1 + 2 * 3)
+    spent = base.meter.flops
+    prefix.logps(plant([Tree((20, 21), ((30, 31, 9), (32,)))]))
+    seen = 6 * 14 + (2 * 3 / 2) + (3 * 2 + 3 * 4 / 2) + (2 + 1)
+    assert base.meter.read == 14 + 2 * 12 + 6
+    assert base.meter.flops - spent == 2 * sizes.linear * 6 + 4 * sizes.attention * seen + 2 * sizes.head * 4
 
 
 def test_a_model_that_cannot_pack_keeps_no_beginnings(family: Callable[[str], Path]) -> None:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from shelf import Shelf, offering, optimizer, shelf_in
@@ -197,9 +198,50 @@ def test_four_bits_are_compared_with_what_they_stand_for(monkeypatch: pytest.Mon
 
     works, words = stack.four_bits("cpu", 0.0)
     assert works
-    assert "1 products" in words
+    assert "1 product in NF4" in words
+    assert float(words.rpartition(" by ")[2].partition("%")[0]) == pytest.approx(9, abs=1)  # what rounding a bell curve costs
     monkeypatch.setattr(stack, "dequantized", lambda layer: torch.zeros(stack.SIDE, stack.SIDE))
     assert not stack.four_bits("cpu", 0.0)[0]
+
+
+@pytest.mark.parametrize(
+    "spoilt", [lambda weight: weight * 1.3, lambda weight: weight.flip(0), lambda weight: weight * float("nan")]
+)
+def test_four_bits_that_stand_for_something_else_are_found(monkeypatch: pytest.MonkeyPatch, spoilt: Any) -> None:
+    import bitsandbytes
+
+    from alignzoo.model import stack
+
+    real = bitsandbytes.nn.Params4bit
+    monkeypatch.setattr(bitsandbytes.nn, "Params4bit", lambda weight, **how: real(spoilt(weight), **how))
+    assert not stack.four_bits("cpu", 0.0)[0]
+
+
+def test_what_of_cuda_is_absent_is_said() -> None:
+    from alignzoo.model.stack import absent
+
+    assert absent("", False) == (
+        None,
+        "torch is built without CUDA; there is no NVIDIA driver; no GPU is seen: everything runs on the CPU",
+    )
+    assert absent("12.6", False)[1].startswith("torch is built for CUDA 12.6; there is no NVIDIA driver; no GPU is seen")
+    assert absent("", True)[0] is None
+    assert absent("", True)[1].endswith("a torch built for CUDA would use the GPU")
+    assert absent("12.6", True) == (False, "an NVIDIA driver is here and torch is built for CUDA 12.6, but torch sees no GPU")
+
+
+def test_the_stack_is_really_at_work_and_what_is_absent_is_no_fault() -> None:
+    import torch
+
+    from alignzoo.shop.doctor import Visit, _stack
+
+    found = {one.about: one for one in _stack(Visit())}
+    assert [one.level for one in found.values() if one.level == "fault"] == []
+    product = found["4 bits on the CPU"].words
+    assert "in NF4" in product
+    if not torch.cuda.is_available():
+        assert (found["cuda"].level, found["cuda"].fix) == ("note", "")
+        assert int(product.partition(" product")[0].rpartition(" ")[2]) > 1  # for a second, as on a GPU
 
 
 def test_a_broken_stack_is_a_finding(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

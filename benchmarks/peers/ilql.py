@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import clock
@@ -59,8 +60,25 @@ def _run(size: str, rounds: int) -> int:
     result["memory of heads"] = {name: _memory(size, name) for name in (*HEADS, "written plainly, two layers of 512")}
     print(f"memory of heads: {result['memory of heads']}", flush=True)
     command = f"python benchmarks/peers/ilql.py --size {size} --rounds {rounds}"
-    report.keep("peers-ilql", size, result | report.circumstances(command))
+    kept = report.keep("peers-ilql", size, result | report.circumstances(command))
+    (report.RESULTS / "peers-ilql.md").write_text("\n\n".join(map(told, kept.values())) + "\n")
     return 0
+
+
+def told(result: Mapping[str, Any]) -> str:
+    """One size's results, for people."""
+    ratio, rounds = result["race"]["ratio"], result["race"]["ratio_by_round"]
+    lines = [f"`{result['command']}` · {result['processor']} · {result['date']}", "", "| | |", "|---|---|"]
+    lines += [f"| losses of {result['parity']['updates']} updates agree to | {result['parity']['largest_difference']:.1e} |"]
+    lines += [f"| CPU ms per update, padded | {result['race']['ms_per_update']['theirs']} |"]
+    lines += [f"| CPU ms per update, ours | {result['race']['ms_per_update']['ours']} |"]
+    lines += [f"| updates in the time of one padded one | {ratio:.2f} ({min(rounds):.2f}–{max(rounds):.2f}) |"]
+    for way, times in result["steering"]["times_plain"].items():
+        lines += [f"| writing, steered: {way} (goal ≤ {result['steering']['goal']:g}) | {times:.2f} × the policy alone |"]
+    lines += [f"| memory of training, {side}, MiB | {grown:.0f} |" for side, grown in result["memory"].items()]
+    what = f"vocabulary {VOCABULARY:,}, width {WIDTH}, {STATES} states, one step of AdamW"
+    lines += [f"| heads alone ({what}): {name}, MiB | {grown:.0f} |" for name, grown in result["memory of heads"].items()]
+    return "\n".join(lines)
 
 
 def parity(size: str) -> dict[str, Any]:

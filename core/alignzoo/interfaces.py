@@ -48,6 +48,8 @@ class Manner:
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):  # it would be taken letter by letter
             raise ValueError(f"stop is a list of texts, even of one: ({self.stop!r},)")
+        if not (self.temperature == 0 or self.temperature >= 1e-6):  # logits divided by less are no numbers any more
+            raise ValueError(f"temperature is 0, for greedy, or at least 1e-6; got {self.temperature:g}")
         if "" in self.stop:
             raise ValueError("an empty stop string would end every reply before it begins; leave it out")
 
@@ -106,6 +108,17 @@ class Valued(Protocol):
 
     def by_value(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Mapping[str, Sequence[float]]:
         """Return the scores under each value's name."""
+        ...
+
+
+@runtime_checkable
+class Bounded(Protocol):
+    """A reward whose scores, and those of its values, cannot be outside two numbers. Reports give them intervals that do not
+    reach beyond."""
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The least and the most that it can say."""
         ...
 
 

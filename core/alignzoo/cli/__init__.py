@@ -3,21 +3,35 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
-from collections.abc import Sequence
+
+from alignzoo.seam.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
 
 USER_ERROR = 2
 INTERRUPTED = 130
 PIPE_CLOSED = 141
+OUT_OF_MEMORY = (
+    "out of memory; what was finished is kept. Take less at once: optimizer.descent.micro_tokens, batch_size, fewer or shorter "
+    "answers; or model.checkpointing, or a quantized model"
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. What a user can mend is said in one line; a bug shows its traceback."""
-    from alignzoo.cli.parser import parsed
+    from alignzoo.cli.plain import plainly
 
+    said, collecting = sys.argv[1:] if argv is None else argv, gc.isenabled()
     try:
-        args = parsed(sys.argv[1:] if argv is None else argv)  # here `list` is a verb, not the type
+        if args := plainly(said):
+            gc.disable()  # a listing ends before there is anything to collect
+        else:
+            args = _parsed(said)
         code: int = args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
@@ -26,13 +40,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains once more when it ends
         return PIPE_CLOSED
+    except (RuntimeError, MemoryError) as error:
+        if not _out_of_memory(error):
+            raise
+        print(f"alignzoo: {OUT_OF_MEMORY} ({(str(error) or 'MemoryError').splitlines()[0]})", file=sys.stderr)
+        return USER_ERROR
     except (ValueError, OSError) as error:
         if not _for_users(error):
             raise
         for line in _words(error).splitlines():
             print(f"alignzoo: {line}", file=sys.stderr)
         return USER_ERROR
+    finally:
+        if collecting:
+            gc.enable()
     return code
+
+
+def _parsed(argv: Sequence[str]) -> Any:
+    from alignzoo.cli.parser import parsed
+
+    return parsed(argv)
 
 
 def _for_users(error: ValueError | OSError) -> bool:
@@ -45,7 +73,13 @@ def _for_users(error: ValueError | OSError) -> bool:
     return isinstance(error, OSError) or any(kind.__module__.partition(".")[0] in ours for kind in type(error).__mro__)
 
 
+def _out_of_memory(error: RuntimeError | MemoryError) -> bool:
+    """torch says so with an error of its own on a GPU, and in the words of one on a CPU."""
+    said = str(error)
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+
+
 def _words(error: ValueError | OSError) -> str:
     if isinstance(error, OSError) and error.filename and error.strerror:
         return f"{error.filename}: {error.strerror}"
-    return str(error)
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)

@@ -35,15 +35,19 @@ def run(args: argparse.Namespace) -> int:
     from alignzoo.interfaces import Manner
     from alignzoo.lab.run import Run
 
-    if args.temperature < 0 or args.max_tokens < 1 or args.seed < 0:
+    if not args.temperature >= 0 or args.max_tokens < 1 or args.seed < 0:
         raise UsageError("--temperature and --seed are 0 or more, --max-tokens is 1 or more")
-    first = Run.open(args.target)
+    try:
+        manner = Manner(args.max_tokens, args.temperature, seed=args.seed)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    first = Run.at(args.target)
     policies: dict[str, Policy] = {args.target: first.policy()}
     if args.other:
-        policies[args.other] = Run.open(args.other).policy()
+        policies[args.other] = Run.at(args.other).policy()
     if args.start:
         policies["start"] = first.start_role()
-    converse(policies, Manner(args.max_tokens, args.temperature, seed=args.seed))
+    converse(policies, manner)
     return 0
 
 

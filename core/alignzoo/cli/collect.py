@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from alignzoo.cli.opening import add_run, dry, working
+from alignzoo.cli.opening import add_run, dry, looking, working
 
 HELP = "gather the feedback that a run learns from"
 
@@ -27,13 +27,20 @@ def add(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     if dry(args):
         return 0
+    if args.preview is not None:
+        return _preview(args)
     with working(args) as run:
-        if args.preview is None:
-            print(run.collect())
-            return 0
-        from alignzoo.records import to_json
+        print(run.collect())
+    return 0
 
-        records, tally = run.preview(args.preview)
-        print(*map(to_json, records), sep="\n")
-        print(*(tally.lines() or ["the source makes up its records: there are no rows to account for"]), sep="\n")
+
+def _preview(args: argparse.Namespace) -> int:
+    from alignzoo.cli.parser import UsageError
+    from alignzoo.records import to_json
+
+    if args.preview < 0:
+        raise UsageError(f"--preview shows 0 records or more; got {args.preview}")
+    records, tally = looking(args).preview(args.preview)
+    print(*map(to_json, records), sep="\n")
+    print(*(tally.lines() or ["the source makes up its records: there are no rows to account for"]), sep="\n")
     return 0

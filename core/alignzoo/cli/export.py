@@ -31,5 +31,5 @@ def run(args: argparse.Namespace) -> int:
     from alignzoo.lab.export import export
     from alignzoo.lab.run import Run
 
-    print(export(Run.open(args.target), Path(args.folder), onto_original=args.onto_original))
+    print(export(Run.at(args.target), Path(args.folder), onto_original=args.onto_original))
     return 0

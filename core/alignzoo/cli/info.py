@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from alignzoo.cli.opening import add_plugin
+from alignzoo.cli.naming import add_plugin
 
 if TYPE_CHECKING:
     from alignzoo.seam.described import Setting

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import TYPE_CHECKING, Any, get_args
-
-from alignzoo.cli.opening import add_plugin
-from alignzoo.seam.hookspecs import Kind
+from alignzoo.cli.naming import add_plugin
+from alignzoo.seam.light import TYPE_CHECKING
+from alignzoo.seam.vetting import KINDS
 
 if TYPE_CHECKING:
+    import argparse
+    from typing import Any
+
     from alignzoo.seam.zoo import Found, Zoo
 
 
@@ -19,7 +20,7 @@ def add(verbs: Any) -> None:
         description="Show the installed components, and every fault in an installed plugin with its fix.",
         allow_abbrev=False,
     )
-    page.add_argument("--kind", choices=get_args(Kind), help="only components of this kind")
+    page.add_argument("--kind", choices=KINDS, help="only components of this kind")
     page.add_argument(
         "--accepts",
         metavar="DATA",
@@ -82,10 +83,12 @@ def _shown(found: list[Found], zoo: Zoo, tiers: dict[str, str]) -> str:
 
     if not found:
         return "nothing of this sort is installed"
-    ids = [(f.component.kind, f.component.id) for f in found]
+    owners: dict[tuple[str, str], set[str]] = {}
+    for f in found:
+        owners.setdefault((f.component.kind, f.component.id), set()).add(f.plugin)
     rows = []
     for f in found:
-        alone = ids.count((f.component.kind, f.component.id)) == 1
+        alone = len(owners[f.component.kind, f.component.id]) == 1
         name = f.component.id if alone else f"{f.plugin}/{f.component.id}"
         needs, gives = ", ".join(f.component.needs), ", ".join(f.component.gives)
         known = (tiers[f.plugin], _health(f, zoo))

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from alignzoo.cli.naming import add_plugin
 from alignzoo.cli.quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -40,17 +41,6 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_plugin(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--plugin",
-        action="append",
-        default=[],
-        metavar="FILE",
-        dest="plugins",
-        help="a plugin in a file of your own: ./my_loss.py",
-    )
-
-
 def dry(args: argparse.Namespace) -> bool:
     """For --dry-run: print the plan and what it will cost, having checked everything."""
     if not args.dry_run:
@@ -70,6 +60,17 @@ def dry(args: argparse.Namespace) -> bool:
     print(tomli_w.dumps(plan.table()))
     print("\n".join(f"# {line}" for line in guess(plan).lines()))
     return True
+
+
+def looking(args: argparse.Namespace) -> Run:
+    """The run that the arguments name, to be looked at: no folder is made for it."""
+    quiet_libraries()
+    from alignzoo.cli.progress import telling
+    from alignzoo.lab.run import Run
+
+    if Path(args.target).is_dir():
+        return Run.at(args.target, telling())
+    return Run.planned(args.target, args.out, args.changes, telling(), args.plugins)
 
 
 @contextmanager

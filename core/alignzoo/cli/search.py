@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from alignzoo.seam.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
+    from typing import Any
 
 
 def add(verbs: Any) -> None:

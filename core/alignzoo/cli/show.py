@@ -59,6 +59,20 @@ def show(report: Report, root: Path) -> None:
         console.print("", stages)
     sides = Table("prompt", "before", "after", title="some answers, before and after (reward)", title_justify="left")
     for c in report.contrasts:
-        sides.add_row(c.prompt, f"{c.before} ({c.score_before:.2f})", f"{c.after} ({c.score_after:.2f})")
+        said = ((c.before, c.score_before), (c.after, c.score_after))
+        sides.add_row(_last(c.prompt), *(f"{_first(text)} ({score:.2f})" for text, score in said))
     console.print("", sides)
     console.print(f"95 % intervals by bootstrap over prompts. Everything is in {root}", markup=False)
+
+
+_LONG = 300
+"""Letters of one text in the table; all of it is in the files."""
+
+
+def _first(text: str) -> str:
+    return text if len(text) <= _LONG else f"{text[:_LONG]} …"
+
+
+def _last(text: str) -> str:
+    """Of a long prompt its end: that is what is answered."""
+    return text if len(text) <= _LONG else f"… {text[-_LONG:]}"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+
+from alignzoo.seam.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 LEAST_ROOM = 24
 
@@ -27,7 +30,11 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _width() -> int:
     """The terminal's width; without a terminal nothing is wrapped."""
-    return shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    if not sys.stdout.isatty():
+        return sys.maxsize
+    from shutil import get_terminal_size
+
+    return get_terminal_size().columns
 
 
 def _wrapped(text: str, room: int) -> Iterator[str]:

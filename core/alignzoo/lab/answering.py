@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Distant, Manner, Policy, Valued
+from alignzoo.interfaces import Bounded, Distant, Manner, Policy, Valued
 from alignzoo.lab import store
 from alignzoo.lab.plan import Answering
 from alignzoo.learning.ledger import Ledger, counting
-from alignzoo.learning.rewards import checked
+from alignzoo.learning.rewards import ScoreError, checked
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role
 from alignzoo.records import (
@@ -93,15 +93,27 @@ def read_prompts(path: Path) -> list[Prompt]:
     return prompts
 
 
-def scores(judge: Any, rows: Sequence[Mapping[str, Any]], more: Columns) -> Iterator[dict[str, Any]]:
+def scores(judge: Any, rows: Sequence[Mapping[str, Any]], more: Columns) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of scores.jsonl, in the order of the answers: the judge's score as a whole and by each of its values, and what
-    there is `more` to report of each."""
+    there is `more` to report of each. And between which numbers they lie, of those of which that is known."""
     prompts = [prompt_from_row(row["prompt"]) for row in rows]
     completions = [completion_from_row(row["completion"]) for row in rows]
     whole = checked("the judge", judge(prompts, completions), len(rows))
     values = judge.by_value(prompts, completions) if isinstance(judge, Valued) else {}
     apart = {name: checked(f"the judge's value '{name}'", given, len(rows)) for name, given in values.items()}
+    bounds = _bounds(judge, {"score": whole, **apart}) if isinstance(judge, Bounded) else {}
     apart |= more(prompts, completions)
+    told = []
     for place, (row, score) in enumerate(zip(rows, whole, strict=True)):
         here = {name: given[place] for name, given in apart.items()}
-        yield {"who": row["who"], "number": row["number"], "prompt": prompts[place].id, "score": score, "values": here}
+        told.append({"who": row["who"], "number": row["number"], "prompt": prompts[place].id, "score": score, "values": here})
+    return told, bounds
+
+
+def _bounds(judge: Bounded, told: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:
+    """What a judge's scores and values lie between, as it says; held to its word."""
+    least, most = judge.bounds
+    for name, given in told.items():
+        if odd := [score for score in given if not least <= score <= most]:
+            raise ScoreError(f"the judge says that it gives {least:g} to {most:g}, and gave {odd[0]:g} ({name})")
+    return dict.fromkeys(told, (least, most))

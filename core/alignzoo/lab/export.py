@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from alignzoo.lab.folders import RunError
 from alignzoo.lab.run import Run
 from alignzoo.model.loading import load
 from alignzoo.model.role import Role
+from alignzoo.model.tensors import told_of
 
 
 def export(run: Run, folder: Path, *, onto_original: bool = False) -> Path:
@@ -33,8 +36,15 @@ def export(run: Run, folder: Path, *, onto_original: bool = False) -> Path:
         )
     model, tokenizer = load(run.plan.model, replace(run.plan.loading, quantize="none"))
     merge(policy, model, as_trained=not onto_original)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    draft = folder.with_name(folder.name + ".part")  # there whole or not at all
+    shutil.rmtree(draft, ignore_errors=True)
+    try:
+        with told_of(folder):
+            model.save_pretrained(draft)
+        tokenizer.save_pretrained(draft)
+        os.replace(draft, folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
     return folder
 
 

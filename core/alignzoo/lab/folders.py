@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ def settle(plan: Plan, files: store.Folder, *, other_bytes: bool = False) -> Non
             shutil.copyfile(path, files.plugin(path))
         store.write_text(files.settings, tomli_w.dumps({**plan.table(), "made_with": plan.made_with()}))
         return
-    table, made_with = _read(files.settings)
+    table, made_with = _read(files)
     _refuse(files, "settings", differences(_placeless(table), _placeless(plan.table())))
     _same_bytes(plan, made_with, files, other_bytes)
 
@@ -43,7 +42,7 @@ def plan_in(root: Path, *, other_bytes: bool = False) -> Plan:
     files = store.Folder(root)
     if not files.settings.exists():
         raise RunError(f"{root} is no run: there is no run.toml in it")
-    table, made_with = _read(files.settings)
+    table, made_with = _read(files)
     copies = [str(files.plugin(path)) for path in local_files(table, str(files.settings))]
     plan = plan_of(table, discover(files=copies), file=str(files.settings))
     if not files.train.done:
@@ -71,11 +70,8 @@ def _state(training: store.Training) -> str:
     return f"checkpoint after update {checkpoint.update}" if checkpoint else "to do"
 
 
-def _read(settings: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
-    try:
-        table = tomllib.loads(settings.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise RunError(f"{settings}: not TOML: {error}") from None
+def _read(files: store.Folder) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    table = store.read_settings(files)
     return table, table.pop("made_with", {})
 
 

@@ -20,6 +20,7 @@ from alignzoo.learning.rewards import Combine, Voice
 from alignzoo.model.loading import Loading
 from alignzoo.model.wardrobe import Lora
 from alignzoo.records import Feedback
+from alignzoo.seam.composed import Composed
 from alignzoo.seam.settings import table_of
 from alignzoo.seam.zoo import Found, Zoo
 
@@ -53,9 +54,11 @@ class Part:
         return {"use": self.found.full_name, **(table_of(self.made) if is_dataclass(self.made) else {}), **around}
 
     def behind(self) -> dict[str, Part]:
-        """What stands around it, by its place below this one's."""
+        """What stands around it, and what it has looked up itself, by its place below this one's."""
         chosen = {"acquisition": self.acquisition} if self.acquisition else {}
-        return {**chosen, **{f"filter.{i}": sieve for i, sieve in enumerate(self.filters)}}
+        sieves = {f"filter.{i}": sieve for i, sieve in enumerate(self.filters)}
+        inner = self.made.within() if isinstance(self.made, Composed) else {}
+        return {**chosen, **sieves, **{f"within.{name}": Part(found, made) for name, (found, made) in inner.items()}}
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """What a source gives, through its filters, one after the other."""
@@ -143,6 +146,18 @@ class Plan:
         """The folder or hub name of the base. A plugin that has to make its model does so when this is first asked."""
         return str(self.model_part.made.folder()) if self.model_part else self.path
 
+    @property
+    def learned(self) -> Part | None:
+        """The source of feedback, if the optimizer learns from anything that it gives: what nobody reads is not paid for."""
+        gives = self.feedback.made.gives if self.feedback else ()
+        taught = {what for kind in gives for what in TEACHES[kind]}
+        return self.feedback if taught.intersection(self.optimizer.made.needs) else None
+
+    @property
+    def raised(self) -> tuple[Rewarding, ...]:
+        """The rewards, if the optimizer asks for any."""
+        return self.rewards if "reward" in self.optimizer.made.needs else ()
+
     def parts(self) -> dict[str, Part]:
         """Every component, by its place in the file."""
         named = {
@@ -199,8 +214,8 @@ class Plan:
 
 
 def trunk(place: str) -> str:
-    """The place of the component that a filter or an acquisition belongs to; any other place is its own."""
-    return re.split(r"\.(?:filter|acquisition)\b", place)[0]
+    """The place of the component that a filter, an acquisition or one that it looked up belongs to; any other is its own."""
+    return re.split(r"\.(?:filter|acquisition|within)\b", place)[0]
 
 
 def check_judge(plan: Plan) -> Part:

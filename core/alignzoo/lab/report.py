@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -133,12 +132,8 @@ class Report:
 def report_in(root: Path) -> Report | None:
     """The report of a run's folder, if the run is judged."""
     files = store.Folder(root)
-    if not files.settings.exists():
-        raise store.StoreError(f"{root} is no run: there is no run.toml in it")
-    if not files.scores.exists():
-        return None
-    settings = tomllib.loads(files.settings.read_text(encoding="utf-8"))
-    return report_of(settings["name"], settings, files)
+    settings = store.read_settings(files)
+    return report_of(settings["name"], settings, files) if files.scores.exists() else None
 
 
 def report_of(name: str, settings: Mapping[str, Any], files: store.Folder) -> Report:
@@ -148,7 +143,7 @@ def report_of(name: str, settings: Mapping[str, Any], files: store.Folder) -> Re
         raise store.StoreError(f"{files.scores} has {len(scores)} rows for {len(answers)} answers; delete it and judge again")
     before, after = _grouped(scores, "start"), _grouped(scores, "policy")
     kls = _kls(answers, scores)
-    summary = store.read_json(files.train.summary)
+    summary = store.read_summary(files.train)
     names = list(scores[0]["values"]) if scores else []
     return Report(
         name=name,
@@ -167,7 +162,7 @@ def report_of(name: str, settings: Mapping[str, Any], files: store.Folder) -> Re
         stages=tuple(_stages(files)),
         contrasts=tuple(_contrasts(answers, scores)),
         settings=settings,
-        plugins=tomllib.loads(files.settings.read_text(encoding="utf-8")).get("made_with", {}).get("plugins", {}),
+        plugins=store.read_settings(files).get("made_with", {}).get("plugins", {}),
     )
 
 
@@ -191,7 +186,7 @@ def _stages(files: store.Folder) -> Iterator[Stage]:
     """Every training of the run, in its order."""
     trainings = [files.start, *(files.reward(number) for number in range(1, 100)), files.train]
     for training in (training for training in trainings if training.done):
-        summary = store.read_json(training.summary)
+        summary = store.read_summary(training)
         told: dict[str, float] = {}
         for row in store.read_rows(training.updates):
             told |= row

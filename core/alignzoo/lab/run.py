@@ -7,7 +7,7 @@ print(run.report().markdown())  # does whatever is still to be done before it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +30,7 @@ from alignzoo.lab.training import Seat, Tell, Terms, Trained, say_nothing, train
 from alignzoo.learning.intake import admit
 from alignzoo.learning.ledger import Budget, Ledger
 from alignzoo.learning.memory import newest
+from alignzoo.learning.reference import keeping
 from alignzoo.learning.rewards import Combined, Scored, Voice
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, bare_on, load_role, role_on
@@ -84,10 +85,27 @@ class Run:
                     f"{path} is a run, with its own settings, plugins and folder; --set, --plugin and --out go with a run file"
                 )
             return cls(plan_in(path, other_bytes=other_bytes), store.Folder(path), listener or Listener())
-        plan = read_plan(path, changes, plugins=plugins)
-        files = store.Folder(Path(out) if out else Path("runs") / plan.name)
-        settle(plan, files, other_bytes=other_bytes)
-        return cls(plan, files, listener or Listener())
+        run = cls.planned(path, out, changes, listener, plugins)
+        settle(run.plan, run.files, other_bytes=other_bytes)
+        return run
+
+    @classmethod
+    def planned(
+        cls,
+        path: str | Path,
+        out: str | Path | None = None,
+        changes: Sequence[str] = (),
+        listener: Listener | None = None,
+        plugins: Sequence[str] = (),
+    ) -> Run:
+        """The run of a run file, for which no folder is made yet."""
+        plan = read_plan(Path(path), changes, plugins=plugins)
+        return cls(plan, store.Folder(Path(out) if out else Path("runs") / plan.name), listener or Listener())
+
+    @classmethod
+    def at(cls, root: str | Path, listener: Listener | None = None) -> Run:
+        """The run in a folder, which must be there."""
+        return cls(plan_in(Path(root)), store.Folder(Path(root)), listener or Listener())
 
     # The stages -------------------------------------------------------------------------------------------------------
 
@@ -119,7 +137,7 @@ class Run:
                 if taken:
                     continue
                 if not files.feedback.exists():
-                    self._gather(source, files.feedback, self.start_role)
+                    self._collected(source, files.feedback, f"{place}.feedback")
                 seat = self._seat(files.folder.name)
                 self._train(part, files, seat, self._terms(budget=budget, answers=False))
 
@@ -130,14 +148,7 @@ class Run:
             if "policy" in source.made.asks:
                 self.start()
             self.listener.stage("collect", source.found.full_name)
-            if self.shelf is None:
-                self._gather(source, path, self.start_role)
-                return path
-            rows = {"feedback": source.row(), "answer": table_of(self.plan.answer) if source.filters else {}}
-            key = key_of(self.plan, rows, ("start", "start.feedback", "feedback"))
-            with self._shared(key, path.with_suffix(".tally.json"), path) as taken:
-                if not taken:
-                    self._gather(source, path, self.start_role)
+            self._collected(source, path, "feedback")
         return path
 
     def preview(self, shown: int) -> tuple[list[Feedback], Tally]:
@@ -145,7 +156,8 @@ class Run:
         source = self.plan.feedback
         if source is None:
             raise RunError(f"{self.plan.name} collects no feedback; name a source in the run file: [feedback] use = …")
-        if "policy" in source.made.asks:
+        if "policy" in source.made.asks and self.plan.start:
+            settle(self.plan, self.files)
             self.start()
         asking = self._asking(source, self.start_role)
         first: list[Feedback] = []
@@ -158,11 +170,17 @@ class Run:
         """Improve the policy on the feedback, from the start."""
         if self.files.train.done:
             return
-        if self.plan.feedback and not self.plan.feedback.made.asks:
+        source, name = self.plan.learned, self.plan.optimizer.found.full_name
+        if source and not source.made.asks:
             self.collect()  # what is wrong with a corpus is told before anything is trained
         self.start()
-        self.rewards()
-        self.collect()
+        if self.plan.raised:
+            self.rewards()
+        if source:
+            self.collect()
+        if (self.plan.feedback, self.plan.rewards) != (source, self.plan.raised):
+            asked = " and ".join(self.plan.optimizer.made.needs) or "nothing"
+            self.listener.line(f"{name} asks for {asked}: what else the run names is left alone")
         self.listener.stage("train", self.plan.optimizer.found.full_name)
         self._train(self.plan.optimizer, self.files.train, self._seat("policy"), self._terms(budget=self._left()))
 
@@ -171,8 +189,8 @@ class Run:
         if not self.files.answers.exists():
             self.train()
             self.listener.stage("answer", f"{len(self._test_prompts())} prompts, before and after")
-            if self.plan.task and isinstance(self.plan.task.made, Closed) and not self.plan.answer.file:
-                self.listener.line(f"no prompt is held out: {self.plan.task.made.closed}")
+            if closed := self._closed():
+                self.listener.line(f"no prompt is held out: {closed}")
             first, before = self._start_answers()
             second, after = self._answers("policy", self.policy())
             store.write_json(self.files.serving, {"start": before, "policy": after})
@@ -180,6 +198,11 @@ class Run:
             if cut := self.base.text.cuts.prompts:
                 self.listener.line(f"prompts lost their beginning to the context {cut} times")
         return self.files.answers
+
+    def _closed(self) -> str:
+        """Why the test prompts are all that there are; empty where others could have been asked."""
+        task = self.plan.task.made if self.plan.task and not self.plan.answer.file else None
+        return task.closed if isinstance(task, Closed) else ""
 
     def _answers(self, who: str, policy: Policy) -> tuple[list[dict[str, Any]], dict[str, float]]:
         """What a policy says, and what that cost."""
@@ -208,7 +231,9 @@ class Run:
             self.answer()
             self.listener.stage("judge", judge.found.full_name)
             rows = store.read_rows(self.files.answers)
-            store.write_rows(self.files.scores, scores(self._lent(judge.made), rows, self.hooks.columns))
+            told, bounds = scores(self._lent(judge.made), rows, self.hooks.columns)
+            store.write_json(self.files.judging, {"bounds": bounds, "closed": self._closed()})
+            store.write_rows(self.files.scores, told)
         return self.files.scores
 
     def report(self) -> Report:
@@ -229,6 +254,7 @@ class Run:
                 torch.set_num_threads(self.plan.threads)
             self.listener.stage("load", f"{self.plan.model} ({self.plan.loading.quantize})")
             self._base = Base.load(self.plan.model, self.plan.loading, self.plan.lora)
+            self._base.text.leave_room(self.plan.answer.manner.max_tokens)  # or it would be told after the training
         return self._base
 
     @cached_property
@@ -248,9 +274,13 @@ class Run:
 
     def _loaded(self, name: str, files: store.Training) -> Role:
         self.base.dismiss(name)
-        if not (files.adapter / "adapter_model.safetensors").exists():
-            return bare_on(self.base, name)
-        return load_role(self.base, files.adapter, name)
+        there = (files.adapter / "adapter_model.safetensors").exists()
+        role = load_role(self.base, files.adapter, name) if there else bare_on(self.base, name)
+        if role.digest != store.read_summary(files).get("adapter", role.digest):
+            raise RunError(
+                f"{files.adapter} is not what the training left; put it back, or delete {files.folder} to train again"
+            )
+        return role
 
     def _bare(self) -> Role:
         self.base.dismiss("start")
@@ -317,7 +347,7 @@ class Run:
 
     def _left(self) -> Budget:
         """What the optimizer may spend: the budget, or, where that is the rewards' too, what they left."""
-        if not self.plan.budget.rewards:
+        if not (self.plan.budget.rewards and self.plan.raised):
             return self.plan.budget
         trained = [files for _, rewarding, files in self._rewards() if rewarding.feedback]
         return self.plan.budget.after([Ledger.from_row(store.read_json(files.summary)["ledger"]) for files in trained])
@@ -351,7 +381,8 @@ class Run:
         }
         course = Course(self.plan.name, files.folder.name, str(files.folder), optimizer.found.full_name, self.plan.table())
         self.hooks.started(course)
-        trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self._telling(course), notes)
+        with keeping(self.shelf / "references") if self.shelf else nullcontext():
+            trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self._telling(course), notes)
         self.hooks.ended(course, store.read_json(files.summary))
         if trained.stopped:
             self.listener.line(f"stopped by the budget: {trained.stopped}")
@@ -365,6 +396,17 @@ class Run:
             self.hooks.updated(course, update, metrics)
 
         return tell
+
+    def _collected(self, source: Part, path: Path, place: str) -> None:
+        """Feedback on the start: with a shelf it is gathered once, whether an optimizer or a reward learns from it."""
+        if self.shelf is None:
+            self._gather(source, path, self.start_role)
+            return
+        rows = {"feedback": source.row(), "answer": table_of(self.plan.answer) if source.filters else {}}
+        key = key_of(self.plan, rows, ("start", "start.feedback", place))
+        with self._shared(key, path.with_suffix(".tally.json"), path) as taken:
+            if not taken:
+                self._gather(source, path, self.start_role)
 
     def _gather(self, source: Part, path: Path, candidates: Callable[[], Role]) -> None:
         asking = self._asking(source, candidates)
@@ -397,10 +439,11 @@ class Run:
     def _test_prompts(self) -> Sequence[Prompt]:
         how = self.plan.answer
         if how.file:
-            return read_prompts(Path(how.file))[: how.prompts]
-        assert self.plan.task is not None  # the plan was checked
-        prompts: Sequence[Prompt] = self.plan.task.made.prompts(how.split)
-        return prompts[: how.prompts]
+            prompts: Sequence[Prompt] = read_prompts(Path(how.file))
+        else:
+            assert self.plan.task is not None  # the plan was checked
+            prompts = self.plan.task.made.prompts(how.split)
+        return list({prompt.id: prompt for prompt in prompts}.values())[: how.prompts]  # a second time it is answered alike
 
 
 def fresh(name: str, seed: int) -> Callable[[Base], Role]:

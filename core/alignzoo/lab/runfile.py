@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Acquisition, FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task, Wrapper
+from alignzoo.lab.answering import read_prompts
 from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, Trailing, check_apart, check_fit
 from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
@@ -57,7 +58,7 @@ def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None, p
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PlanError(f"there is no run file {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, a number without end, or nested without end
         raise PlanError(f"{path}: not TOML: {error}") from None
     for change in changes:
         table = override(table, change)
@@ -69,12 +70,21 @@ def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None, p
 
 def held(plan: Plan, file: str) -> Plan:
     """The same plan, if the files that it needs are there and what it is judged on is held out."""
-    if plan.answer.file and not Path(plan.answer.file).exists():
+    if plan.answer.file and not Path(plan.answer.file).is_file():
         raise PlanError(f"{file}: answer.file: there is no file {plan.answer.file}")
+    if plan.answer.file:
+        read_prompts(Path(plan.answer.file))  # what is wrong in it is told before anything is trained
+    if Path(plan.path).is_file() or (_is_place(plan.path) and not Path(plan.path).is_dir()):
+        raise PlanError(f"{file}: model.path: there is no folder {plan.path}")
     if plan.trail.every and (plan.judge is None or plan.task is None):
         raise PlanError(f"{file}: trail: its points are judged on a task's prompts; name a task and a judge, or leave it out")
     check_apart(plan)
     return plan
+
+
+def _is_place(path: str) -> bool:
+    """Whether it can be no name on a hub, only a folder."""
+    return path.startswith(("/", "./", "../", "~")) or path in (".", "..")
 
 
 def local_files(table: Mapping[str, Any], file: str) -> tuple[str, ...]:
@@ -104,10 +114,16 @@ class _Head:
     checkpoint_every: Annotated[int, Ge(1)] = 20
     combine: Combine = "sum"
     """What several rewards come to: their weighted sum, or, for an ensemble, its mean, worst, or mean less its doubt."""
-    threads: Annotated[int, Ge(0)] = 0
+    threads: Annotated[int, Interval(ge=0, le=1024)] = 0
     """CPU threads; 0 leaves it to torch. Small models are steadier, and no slower, on one."""
     plugins: tuple[str, ...] = ()
     """Plugins in files of your own, beside those that are installed: `["./my_loss.py"]`. The run keeps a copy of each."""
+
+    def __post_init__(self) -> None:
+        if self.name in ("", ".", "..") or "/" in self.name or os.sep in self.name or not self.name.isprintable():
+            raise ValueError(
+                f"name: is what the run's folder is called, so it has no slash in it and is not empty; got {self.name!r}"
+            )
 
 
 @dataclass

@@ -53,9 +53,14 @@ def wilson(hits: float, count: float) -> Estimate | None:
     have nothing to do with one another."""
     if count == 0:
         return None
-    share, z = hits / count, _Z * _Z / count
+    return wilson_at(hits / count, count, _Z)
+
+
+def wilson_at(share: float, trials: float, quantile: float) -> Estimate:
+    """The same for a share that is as uncertain as one of so many trials."""
+    z = quantile * quantile / trials
     centre = (share + z / 2) / (1 + z)
-    half = _Z / (1 + z) * math.sqrt(share * (1 - share) / count + z / (4 * count))
+    half = quantile / (1 + z) * math.sqrt(share * (1 - share) / trials + z / (4 * trials))
     return Estimate(share, max(0.0, min(share, centre - half)), min(1.0, max(share, centre + half)))
 
 

@@ -8,6 +8,7 @@ train/            updates.jsonl, adapter/, checkpoint/, summary.json
 answers.jsonl     what start and policy say to the test prompts
 serving.json      what those answers cost
 scores.jsonl      what the judge says of the answers
+judging.json      what a reader of these scores has to know of judge and prompts
 report.json/.md   the table
 """
 
@@ -16,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -107,6 +109,11 @@ class Folder:
         return self.root / "scores.jsonl"
 
     @property
+    def judging(self) -> Path:
+        """What a reader of the scores has to know of judge and prompts."""
+        return self.root / "judging.json"
+
+    @property
     def report(self) -> Path:
         return self.root / "report.md"
 
@@ -129,12 +136,33 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise StoreError(f"{path}: not JSON: {error}") from None
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_summary(files: Training) -> dict[str, Any]:
+    """What a training came to."""
+    summary = read_json(files.summary)
+    if not isinstance(summary, dict) or not {"ledger", "optimizer"} <= set(summary):
+        raise StoreError(f"{files.summary} is damaged: it does not say what was spent; delete the folder to train again")
+    return summary
+
+
+def read_settings(files: Folder) -> dict[str, Any]:
+    """The table of run.toml: every setting resolved, and under `made_with` what the run was made with."""
+    try:
+        table = tomllib.loads(files.settings.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise StoreError(f"{files.root} is no run: there is no run.toml in it") from None
+    except (ValueError, RecursionError) as error:
+        raise StoreError(f"{files.settings}: not TOML: {error}") from None
+    if "name" not in table:
+        raise StoreError(f"{files.settings} is damaged: it does not say what the run is called")
+    return table
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -188,4 +216,7 @@ def _lines(path: Path) -> Iterator[str]:
     if not path.exists():
         raise StoreError(f"{path} is not there")
     with path.open(encoding="utf-8") as file:
-        yield from (line for line in file if line.strip())
+        try:
+            yield from (line for line in file if line.strip())
+        except UnicodeDecodeError as error:
+            raise StoreError(f"{path}: not UTF-8 text: {error}; delete the file to have it made again") from None

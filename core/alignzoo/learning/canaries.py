@@ -132,7 +132,7 @@ class Canaries:
     def look(self, policy: Role, start: Role, prompts: Sequence[Prompt], seed: int) -> Metrics:
         """Have the policy answer some prompts: the answers must come from the adapter in training, and not be too far from
         the start. Returns the KL from the start, by the one estimator that serves every optimizer."""
-        manner = Manner(max_tokens=self.watch.tokens, seed=seed)
+        manner = Manner(max_tokens=min(self.watch.tokens, self.base.text.context - 1), seed=seed)
         chosen = _spread(prompts, self.watch.prompts)
         groups = policy.sample(chosen, 1, manner)
         forest = self.base.text.replies(chosen, groups, self.base.device, manner.max_tokens)

@@ -123,11 +123,12 @@ def counting(ledger: Ledger, base: Base) -> Iterator[Ledger]:
         _current.reset(token)
 
 
-def charge(*, labels: int = 0, scores: int = 0) -> None:
-    """Charge the running ledger, if there is one."""
+def charge(*, labels: int = 0, scores: int = 0, seconds: float = 0.0) -> None:
+    """Charge the running ledger, if there is one. Seconds pass by themselves: these are of work that was done elsewhere."""
     if (ledger := _current.get()) is not None:
         ledger.labels += labels
         ledger.scores += scores
+        ledger.seconds += seconds
 
 
 def announce(deck: object, undealt: bool) -> None:

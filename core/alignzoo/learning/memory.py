@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from alignzoo.model import tensors as files
 from alignzoo.model.base import Base
+from alignzoo.model.loading import ModelError
 
 State = dict[str, Any]
 """Tensors, and values that JSON can hold."""
@@ -89,9 +90,9 @@ class Memory:
             plain.append({"kind": type(thing).__name__, "state": {k: v for k, v in state.items() if not _is_tensor(v)}})
         for name, role in self.base.roles.items():
             tensors |= {f"role/{name}/{key}": v.detach().cpu().contiguous() for key, v in role.tensors().items()}
-        save_file({key: tensor.clone() for key, tensor in tensors.items()}, draft / "tensors.safetensors")
+        files.write({key: tensor.clone() for key, tensor in tensors.items()}, draft / "tensors.safetensors")
         whole = {"update": update, "things": plain, "roles": list(self.base.roles), "facts": dict(facts)}
-        (draft / "rest.json").write_text(json.dumps(whole))
+        (draft / "rest.json").write_text(json.dumps(whole), encoding="utf-8")
         for file in draft.iterdir():
             _sync(file)
         os.replace(draft, place)
@@ -107,8 +108,17 @@ def newest(folder: Path) -> Checkpoint | None:
     whole = sorted(p for p in folder.glob("*") if p.name.isdigit()) if folder.exists() else []
     if not whole:
         return None
-    rest = json.loads((whole[-1] / "rest.json").read_text())
-    tensors = load_file(whole[-1] / "tensors.safetensors")
+    try:
+        return _read(whole[-1])
+    except (FileNotFoundError, KeyError, TypeError, ModelError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise MemoryLost(
+            f"the checkpoint {whole[-1]} is damaged: {error}; put it back as it was, or remove it and begin this training anew"
+        ) from None
+
+
+def _read(place: Path) -> Checkpoint:
+    rest = json.loads((place / "rest.json").read_text(encoding="utf-8"))
+    tensors = files.read(place / "tensors.safetensors")
     things = []
     for number, thing in enumerate(rest["things"]):
         own = {key.partition("/")[2]: tensor for key, tensor in tensors.items() if key.startswith(f"{number}/")}

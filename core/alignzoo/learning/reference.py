@@ -1,14 +1,26 @@
-"""What a frozen role says of texts that do not change: each text is asked about once, however many epochs there are."""
+"""What a frozen role says of texts that do not change: each text is asked about once, however many epochs there are, and once
+for all the runs of a bench that ask the same role the same thing.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
 from itertools import islice
+from pathlib import Path
 
+import safetensors
+import safetensors.torch
 import torch
+import transformers
 from torch import Tensor
 
+from alignzoo.learning.ledger import charge
 from alignzoo.learning.memory import MemoryLost, State, track
 from alignzoo.model.ahead import Ahead
 from alignzoo.model.forest import Forest, Tree, per_reply
@@ -29,6 +41,7 @@ class Remembered:
         self.role, self.at_once = role, at_once
         self.fingerprint = f"{checksum(role.base.model):x}/{role.digest}"
         self.known: dict[bytes, tuple[float, ...]] = {}
+        self.kept = _kept_of(self.fingerprint, role)
         track(self)
 
     def __call__(self, forest: Forest) -> Tensor:
@@ -37,13 +50,13 @@ class Remembered:
         if unseen := self._unseen(keys):
             with torch.no_grad():
                 new = _only(forest, unseen)
-                said = torch.cat([per_reply(self.role.logps(piece), piece) for piece in new.split(self.at_once)])
+                said = torch.cat([self._sums(piece) for piece in new.split(self.at_once)])
             self._keep(keys, unseen, new, said)
         return self._known(keys, forest)
 
     def beside(self, forest: Forest, others: Forest) -> tuple[Tensor, Tensor]:
         """(replies), (replies) The same of a batch and of other replies to its prompts, each read as `Ahead` reads it: a policy
-        that has not moved yet says just this."""
+        that has not moved yet says just this. Other runs read for themselves."""
         keys, other_keys = list(map(_key, forest.trees)), [_key(tree, "beside") for tree in others.trees]
         if unseen := self._unseen([*keys, *other_keys]):
             unseen = sorted({place % len(keys) for place in unseen})
@@ -66,6 +79,22 @@ class Remembered:
     def _known(self, keys: Sequence[bytes], forest: Forest) -> Tensor:
         said = [value for key in keys for value in self.known[key]]
         return torch.tensor(said, dtype=torch.float32, device=forest.ids.device)
+
+    def _sums(self, piece: Forest) -> Tensor:
+        """(replies) Of one forward pass; or of the same in another run, which is charged as if it were made here."""
+        if self.kept is None:
+            return per_reply(self.role.logps(piece), piece)
+        key = hashlib.blake2b(b"".join(map(_key, piece.trees)), digest_size=16).hexdigest()
+        if (said := self.kept.sums.get(key)) is not None:
+            base = self.role.base
+            base.meter.charge_reading(piece, base.sizes(self.role.worn), learning=False, recomputing=False)
+            charge(seconds=float(said[0]))
+            return said[1:].to(piece.ids.device)
+        began = time.monotonic()
+        sums = per_reply(self.role.logps(piece), piece)
+        self.kept.sums[key] = torch.cat([torch.tensor([time.monotonic() - began]), sums.detach().float().cpu()])
+        self.kept.more = True
+        return sums
 
     def state(self) -> State:
         keys = b"".join(self.known)
@@ -94,3 +123,64 @@ def _only(forest: Forest, places: Sequence[int]) -> Forest:
 def _key(tree: Tree, way: str = "") -> bytes:
     """Of a tree, and of the way it was asked: rounding is of that way."""
     return hashlib.blake2b(repr((tree.prompt, tree.replies)).encode(), digest_size=16, person=way.encode()).digest()
+
+
+# Between runs -------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Kept:
+    """What one role has said in earlier runs: by the trees of a whole forward pass, its seconds and the sums of its replies. A
+    text in another company can differ in the last bit, and nobody's numbers are to depend on who came before."""
+
+    file: Path
+    sums: dict[str, Tensor] = field(default_factory=dict)
+    more: bool = False
+
+    def read(self) -> dict[str, Tensor]:
+        try:
+            return safetensors.torch.load_file(self.file)
+        except (FileNotFoundError, safetensors.SafetensorError):  # not there, or damaged: it is said again
+            return {}
+
+    def save(self) -> None:
+        """With what others have kept meanwhile. Whoever comes in between loses nothing but time."""
+        if self.more:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            draft = self.file.with_name(f"{self.file.name}.{os.getpid()}.part")
+            safetensors.torch.save_file(self.read() | self.sums, draft)
+            os.replace(draft, self.file)
+
+
+@dataclass(frozen=True)
+class _Shelf:
+    folder: Path
+    opened: list[Kept] = field(default_factory=list)
+
+
+_shelf: ContextVar[_Shelf | None] = ContextVar("shelf", default=None)
+
+
+@contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """Within the block, what references say is taken from this folder where it was said before, and left there for others."""
+    token = _shelf.set(shelf := _Shelf(folder))
+    try:
+        yield
+    finally:
+        _shelf.reset(token)
+        for kept in shelf.opened:
+            kept.save()
+
+
+def _kept_of(fingerprint: str, role: Role) -> Kept | None:
+    """What was kept of a role; of these weights, computed in this way."""
+    if (shelf := _shelf.get()) is None:
+        return None
+    with_what = (torch.__version__, transformers.__version__, torch.get_num_threads(), role.base.device, role.base.lora)
+    way = "/".join(map(str, (fingerprint, *with_what)))
+    name = hashlib.blake2b(way.encode(), digest_size=8).hexdigest()
+    kept = Kept(shelf.folder / f"{name}.safetensors")
+    kept.sums = kept.read()
+    shelf.opened.append(kept)
+    return kept

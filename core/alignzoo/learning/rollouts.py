@@ -43,6 +43,7 @@ class Exploring:
     """Scores beyond this many units, after scaling, are cut."""
 
     def __post_init__(self) -> None:
+        self.manner(seed=0)  # which may refuse the temperature
         if self.unfinished == "subtract" and self.unfinished_score > 0:
             raise ValueError("unfinished_score is added where unfinished = 'subtract': it must not be above 0")
 

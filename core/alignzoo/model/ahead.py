@@ -17,7 +17,7 @@ from transformers.cache_utils import DynamicLayer
 
 from alignzoo.model import head
 from alignzoo.model.attention import Packing
-from alignzoo.model.forest import Forest
+from alignzoo.model.forest import Forest, Segment
 
 if TYPE_CHECKING:
     from alignzoo.model.base import Base, Reading
@@ -66,7 +66,9 @@ def gone_on(base: Base, worn: str | None, reading: Reading, forest: Forest, othe
     """(tokens, width) The state that each token of the others is written from: the first of each from its prompt's last."""
     lengths, past = [len(tree.replies[0]) for tree in others.trees], [len(tree.prompt) for tree in others.trees]
     places = [(segment.start, segment.split) for segment in forest.segments]
-    packing = Packing((), lengths, others.last, base.tail, 0, kept=list(reading.kept), places=places)
+    stops = list(accumulate(lengths))
+    stretches = tuple(Segment(stop - length, stop, ()) for stop, length in zip(stops, lengths, strict=True))
+    packing = Packing(stretches, lengths, others.last, base.tail, 0, kept=list(reading.kept), places=places)
     positions = [torch.arange(start, start + length) for start, length in zip(past, lengths, strict=True)]
     inputs = {"input_ids": others.targets[None], "position_ids": torch.cat(positions)[None].to(base.device)}
     base.meter.charge_gone_on(list(zip(past, lengths, strict=True)), base.sizes(worn))

@@ -6,8 +6,9 @@ which passes an ordinary mask over its cache instead of segments.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import torch
@@ -41,25 +42,31 @@ class Packing:
     calls: int = 0
     kept: list[tuple[Tensor, Tensor]] = field(default_factory=list)
     """Where every segment goes on from one beginning that was read before: of each layer, its keys and values (1, heads,
-    tokens, width). There are no segments then, only lengths."""
+    tokens, width). Of a segment without replies only the last state is read from then."""
     places: list[tuple[int, int]] = field(default_factory=list)
-    """From where to where each stretch's own beginning lies in what was kept; empty where all of it is every stretch's."""
+    """From where to where each segment's own beginning lies in what was kept; empty where all of it is every segment's."""
     _masks: dict[tuple[int, int, int, torch.dtype], Tensor] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, forest: Forest, needed: Tensor, tail: Tail | None = None, layers: int = 0) -> Packing:
+    def of(
+        cls,
+        forest: Forest,
+        needed: Tensor,
+        tail: Tail | None = None,
+        layers: int = 0,
+        kept: Sequence[tuple[Tensor, Tensor]] = (),
+    ) -> Packing:
         # An only reply continues its prompt: together they are one causal stretch.
-        lone = [Segment(tree.start, tree.stop, ()) if len(tree.replies) == 1 else tree for tree in forest.segments]
+        merged = not kept
+        lone = [Segment(t.start, t.stop, ()) if merged and len(t.replies) == 1 else t for t in forest.segments]
         lengths = [stop - start for tree in lone for start, stop in ((tree.start, tree.split), *tree.replies)]
-        return cls(tuple(lone), lengths, needed, tail or Tail(), layers)
+        return cls(tuple(lone), lengths, needed, tail or Tail(), layers, kept=list(kept))
 
-    def mask(self, segment: Segment, reply: int, window: int, like: Tensor) -> Tensor:
-        """Additive mask of one reply (-1: the prompt) over its prompt and itself. A `window` of 0 sees everything."""
+    def mask(self, segment: Segment, reply: int, window: int, like: Tensor, before: int = 0) -> Tensor:
+        """Additive mask of one reply (-1: the prompt) over so many tokens that were kept `before`, its prompt and itself. A
+        `window` of 0 sees everything."""
         start, stop = segment.replies[reply] if reply >= 0 else (segment.start, segment.split)
-        return self.after(segment.split - segment.start if reply >= 0 else 0, stop - start, window, like)
-
-    def after(self, past: int, length: int, window: int, like: Tensor) -> Tensor:
-        """Additive mask of a stretch of so many tokens over so many before it and itself."""
+        past, length = before + (segment.split - segment.start if reply >= 0 else 0), stop - start
         key = (past, length, window, like.dtype)
         if key not in self._masks:
             unseen = like.new_full((length, past + length), -torch.inf)
@@ -102,15 +109,12 @@ def forest_attention(
     packing.calls += 1
     if last := getattr(module, "layer_idx", None) == packing.layers - 1:
         packing.tail.begin(packing.needed, query.shape[2])
-    if packing.kept:
-        past = packing.kept[getattr(module, "layer_idx")]  # noqa: B009
-        parts = _after_kept((query, key, value), past, packing, scaling, sliding_window or 0, last)
-    else:
-        parts = [
-            part
-            for tree in _trees(query, key, value, packing)
-            for part in _tree_attention(tree, packing, scaling, sliding_window or 0, last)
-        ]
+    pasts = _kept(packing, getattr(module, "layer_idx"), groups) if packing.kept else repeat(None)  # noqa: B009
+    parts = [
+        part
+        for tree, past in zip(_trees(query, key, value, packing), pasts, strict=False)
+        for part in _tree_attention(tree, past, packing, scaling, sliding_window or 0, last)
+    ]
     return torch.cat([part.transpose(1, 2) for part in parts], 1), None
 
 
@@ -183,48 +187,35 @@ def _trees(query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Itera
         yield _Grown(segment, next(pieces), [next(pieces) for _ in segment.replies])
 
 
-def _tree_attention(tree: _Grown, packing: Packing, scaling: float | None, window: int, last: bool) -> list[Tensor]:
+def _kept(packing: Packing, layer: int, groups: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """For each segment the keys and values that were made of its beginning, one for each head that asks."""
+    key, value = packing.kept[layer]
+    if groups > 1:
+        key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
+    for start, stop in packing.places or [(0, key.shape[2])] * len(packing.segments):
+        yield key[:, :, start:stop], value[:, :, start:stop]
+
+
+def _tree_attention(
+    tree: _Grown, past: tuple[Tensor, Tensor] | None, packing: Packing, scaling: float | None, window: int, last: bool
+) -> list[Tensor]:
     segment, (query, past_key, past_value) = tree.segment, tree.prompt
-    longest = segment.split - segment.start + max((stop - first for first, stop in segment.replies), default=0)
+    before = past[0].shape[2] if past else 0
+    longest = before + segment.split - segment.start + max((stop - first for first, stop in segment.replies), default=0)
     window = window if longest > window else 0
-    mask = packing.mask(segment, -1, window, query) if window else None
-    if last and tree.replies:  # of the prompt, only its last state is read from
+    if past:
+        past_key, past_value = torch.cat([past[0], past_key], 2), torch.cat([past[1], past_value], 2)
+    mask = packing.mask(segment, -1, window, query, before) if window or past else None
+    if last and (tree.replies or past):  # of the prompt, only its last state is read from
         seen = None if mask is None else mask[-1:]
         end = attend(query[:, :, -1:], past_key, past_value, attn_mask=seen, scale=scaling)
         parts = [pad(end, (0, 0, query.shape[2] - 1, 0))]
     else:
         parts = [attend(query, past_key, past_value, attn_mask=mask, is_causal=mask is None, scale=scaling)]
     for number, (own, key, value) in enumerate(tree.replies):
-        mask = packing.mask(segment, number, window, own)
+        mask = packing.mask(segment, number, window, own, before)
         keys, values = torch.cat([past_key, key], 2), torch.cat([past_value, value], 2)
         parts.append(attend(own, keys, values, attn_mask=mask, scale=scaling))
-    return parts
-
-
-def _after_kept(
-    states: tuple[Tensor, Tensor, Tensor],
-    past: tuple[Tensor, Tensor],
-    packing: Packing,
-    scaling: float | None,
-    window: int,
-    last: bool,
-) -> list[Tensor]:
-    """Each stretch sees the beginning that was kept for it, and causally itself. In the last layer only its last state asks."""
-    groups, all_kept = states[0].shape[1] // past[0].shape[1], past[0].shape[2]
-    past_key, past_value = (kept.repeat_interleave(groups, 1) if groups > 1 else kept for kept in past)
-    stretches = zip(*(torch.split(of, packing.lengths, 2) for of in states), strict=True)
-    places = packing.places or [(0, all_kept)] * len(packing.lengths)
-    parts = []
-    for (query, key, value), (start, stop) in zip(stretches, places, strict=True):
-        length = query.shape[2]
-        mask = packing.after(stop - start, length, window, query)
-        keys = torch.cat([past_key[:, :, start:stop], key], 2)
-        values = torch.cat([past_value[:, :, start:stop], value], 2)
-        if last:
-            end = attend(query[:, :, -1:], keys, values, attn_mask=mask[-1:], scale=scaling)
-            parts.append(pad(end, (0, 0, length - 1, 0)))
-        else:
-            parts.append(attend(query, keys, values, attn_mask=mask, scale=scaling))
     return parts
 
 

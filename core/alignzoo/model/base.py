@@ -48,6 +48,10 @@ class Again:
         self.base.tail.rows = None  # the last layer is recomputed first, and the others need every row
 
 
+KeysValues = tuple[Tensor, Tensor]
+"""Of one layer, (1, heads, tokens, width) each."""
+
+
 @dataclass(frozen=True)
 class Reading:
     """The states of one forward pass, and where in them each reply token is predicted from and each reply ends."""
@@ -55,8 +59,8 @@ class Reading:
     hidden: Tensor
     before: Tensor
     end: Tensor
-    kept: Sequence[tuple[Tensor, Tensor]] = ()
-    """Of each layer, the keys and values (1, heads, packed, width) that the pass has made; none where they were not wanted."""
+    kept: Sequence[KeysValues] = ()
+    """Of each layer, what the pass has made of the packed tokens; none where it was not wanted."""
 
 
 class Base:
@@ -94,9 +98,7 @@ class Base:
         self.caches = True
         self.branches = False  # until it is proven that prompts may be kept once for all their replies
         self.prefixes = False  # until it is proven that a beginning that texts share may be read once and kept
-        self.keeps = (
-            False  # until it is proven that other replies can go on from what a pass over a batch has made of its prompts
-        )
+        self.keeps = False  # until it is proven that other replies can go on from what a pass has made of its prompts
         prove_packing(self)
         if self.packs:
             prove_tail(self, head)
@@ -184,7 +186,7 @@ class Base:
         with self._passing(forest, worn, learning):
             if not self.packs:
                 return self.rowed(forest)
-            return self.packed(forest, ahead.witnesses(self) if keeping and self.keeps else None)
+            return self.packed(forest, witnesses=ahead.witnesses(self) if keeping and self.keeps else None)
 
     def every(self, forest: Forest, worn: str | None, *, learning: bool) -> Tensor:
         """(packed, width) The state of every token, of a prompt's, too: for a base that packs."""
@@ -219,17 +221,20 @@ class Base:
             self.listener(forest, logps)
         return logps
 
-    def packed(self, forest: Forest, witnesses: Cache | None = None) -> Reading:
+    def packed(self, forest: Forest, past: Sequence[KeysValues] = (), witnesses: Cache | None = None) -> Reading:
+        """The states of the forest, whose prompts may go on from a beginning that was read before (`Prefix`)."""
         needed = forest.needed
         place = torch.empty_like(forest.ids)
         place[needed] = torch.arange(len(needed), device=place.device)
-        hidden = self.finished(forest, needed, witnesses)
+        hidden = self.finished(forest, needed, past, witnesses)
         kept = [(layer.keys, layer.values) for layer in witnesses.layers] if witnesses else ()
         return Reading(hidden, place[forest.before], place[forest.end], kept)
 
-    def finished(self, forest: Forest, needed: Tensor, witnesses: Cache | None = None) -> Tensor:
+    def finished(
+        self, forest: Forest, needed: Tensor, past: Sequence[KeysValues] = (), witnesses: Cache | None = None
+    ) -> Tensor:
         """(needed, width) The states of these rows of the packed forest."""
-        packing = Packing.of(forest, needed, self.tail, self.tail_layers)
+        packing = Packing.of(forest, needed, self.tail, self.tail_layers, past)
         with self.tail.ending():
             states = self.packed_states(forest, packing, witnesses)
         return pick(states, needed)[0]

@@ -30,13 +30,13 @@ class Meter:
     written: int = 0
     flops: float = 0.0
 
-    def charge_reading(self, forest: Forest, sizes: Sizes, *, learning: bool, recomputing: bool) -> None:
-        """A pass over a forest. A frozen matrix costs 2 per weight and token forward and 2 backward; an adapter's 2 and 4,
-        because it learns; attention 4 · width per pair of tokens and layer forward and twice that backward. Recomputed layers
-        pay their forward share again."""
+    def charge_reading(self, forest: Forest, sizes: Sizes, *, learning: bool, recomputing: bool, before: int = 0) -> None:
+        """A pass over a forest, behind so many tokens that were read `before`. A frozen matrix costs 2 per weight and token
+        forward and 2 backward; an adapter's 2 and 4, because it learns; attention 4 · width per pair of tokens and layer
+        forward and twice that backward. Recomputed layers pay their forward share again."""
         forward = 1 + (learning and recomputing)
         trunk = 2 * (forward + learning) * sizes.linear + 2 * (forward + 2 * learning) * sizes.adapter
-        attention = 4 * (forward + 2 * learning) * sizes.attention * forest.seen
+        attention = 4 * (forward + 2 * learning) * sizes.attention * (forest.seen + before * forest.size)
         head = 2 * (1 + learning) * sizes.head * len(forest.targets)
         self.read += forest.size
         self.flops += trunk * forest.size + attention + head

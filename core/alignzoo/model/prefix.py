@@ -1,10 +1,11 @@
 """The beginning that many texts share (a constitution, a judge's instructions), read once and kept for as long as it is wanted:
-its keys and values. What follows it is read packed, and only the state that has read a text's end is finished."""
+its keys and values. What follows it is read packed: texts of which only the end is asked for, or prompts with replies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from alignzoo.model import head
 from alignzoo.model.attention import Packing
+from alignzoo.model.forest import Forest, Segment
 from alignzoo.model.past import Ids, packed
 
 if TYPE_CHECKING:
@@ -44,9 +47,11 @@ class Prefix:
     def ends(self, rests: Sequence[Ids]) -> Tensor:
         """(rests, width) The state that has read the prefix and then all of each rest, which sees no other."""
         base, lengths = self.base, list(map(len, rests))
-        ends = torch.tensor(list(accumulate(lengths)), device=base.device) - 1
+        stops = list(accumulate(lengths))
+        segments = tuple(Segment(stop - length, stop, ()) for stop, length in zip(stops, lengths, strict=True))
+        ends = torch.tensor(stops, device=base.device) - 1
         positions = [torch.arange(len(self.ids), len(self.ids) + length, device=base.device) for length in lengths]
-        packing = Packing((), lengths, ends, base.tail, base.tail_layers, kept=self.kept)
+        packing = Packing(segments, lengths, ends, base.tail, base.tail_layers, kept=self.kept)
         inputs = {
             "input_ids": torch.tensor([[token for rest in rests for token in rest]], device=base.device),
             "position_ids": torch.cat(positions)[None],
@@ -57,3 +62,13 @@ class Prefix:
             states: Tensor = base.trunk(**inputs).last_hidden_state[0, ends]
         base.meter.charge_prefixed(len(self.ids), lengths, base.sizes(self.worn))
         return states
+
+    @torch.no_grad()
+    def logps(self, forest: Forest) -> Tensor:
+        """(tokens) log p of each reply token of trees whose prompts go on from the prefix."""
+        base = self.base
+        going = replace(forest, positions=forest.positions + len(self.ids))
+        with base.acting_as(self.worn):
+            reading = base.packed(going, self.kept)
+        base.meter.charge_reading(forest, base.sizes(self.worn), learning=False, recomputing=False, before=len(self.ids))
+        return head.logps(reading.hidden[reading.before], forest.targets, base.head)

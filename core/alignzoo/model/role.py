@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from alignzoo.interfaces import Manner
-from alignzoo.model import head
+from alignzoo.model import head, tensors
 from alignzoo.model.base import Base, Reading
 from alignzoo.model.forest import Forest
 from alignzoo.model.grown import chain, layers_of, widths_of
@@ -225,9 +224,9 @@ class Role:
         folder.mkdir(parents=True, exist_ok=True)
         if not self.bare:
             self.base.wardrobe.config(self.name).save_pretrained(folder)
-            save_file(_contiguous(self._adapter_tensors()), folder / "adapter_model.safetensors")
+            tensors.write(self._adapter_tensors(), folder / "adapter_model.safetensors")
         if self.heads:
-            save_file(_contiguous(self.heads.state_dict()), folder / "heads.safetensors")
+            tensors.write(self.heads.state_dict(), folder / "heads.safetensors")
         for name, companion in self.companions.items():
             companion.save(folder / name)
 
@@ -262,9 +261,9 @@ def load_role(base: Base, folder: Path, name: str, *, trained: bool = False) -> 
     _check_shape(folder, base)
     role = role_on(base, name, trained=trained) if adapter.exists() else bare_on(base, name)
     if adapter.exists():
-        base.wardrobe.load(role.name, load_file(adapter))
+        base.wardrobe.load(role.name, tensors.read(adapter))
     if heads.exists():
-        state = load_file(heads)
+        state = tensors.read(heads)
         for head_name, (*hidden, width) in widths_of(state).items():
             role.grow(head_name, width, hidden=hidden)
         role.heads.load_state_dict(state)
@@ -277,7 +276,10 @@ def load_role(base: Base, folder: Path, name: str, *, trained: bool = False) -> 
 def _check_shape(folder: Path, base: Base) -> None:
     """What the tensors alone do not tell: with another alpha they fit, and every log-probability would be wrong."""
     file = folder / "adapter_config.json"
-    theirs = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+    try:
+        theirs = dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{file} is damaged: {error}") from None
     ours = {"r": base.lora.rank, "lora_alpha": base.lora.alpha, "rank_pattern": {}, "alpha_pattern": {}}
     for setting, wanted in {**ours, "use_rslora": False, "use_dora": False}.items():
         if (found := theirs.get(setting) or wanted) != wanted:
@@ -306,7 +308,3 @@ def _recall(role: Role) -> None:
     if (state := role.base.recalled.get(role.name)) is not None:
         heads = {f"head.{key}" for key in role.heads.state_dict()}
         role.load_tensors({key: tensor for key, tensor in state.items() if key.startswith("adapter.") or key in heads})
-
-
-def _contiguous(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {key: tensor.detach().cpu().contiguous() for key, tensor in state.items()}

@@ -19,7 +19,6 @@ from torch.nn.functional import pad
 from alignzoo.interfaces import Manner
 from alignzoo.model.branches import read
 from alignzoo.model.past import Past
-from alignzoo.model.text import TextError
 from alignzoo.records import Completion, Prompt
 
 if TYPE_CHECKING:
@@ -72,11 +71,7 @@ def write(
     """`n` completions of each prompt, in order."""
     if n < 1:
         raise ValueError(f"n is how many completions each prompt gets, 1 or more; got {n}")
-    if manner.max_tokens >= base.text.context:
-        raise TextError(
-            f"max_tokens = {manner.max_tokens} leaves no room for a prompt in this model's context of {base.text.context}; "
-            "ask for shorter replies"
-        )
+    base.text.leave_room(manner.max_tokens)
     asked = [base.text.fitted(prompt, manner.max_tokens) for prompt in prompts]
     order = sorted(range(len(asked)), key=lambda i: -len(asked[i]))
     written: dict[int, list[Completion]] = {}

@@ -97,6 +97,14 @@ class Text:
         ended = tuple(reply.finished and not self.stopped(reply) for reply in replies)
         return Tree(self.fitted(prompt, max(longest, room)), ids, ended)
 
+    def leave_room(self, max_tokens: int) -> None:
+        """An error where replies of this length leave no room for any prompt."""
+        if max_tokens >= self.context:
+            raise TextError(
+                f"max_tokens = {max_tokens} leaves no room for a prompt in this model's context of {self.context}; "
+                "ask for shorter replies"
+            )
+
     def fitted(self, prompt: Prompt, reply_room: int) -> tuple[int, ...]:
         """The prompt's ids with room for a reply: what is cut (and counted) is the beginning, but for the BOS."""
         ids = self.prompt_ids(prompt)

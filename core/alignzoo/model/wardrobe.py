@@ -55,6 +55,10 @@ class Wardrobe:
 
     def add(self, name: str, seed: int) -> list[nn.Parameter]:
         """Inject an adapter that changes nothing yet, and return its parameters. No global random state is touched."""
+        head = self.model.get_output_embeddings()
+        named = [name for name, module in self.model.named_modules() if module is head and name.split(".")[-1] in self.targets]
+        if named:
+            raise ModelError(f"the head '{named[0]}' stays as it is; leave it out of model.lora.targets")
         with torch.random.fork_rng(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(seed)
@@ -63,9 +67,10 @@ class Wardrobe:
                     self.peft = PeftModel(self.model, self.shape(), adapter_name=name)
                 else:
                     self.peft.add_adapter(name, self.shape())
-            except ValueError as error:
+            except (ValueError, RuntimeError) as error:  # no such layer; no memory for so large a rank
                 raise ModelError(
-                    f"no adapter can be put on {', '.join(self.targets)}; set model.lora.targets: {error}"
+                    f"no adapter of rank {self.lora.rank} can be put on {', '.join(self.targets)}; set model.lora.targets or "
+                    f"model.lora.rank: {error}"
                 ) from error
         found = {key: layer for key, layer in self.model.named_modules() if isinstance(layer, LoraLayer)}
         if odd := [key for key, layer in found.items() if not isinstance(layer.base_layer, nn.Linear | Conv1D)]:

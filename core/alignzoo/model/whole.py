@@ -24,10 +24,9 @@ def logps(role: Role, forest: Forest) -> tuple[Tensor, Tensor]:
     base.meter.flops += 2 * (1 + learning) * base.sizes(role.worn).head * len(rows)
     targets = torch.cat([forest.targets, forest.ids[before + 1]])
     said = head.logps(states[torch.cat([forest.before, before])], targets, base.head)
-    replies, prompts = torch.split(said, [len(forest.targets), len(rows)])
-    sums = prompts.new_zeros(len(forest)).index_add(
-        0, torch.arange(len(forest), device=base.device).repeat_interleave(tree), prompts
-    )
+    replies, prompts = said[: len(forest.targets)], said[len(forest.targets) :]
+    whose = torch.arange(len(forest), device=base.device).repeat_interleave(tree)
+    sums = prompts.new_zeros(len(forest)).index_add(0, whose, prompts)
     return base.heard(forest, replies), sums
 
 

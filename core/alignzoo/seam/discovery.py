@@ -8,44 +8,40 @@ A plugin that was disabled or revoked is not imported at all.
 from __future__ import annotations
 
 import importlib
-import inspect
 import io
 import os
-import re
 import sys
-import traceback
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext, redirect_stdout
-from dataclasses import dataclass, field
-from types import ModuleType
-from typing import Any, get_args
 
-import pluggy
-
-from alignzoo.seam import hookspecs
-from alignzoo.seam.hookspecs import Component, Kind
-from alignzoo.seam.installed import LOCAL, Entry, entries, normal
-from alignzoo.seam.kept import Kept, kept
+from alignzoo.seam.calling import caller, hooks_of
+from alignzoo.seam.hookspecs import Component
+from alignzoo.seam.installed import LOCAL, entries, normal
+from alignzoo.seam.kept import kept
+from alignzoo.seam.light import TYPE_CHECKING
 from alignzoo.seam.local import LocalError, entry_of, module_of
-from alignzoo.seam.nearest import near, nearest
 from alignzoo.seam.patience import TookTooLong, limit, patience
 from alignzoo.seam.registry import Registry, read
-from alignzoo.seam.vetting import Fault, check, check_command, tell
+from alignzoo.seam.vetting import KINDS, Fault, check, check_command, tell
 from alignzoo.seam.zoo import Added, Broken, Found, Hooked, Zoo
 
-HOOKS = tuple(name for name in vars(hookspecs) if hasattr(getattr(hookspecs, name), "alignzoo_spec"))
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from types import ModuleType
+    from typing import Any
+
+    from alignzoo.seam.installed import Entry
+    from alignzoo.seam.kept import Kept
+
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "datasets", "accelerate", "numpy", "pydantic")
 
 
-@dataclass(frozen=True)
 class _Offer:
     """What came of loading one plugin."""
 
-    components: list[Found] = field(default_factory=list)
-    commands: list[Added] = field(default_factory=list)
-    hooked: list[Hooked] = field(default_factory=list)
-    broken: list[Broken] = field(default_factory=list)
+    def __init__(self, *broken: Broken) -> None:
+        self.components: list[Found] = []
+        self.commands: list[Added] = []
+        self.hooked: list[Hooked] = []
+        self.broken = list(broken)
 
 
 def discover(
@@ -72,9 +68,9 @@ def discover(
             offers.append(_refused(entry, _revoked(entry, reason)))
         else:
             claims.append(entry)
-    times = Counter(entry.plugin for entry in claims)
+    ids = [entry.plugin for entry in claims]
     for entry in claims:
-        clash = times[entry.plugin] > 1
+        clash = ids.count(entry.plugin) > 1
         offers.append(_refused(entry, _claimed_twice(entry, claims)) if clash else _offer(entry))
     found = sorted((f for offer in offers for f in offer.components), key=_order)
     commands, clashes = _apart(
@@ -96,7 +92,7 @@ def discover_one(plugin: str, distribution: str) -> Zoo:
 
 
 def _order(found: Found) -> tuple[int, str, str]:
-    return get_args(Kind).index(found.component.kind), found.component.id, found.plugin
+    return KINDS.index(found.component.kind), found.component.id, found.plugin
 
 
 def _offer(entry: Entry) -> _Offer:
@@ -104,12 +100,12 @@ def _offer(entry: Entry) -> _Offer:
     offer, heard = _Offer(), io.StringIO()
     light = _heavy_modules()
     try:
-        with redirect_stdout(heard), nullcontext() if entry.file else patience(limit()):  # a file may import torch
+        with _Hearing(heard), patience(0 if entry.file else limit()):  # a file may import torch
             module = _module(entry)
-            hooks = _hooks(module, entry)
-            manager = _registered(module, entry)
-            components = _called(manager, "alignzoo_components", entry)
-            commands = _called(manager, "alignzoo_commands", entry)
+            hooks = hooks_of(module, entry)
+            call = caller(module, hooks, entry)
+            components = _listed(call, "alignzoo_components", entry)
+            commands = _listed(call, "alignzoo_commands", entry)
             if entry.file and commands:
                 raise Fault("it adds a command, which only an installed plugin can", "Make it a package (`alignzoo new`)")
     except Fault as fault:
@@ -124,16 +120,17 @@ def _offer(entry: Entry) -> _Offer:
         manners = _manners(entry, heard.getvalue().strip(), _heavy_modules() - light)
         offer.broken.extend(_broken(entry, fault, ()) for fault in manners)
     _take(components, commands, offer, entry)
-    if set(hooks) - {"alignzoo_components", "alignzoo_commands"}:
-        offer.hooked.append(Hooked(manager, entry.plugin, entry.distribution, entry.version))
+    if set(hooks.values()) - {"alignzoo_components", "alignzoo_commands"}:
+        offer.hooked.append(Hooked(module, entry.plugin, entry.distribution, entry.version))
     return offer
 
 
 def _take(components: Iterable[Any], commands: Iterable[Any], offer: _Offer, entry: Entry) -> None:
     """Put what a plugin lists into its offer, piece by piece: a bad one spoils no good one."""
+    sources: dict[str, bytes] = {}
     for component in components:
         try:
-            check(component, entry)
+            check(component, entry, sources)
             _new(component, offer, entry)
         except Fault as fault:
             holds = (component.id,) if isinstance(component, Component) and isinstance(component.id, str) else ()
@@ -161,6 +158,19 @@ def _manners(entry: Entry, said: str, heavy: set[str]) -> Iterator[Fault]:
         yield Fault(f"it imports {', '.join(sorted(heavy))} when it is loaded", fix)
 
 
+class _Hearing:
+    """What is printed in the body goes to `heard`."""
+
+    def __init__(self, heard: io.StringIO) -> None:
+        self.heard = heard
+
+    def __enter__(self) -> None:
+        self.before, sys.stdout = sys.stdout, self.heard
+
+    def __exit__(self, *raised: object) -> None:
+        sys.stdout = self.before
+
+
 def _heavy_modules() -> set[str]:
     return {name for name in HEAVY if name in sys.modules}
 
@@ -169,7 +179,7 @@ def _heavy_modules() -> set[str]:
 
 
 def _module(entry: Entry) -> ModuleType:
-    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", entry.module):
+    if not all(part.isidentifier() for part in entry.module.split(".")):
         fix = f'It must name a module and nothing else, as in {entry.plugin} = "alignzoo_{entry.plugin}". {tell(entry)}'
         raise Fault(f"its entry point is '{entry.module}'", fix)
     try:
@@ -188,55 +198,20 @@ def _module(entry: Entry) -> ModuleType:
         raise Fault(f"importing it fails: {_said(error)}", tell(entry)) from None
 
 
-def _hooks(module: ModuleType, entry: Entry) -> list[str]:
-    """The hooks that a plugin has. pluggy is silent about one that it does not know, so the names are looked at first."""
-    hooks = list(_marked(module))
-    if not hooks:
-        fix = f"It needs a function `@hookimpl def {HOOKS[0]}()`. {tell(entry)}"
-        raise Fault(f"it offers nothing: {entry.module} has no hook", fix)
-    return hooks
-
-
-def _registered(module: ModuleType, entry: Entry) -> pluggy.PluginManager:
-    """A manager for this plugin alone: what one plugin's hook raises is lost to no other's."""
-    manager = pluggy.PluginManager("alignzoo")
-    manager.add_hookspecs(hookspecs)
-    try:
-        manager.register(module, name=entry.plugin)
-    except pluggy.PluginValidationError as error:
-        first, *_, reason = str(error).strip().splitlines()
-        hook = next(name for name in HOOKS if f"'{name}'" in first)
-        takes = ", ".join(inspect.signature(getattr(hookspecs, hook)).parameters) or "no arguments"
-        raise Fault(f"{hook} has the wrong signature: {reason}", f"{hook} takes {takes}. {tell(entry)}") from None
-    return manager
-
-
-def _called(manager: pluggy.PluginManager, hook: str, entry: Entry) -> list[Any]:
+def _listed(call: Callable[[str], list[Any]], hook: str, entry: Entry) -> list[Any]:
     """What a plugin lists with one of its hooks; nothing where it has no such hook."""
     try:
-        return [item for result in getattr(manager.hook, hook)() for item in result]
+        return [item for answer in call(hook) for item in answer]
     except (KeyboardInterrupt, TookTooLong):
         raise
     except BaseException as error:
         raise Fault(f"{hook} raises {_said(error)}", tell(entry)) from None
 
 
-def _marked(module: ModuleType) -> Iterator[str]:
-    """The names of a module's hooks; a misspelled one or one without its mark is a fault."""
-    for name, thing in list(vars(module).items()):
-        mark = getattr(thing, "alignzoo_impl", None) if callable(thing) else None
-        if isinstance(mark, dict):
-            hook = mark.get("specname") or name
-            if hook not in HOOKS:
-                raise Fault(f"'{hook}' is no hook{nearest(hook, HOOKS)}", f"Rename it in {module.__name__}")
-            yield hook
-        elif callable(thing) and name.startswith("alignzoo_") and (close := near(name, HOOKS)):
-            fix = f"Write @hookimpl (from alignzoo.seam.hookspecs) above `def {close}` in {module.__name__}"
-            raise Fault(f"'{name}' lacks @hookimpl, so it would never be called", fix)
-
-
 def _said(error: BaseException) -> str:
     """An exception in one line, with the place where it was raised."""
+    import traceback
+
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({frames[-1].filename}:{frames[-1].lineno})" if frames and not isinstance(error, SyntaxError) else ""
     words = str(error).strip().splitlines()
@@ -305,7 +280,7 @@ def _claimed_twice(entry: Entry, claims: list[Entry]) -> Fault:
 
 
 def _refused(entry: Entry, fault: Fault) -> _Offer:
-    return _Offer(broken=[_broken(entry, fault, (entry.plugin,))])
+    return _Offer(_broken(entry, fault, (entry.plugin,)))
 
 
 def _broken(entry: Entry, fault: Fault, holds: tuple[str, ...]) -> Broken:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import pluggy
+
+from alignzoo.seam.calling import manager
 from alignzoo.seam.hookspecs import Course, Finding
 from alignzoo.seam.zoo import Hooked
 
@@ -26,6 +29,8 @@ class Hooks:
     complain: Callable[[str], None]
     deaf: set[str] = field(default_factory=set)
     """Plugins that raised: they are told nothing more."""
+    managers: dict[str, pluggy.PluginManager] = field(default_factory=dict)
+    """What calls each plugin, made when the first hook is called."""
 
     def started(self, course: Course) -> None:
         self._tell("alignzoo_run_started", {"course": course})
@@ -64,7 +69,7 @@ class Hooks:
             if one.plugin in self.deaf:
                 continue
             try:
-                answers = [read(answer) for answer in getattr(one.hooks.hook, hook)(**what)]
+                answers = [read(answer) for answer in getattr(self._manager(one).hook, hook)(**what)]
             except KeyboardInterrupt:
                 raise
             except BaseException as error:  # a plugin may raise anything, or call sys.exit; the run goes on
@@ -75,3 +80,8 @@ class Hooks:
                 )
             else:
                 yield from ((one.plugin, answer) for answer in answers)
+
+    def _manager(self, one: Hooked) -> pluggy.PluginManager:
+        if one.plugin not in self.managers:
+            self.managers[one.plugin] = manager(one.module, one.plugin)
+        return self.managers[one.plugin]

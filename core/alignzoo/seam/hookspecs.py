@@ -5,19 +5,19 @@ The module must be import-light: a component names its object as "module:attribu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-import pluggy
+from alignzoo.seam import light as pluggy  # its markers, and no more of it
+from alignzoo.seam.light import TYPE_CHECKING, dataclass
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from typing import Any, Literal
+
     from alignzoo.records import Completion, Prompt
+
+    Kind = Literal["optimizer", "reward", "feedback", "filter", "acquisition", "policy", "model", "task"]
 
 API = "1.0"
 """The version of this page and of `interfaces`. A plugin built for 1.0 works with every 1.x."""
-
-Kind = Literal["optimizer", "reward", "feedback", "filter", "acquisition", "policy", "model", "task"]
 
 hookspec = pluggy.HookspecMarker("alignzoo")
 hookimpl = pluggy.HookimplMarker("alignzoo")
@@ -109,3 +109,13 @@ def alignzoo_report_columns(
 @hookspec
 def alignzoo_findings() -> Iterable[Finding] | None:
     """Look at what this plugin needs from the machine, and say what is wrong with it."""
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Kind":
+        from typing import Literal
+
+        from alignzoo.seam.vetting import KINDS
+
+        return Literal[KINDS]
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")

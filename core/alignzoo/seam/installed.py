@@ -8,11 +8,13 @@ in zip files, and finders of other kinds.
 from __future__ import annotations
 
 import os
-import re
 import site
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+
+from alignzoo.seam.light import TYPE_CHECKING, dataclass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
 
 GROUP = "alignzoo.plugins"
 LOCAL = "local"
@@ -53,6 +55,8 @@ def entries(paths: Iterable[str] | None = None) -> list[Entry]:
 
 def _with_rival(found: list[Entry], first: str, rival: Entry, points: list[tuple[str, str]]) -> list[Entry]:
     """Note that a distribution lies there in two versions, side by side. The first that names plugins counts."""
+    from dataclasses import replace
+
     if any(entry.info == first for entry in found):
         return [replace(e, rivals=(*e.rivals, rival.version)) if e.info == first else e for e in found]
     other = _name_and_version(first)[1]
@@ -70,7 +74,10 @@ def search_path() -> list[str]:
 
 def normal(distribution: str) -> str:
     """A distribution's name as indexes compare it."""
-    return re.sub(r"[-_.]+", "-", distribution).lower()
+    name = distribution.replace("_", "-").replace(".", "-").lower()
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name
 
 
 def _info_folders(paths: Iterable[str]) -> Iterator[str]:
@@ -93,14 +100,14 @@ def _name_and_version(folder: str) -> tuple[str, str]:
 def _points(path: str) -> list[tuple[str, str]]:
     """The (name, module) pairs of our group in an `entry_points.txt`."""
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read()
+        with open(path, "rb", buffering=0) as file:
+            written = file.read()
     except OSError:
         return []
-    if GROUP not in text:
+    if GROUP.encode() not in written:
         return []
     pairs, section = [], ""
-    for line in (raw.strip() for raw in text.splitlines()):
+    for line in (raw.strip() for raw in written.decode(errors="replace").splitlines()):
         if line.startswith("["):
             section = line.strip("[] ")
         elif section == GROUP and line and line[0] not in "#;":

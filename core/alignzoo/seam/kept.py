@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import sys
-import tomllib
-from dataclasses import dataclass, replace
-from typing import Any
 
 from alignzoo.seam.installed import normal
-from alignzoo.seam.registry import Registry
-from alignzoo.seam.settings import SettingsError, build
+from alignzoo.seam.light import TYPE_CHECKING, dataclass
+from alignzoo.seam.plainly import tables
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from alignzoo.seam.registry import Registry
 
 VARIABLE = "ALIGNZOO_STATE"
 NAME = "alignzoo-plugins.toml"
@@ -57,6 +59,8 @@ class Kept:
         return receipt.sha256 if receipt else ""
 
     def without(self, dist: str) -> Kept:
+        from dataclasses import replace
+
         left = tuple(receipt for receipt in self.receipt if normal(receipt.dist) != normal(dist))
         return replace(self, receipt=left)
 
@@ -82,10 +86,32 @@ def kept() -> Kept:
     path = place()
     try:
         with open(path, "rb") as file:
-            return build(Kept, tomllib.load(file), file=path)
+            written = file.read()
     except FileNotFoundError:
         return Kept()
-    except (tomllib.TOMLDecodeError, SettingsError) as error:
+    return _plainly(written) or _strict(written, path)
+
+
+def _plainly(written: bytes) -> Kept | None:
+    """What is remembered in a file as `keep` writes it; None of any other."""
+    try:
+        (_, top), *receipts = tables(written, ("disabled", "plugins", "brought")) or [("", {"not": "plain"})]
+        if any(heading != "receipt" for heading, _ in receipts):
+            return None
+        return Kept(receipt=tuple(Receipt(**row) for _, row in receipts), **top)
+    except TypeError:
+        return None
+
+
+def _strict(written: bytes, path: str) -> Kept:
+    """What is remembered in a file, or everything that is wrong with it."""
+    import tomllib
+
+    from alignzoo.seam.settings import build
+
+    try:
+        return build(Kept, tomllib.loads(written.decode()), file=path)
+    except (ValueError, RecursionError) as error:
         raise KeptError(f"{path}: {error}; mend it, or remove it to forget what was disabled and installed") from None
 
 

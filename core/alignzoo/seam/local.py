@@ -5,16 +5,17 @@ The file is a module under its own name, with `alignzoo_components` in it. It ne
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import re
 import sys
-from types import ModuleType
 
 from alignzoo.seam import hookspecs
 from alignzoo.seam.hookspecs import hookimpl
 from alignzoo.seam.installed import LOCAL, Entry
+from alignzoo.seam.light import TYPE_CHECKING
 from alignzoo.seam.vetting import Fault
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 _READ: dict[str, tuple[str, bytes]] = {}
 """The modules that are local files: where each lies, and the bytes that it was made of."""
@@ -26,6 +27,8 @@ class LocalError(ValueError):
 
 def entry_of(path: str) -> Entry:
     """What is known of a file before it is read: its id is its name."""
+    import re
+
     name, ending = os.path.splitext(os.path.basename(path))
     if not os.path.isfile(path):
         raise LocalError(f"there is no file {path} to take as a plugin")
@@ -38,6 +41,8 @@ def entry_of(path: str) -> Entry:
 
 def module_of(entry: Entry) -> ModuleType:
     """The file's module; read again if its bytes have changed since. Its components name their objects in it."""
+    import importlib.util
+
     with open(entry.file, "rb") as file:
         source = file.read()
     if _READ.get(entry.module) == (entry.file, source):
@@ -61,6 +66,8 @@ def module_of(entry: Entry) -> ModuleType:
 def _there_already(entry: Entry) -> str:
     """Where another module of this name comes from, which the file must not hide. One in the folder that the command is run in
     hides nothing: it is the file itself, or what a run's copy was made from."""
+    import importlib.util
+
     try:
         spec = sys.modules[entry.module].__spec__ if entry.module in sys.modules else importlib.util.find_spec(entry.module)
     except (ImportError, ValueError):

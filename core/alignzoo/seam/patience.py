@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import _signal as signal  # type: ignore[import-not-found]  # without the enums that take as long as ten plugins
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
+
+from alignzoo.seam.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
 
 SECONDS = 20.0
 """For importing one plugin. A light one takes milliseconds, and one that drags torch in still comes back in time."""
@@ -27,22 +28,28 @@ def limit() -> float:
         return SECONDS
 
 
-@contextmanager
-def patience(seconds: float) -> Iterator[None]:
+class patience:
     """Interrupt the body when its time is over, and again every second in case that is swallowed. Python runs signal
     handlers in the main thread only; elsewhere nobody is interrupted."""
-    main = threading.current_thread() is threading.main_thread()
-    if not seconds or not main or sys.platform == "win32":
-        yield
-        return
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise TookTooLong
+    def __init__(self, seconds: float) -> None:
+        self.seconds = 0.0 if sys.platform == "win32" or not _in_main_thread() else seconds
 
-    handler = signal.signal(signal.SIGALRM, stop)
-    left = signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, *left)
-        signal.signal(signal.SIGALRM, handler)
+    def __enter__(self) -> None:
+        if self.seconds:
+            self.handler = signal.signal(signal.SIGALRM, _stop)
+            self.left = signal.setitimer(signal.ITIMER_REAL, self.seconds, 1.0)
+
+    def __exit__(self, *raised: object) -> None:
+        if self.seconds:
+            signal.setitimer(signal.ITIMER_REAL, *self.left)
+            signal.signal(signal.SIGALRM, self.handler)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise TookTooLong
+
+
+def _in_main_thread() -> bool:
+    threading = sys.modules.get("threading")  # whoever never imported it has one thread
+    return threading is None or threading.current_thread() is threading.main_thread()

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
-import tomllib
-from dataclasses import dataclass
-from typing import Any, Literal, get_args
 
-from alignzoo.seam.hookspecs import Kind
 from alignzoo.seam.installed import normal
-from alignzoo.seam.settings import SettingsError, build
+from alignzoo.seam.light import TYPE_CHECKING, dataclass
+from alignzoo.seam.nearest import nearest
+from alignzoo.seam.plainly import tables
+from alignzoo.seam.vetting import KINDS
 
-Tier = Literal["bundled", "verified", "community"]
+if TYPE_CHECKING:
+    from typing import Any
+
+TIERS = ("bundled", "verified", "community")
 
 
 class RegistryError(ValueError):
@@ -33,9 +34,9 @@ class Release:
     """What the kit said of these bytes."""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[0-9a-f]{64}", self.sha256):
+        if len(self.sha256) != 64 or self.sha256.strip("0123456789abcdef"):
             raise RegistryError(f"release {self.version}: sha256 must be 64 hexadecimal digits in lower case")
-        if not re.fullmatch(r"\d+\.\d+", self.api):
+        if self.api.count(".") != 1 or not self.api.replace(".", "0").isdecimal():
             raise RegistryError(f"release {self.version}: api is a version such as 1.0")
 
 
@@ -59,7 +60,7 @@ class Plugin:
 
     id: str
     dist: str
-    tier: Tier
+    tier: str
     summary: str
     components: tuple[str, ...]
     license: str
@@ -70,8 +71,10 @@ class Plugin:
     release: tuple[Release, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.tier not in TIERS:
+            raise RegistryError(f"plugin '{self.id}': no tier is called '{self.tier}'{nearest(self.tier, TIERS)}")
         for component in self.components:
-            if component.partition(":")[0] not in get_args(Kind):
+            if component.partition(":")[0] not in KINDS:
                 raise RegistryError(f"component '{component}' must be written kind:id, as in optimizer:dpo")
         versions = [release.version for release in self.release]
         if twice := sorted({version for version in versions if versions.count(version) > 1}):
@@ -91,8 +94,9 @@ class Registry:
 
     def __post_init__(self) -> None:
         ids = [plugin.id for plugin in self.plugin]
-        if twice := sorted({name for name in ids if ids.count(name) > 1}):
-            raise RegistryError(f"the id '{twice[0]}' is listed twice; an id has one owner")
+        if len(set(ids)) < len(ids):
+            twice = min(name for name in ids if ids.count(name) > 1)
+            raise RegistryError(f"the id '{twice}' is listed twice; an id has one owner")
 
     def owner(self, plugin: str) -> str:
         """The distribution that owns a plugin's id; "" where nobody does."""
@@ -126,13 +130,45 @@ def home() -> str:
 def read(path: str = "") -> Registry:
     """The registry in a file; without a path, the one that came with alignzoo."""
     path = path or home()
+    with open(path, "rb") as file:
+        written = file.read()
+    return _plainly(written) or _strict(written, path)
+
+
+def _plainly(written: bytes) -> Registry | None:
+    """The registry in a file that is written plainly and right; None of any other."""
+    plugins: list[tuple[dict[str, Any], list[Release]]] = []
+    revoked: list[Revoked] = []
     try:
-        with open(path, "rb") as file:
-            return build(Registry, _underscored(tomllib.load(file)), file=path)
-    except tomllib.TOMLDecodeError as error:
-        raise RegistryError(f"{path}: not TOML: {error}") from None
+        for heading, row in tables(written, ("components", "needs", "maintainers")) or [("not plain", {})]:
+            match heading:
+                case "plugin":
+                    plugins.append((row, []))
+                case "plugin.release":
+                    plugins[-1][1].append(Release(**_underscored(row)))
+                case "revoked":
+                    revoked.append(Revoked(**row))
+                case _ if heading or row:
+                    return None
+        return Registry(tuple(Plugin(**row, release=tuple(releases)) for row, releases in plugins), tuple(revoked))
+    except (TypeError, IndexError, RegistryError):
+        return None
+
+
+def _strict(written: bytes, path: str) -> Registry:
+    """The registry in a file, or everything that is wrong with it."""
+    import tomllib
+
+    from alignzoo.seam.settings import SettingsError, build
+
+    try:
+        return build(Registry, _underscored(tomllib.loads(written.decode())), file=path)
+    except UnicodeDecodeError as error:
+        raise RegistryError(f"{path}: not UTF-8: {error}") from None
     except SettingsError as error:
         raise RegistryError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise RegistryError(f"{path}: not TOML: {error}") from None
 
 
 def _underscored(table: Any) -> Any:

@@ -130,6 +130,8 @@ class _Walk:
             return self.wrong(at, f"must be {_name(hint)}; got {_shown(raw)}{_meant(raw, choices, only_near=True)}")
         if hint not in NAMES:
             raise TypeError(f"{at}: settings cannot be of the type {hint}; see alignzoo.seam.settings for those that can")
+        if type(raw) is int and not -(2**63) <= raw < 2**63:  # TOML's own limit, which Python's reader does not keep
+            return self.wrong(at, f"must be below 2⁶³ in size; got a number of {raw.bit_length()} bits")
         if hint is float and type(raw) is int:
             return float(raw)
         if hint is Path and isinstance(raw, str):
@@ -195,7 +197,7 @@ def _replaced(tree: Any, keys: list[str], value: Any, above: tuple[str, ...], se
 def _parsed(text: str, setting: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         if not text or text[0] in "\"'[{" or not text.isprintable():
             raise SettingsError(f"--set {setting}: the value is not TOML: {error}") from None
         return text

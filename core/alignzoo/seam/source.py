@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
-from collections.abc import Iterator
+
+from alignzoo.seam.light import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from importlib.machinery import ModuleSpec
 
 
 def file_of(module: str) -> str:
@@ -42,7 +46,7 @@ def digest(package: str) -> str:
 def _root(top: str) -> str:
     """The folder of a top-level package, or the file of a top-level module."""
     try:
-        spec = sys.modules[top].__spec__ if top in sys.modules else importlib.util.find_spec(top)
+        spec = sys.modules[top].__spec__ if top in sys.modules else _found(top)
     except (ImportError, ValueError):
         return ""
     if spec is None:
@@ -50,6 +54,12 @@ def _root(top: str) -> str:
     if spec.submodule_search_locations:
         return next(iter(spec.submodule_search_locations))
     return spec.origin if spec.origin and os.path.isfile(spec.origin) else ""
+
+
+def _found(top: str) -> ModuleSpec | None:
+    import importlib.util
+
+    return importlib.util.find_spec(top)
 
 
 def _files(root: str) -> Iterator[str]:

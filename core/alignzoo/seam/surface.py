@@ -90,7 +90,7 @@ def _bare(made: Name) -> Name:
 
 def _page(module: str) -> Iterator[tuple[str, Name]]:
     with open(file_of(module), encoding="utf-8") as file:
-        body = ast.parse(file.read()).body
+        body = [node for outer in ast.parse(file.read()).body for node in _inside(outer)]
     for i, node in enumerate(body):
         match node:
             case ast.FunctionDef(name=name) if not name.startswith("_"):
@@ -102,6 +102,11 @@ def _page(module: str) -> Iterator[tuple[str, Name]]:
                 yield name, Name("value", ast.unparse(value), _after(body, i))
             case ast.AnnAssign(target=ast.Name(id=name), annotation=kind_of) if not name.startswith("_"):
                 yield name, Name("value", ast.unparse(kind_of), _after(body, i))
+
+
+def _inside(node: ast.stmt) -> list[ast.stmt]:
+    """What only checkers of types read belongs to the page."""
+    return node.body if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING" else [node]
 
 
 # Classes ------------------------------------------------------------------------------------------------------------

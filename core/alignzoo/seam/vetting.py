@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from typing import Any, get_args
 
-from alignzoo.seam.hookspecs import API, Command, Component, Kind
-from alignzoo.seam.installed import Entry
+from alignzoo.seam.hookspecs import API, Command, Component
+from alignzoo.seam.light import TYPE_CHECKING
 from alignzoo.seam.nearest import nearest
 from alignzoo.seam.source import file_of
 
+if TYPE_CHECKING:
+    from typing import Any
+
+    from alignzoo.seam.hookspecs import Kind
+    from alignzoo.seam.installed import Entry
+
+KINDS: tuple[Kind, ...] = ("optimizer", "reward", "feedback", "filter", "acquisition", "policy", "model", "task")
+"""The kinds of component."""
 VERBS = (
     *("list", "info", "search", "install", "uninstall", "disable", "enable", "new", "check", "doctor", "lock", "verify"),
     *("run", "collect", "train", "answer", "judge", "show", "compare", "bench", "chat", "export"),
@@ -34,13 +40,14 @@ def tell(entry: Entry) -> str:
     return f"Install another version of {entry.distribution}, or tell its author"
 
 
-def check(component: Any, entry: Entry) -> None:
+def check(component: Any, entry: Entry, sources: dict[str, bytes]) -> None:
+    """Raise a `Fault` if a component cannot be used. `sources` are the modules of the plugin that were read before."""
     if not isinstance(component, Component):
         raise Fault(f"alignzoo_components gives a {type(component).__name__}, not a Component", tell(entry))
-    if component.kind not in get_args(Kind):
-        known = nearest(str(component.kind), get_args(Kind))
+    if component.kind not in KINDS:
+        known = nearest(str(component.kind), KINDS)
         raise Fault(f"component '{component.id}' is of no known kind: '{component.kind}'{known}", tell(entry))
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", str(component.id)):
+    if not _is_word(str(component.id), f"{LETTERS}0123456789"):
         fix = f"An id is lower-case letters, digits and hyphens. {tell(entry)}"
         raise Fault(f"'{component.id}' cannot be the id of a component", fix)
     for name in ("needs", "gives"):
@@ -49,13 +56,13 @@ def check(component: Any, entry: Entry) -> None:
             fix = f'Write a tuple of words, as in {name}=("comparisons",). {tell(entry)}'
             raise Fault(f"component '{component.id}': {name} is {words!r}", fix)
     _check_api(f"component '{component.id}'", component.api, entry)
-    _check_object(component, entry)
+    _check_object(component, entry, sources)
 
 
 def check_command(command: Any, entry: Entry) -> None:
     if not isinstance(command, Command):
         raise Fault(f"alignzoo_commands gives a {type(command).__name__}, not a Command", tell(entry))
-    if not re.fullmatch(r"[a-z][a-z-]*", str(command.verb)):
+    if not _is_word(str(command.verb), LETTERS):
         raise Fault(f"'{command.verb}' cannot be a command", f"A verb is lower-case letters and hyphens. {tell(entry)}")
     if command.verb in VERBS:
         raise Fault(f"the command '{command.verb}' is alignzoo's own, which keeps it", tell(entry))
@@ -66,10 +73,12 @@ def check_command(command: Any, entry: Entry) -> None:
 
 def _check_api(what: str, api: str, entry: Entry) -> None:
     """Compatible if the major version is ours and the minor one is not newer."""
-    parts = re.fullmatch(r"(\d+)\.(\d+)", str(api))
-    if not parts:
+    if api == API:
+        return
+    parts = str(api).split(".")
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
         raise Fault(f"{what}: '{api}' is no API version such as {API}", tell(entry))
-    major, minor = map(int, parts.groups())
+    major, minor = map(int, parts)
     our_major, our_minor = map(int, API.split("."))
     reason = f"{what} is built for plugin API {api}; this alignzoo has {API}"
     if (major, minor) > (our_major, our_minor):
@@ -78,30 +87,40 @@ def _check_api(what: str, api: str, entry: Entry) -> None:
         raise Fault(reason, f"pip install --upgrade {entry.distribution}")
 
 
-def _check_object(component: Component, entry: Entry) -> None:
+def _check_object(component: Component, entry: Entry, sources: dict[str, bytes]) -> None:
     """Say that an object is missing before somebody needs it, as far as its file shows without being imported."""
     module, colon, attribute = str(component.object).partition(":")
     where = f"component '{component.id}' is '{component.object}', but"
     if not (module and colon and attribute.isidentifier()):
         raise Fault(f"{where} that is not of the form module:attribute", tell(entry))
-    path = file_of(module)
-    if not path:
-        raise Fault(f"{where} there is no module '{module}'", tell(entry))
-    with open(path, encoding="utf-8", errors="replace") as file:
-        text = file.read()
-    hidden = "import *" in text or "__getattr__" in text
+    if module not in sources:
+        path = file_of(module)
+        if not path:
+            raise Fault(f"{where} there is no module '{module}'", tell(entry))
+        with open(path, "rb", buffering=0) as file:
+            sources[module] = file.read()
+    text = sources[module]
+    hidden = b"import *" in text or b"__getattr__" in text
     loaded = entry.file and module in sys.modules
-    named = attribute in vars(sys.modules[module]) if loaded else _has_word(text, attribute)
+    named = attribute in vars(sys.modules[module]) if loaded else _has_word(text, attribute.encode())
     if not hidden and not named:
         raise Fault(f"{where} {module} has no '{attribute}'", tell(entry))
 
 
-def _has_word(text: str, word: str) -> bool:
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def _is_word(name: str, letters: str) -> bool:
+    """Whether a name is made of these letters, and of hyphens within or at its end."""
+    return name[:1] not in ("", "-") and not name.strip(f"{letters}-")
+
+
+def _has_word(text: bytes, word: bytes) -> bool:
     """Whether an identifier occurs in a source. Looked for by hand: a regular expression would be compiled for each."""
     place = text.find(word)
     while place >= 0:
         around = text[max(place - 1, 0) : place], text[place + len(word) : place + len(word) + 1]
-        if not any(letter == "_" or letter.isalnum() for letter in around):
+        if all(letter.isascii() and letter != b"_" and not letter.isalnum() for letter in around):
             return True
         place = text.find(word, place + 1)
     return False

@@ -8,19 +8,23 @@ from __future__ import annotations
 
 import importlib
 import os
-import re
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, get_args
 
-from pluggy import PluginManager
-
-from alignzoo.seam.hookspecs import Command, Component, Kind
-from alignzoo.seam.installed import LOCAL, Entry
+from alignzoo.seam.hookspecs import Component
+from alignzoo.seam.installed import LOCAL
+from alignzoo.seam.light import TYPE_CHECKING, dataclass
 from alignzoo.seam.nearest import near, nearest
-from alignzoo.seam.registry import Registry
 from alignzoo.seam.source import digest
+from alignzoo.seam.vetting import KINDS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from types import ModuleType
+    from typing import Any
+
+    from alignzoo.seam.hookspecs import Command, Kind
+    from alignzoo.seam.installed import Entry
+    from alignzoo.seam.registry import Registry
 
 
 class ZooError(ValueError):
@@ -101,9 +105,9 @@ class Added:
 
 @dataclass(frozen=True)
 class Hooked:
-    """A plugin that wants to be told of runs: its hooks, in a manager of its own."""
+    """A plugin that wants to be told of runs, and the module with its hooks."""
 
-    hooks: PluginManager
+    module: ModuleType
     plugin: str
     distribution: str
     version: str
@@ -139,7 +143,7 @@ class Zoo:
 
     def find(self, kind: Kind, name: str) -> Found:
         """The component of this kind that a name means, or a `ZooError` that says what was meant, perhaps."""
-        if kind == "reward" and _OWN.fullmatch(name):
+        if kind == "reward" and _is_own(name):
             return own_reward(name)
         asked, plugin, component = _parts(name)
         if asked and asked != kind:
@@ -199,7 +203,10 @@ class Zoo:
         return [p.id for p in offering if p.id not in here and plugin in ("", p.id)]
 
 
-_OWN = re.compile(rf"(?!({'|'.join(get_args(Kind))}):)[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+def _is_own(name: str) -> bool:
+    """Whether it is written "module:function", where a kind is no module."""
+    module, _, function = name.partition(":")
+    return module not in KINDS and function.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
 def own_reward(name: str) -> Found:
@@ -213,8 +220,8 @@ def own_reward(name: str) -> Found:
 def _parts(name: str) -> tuple[Any, str, str]:
     """(kind, plugin, component) of a name; what it does not say is empty."""
     kind, colon, rest = name.rpartition(":")
-    if colon and kind not in get_args(Kind):
-        raise ZooError(f"'{name}': no kind of component is named '{kind}'{nearest(kind, get_args(Kind))}")
+    if colon and kind not in KINDS:
+        raise ZooError(f"'{name}': no kind of component is named '{kind}'{nearest(kind, KINDS)}")
     plugin, _, component = rest.rpartition("/")
     return kind, plugin, component
 

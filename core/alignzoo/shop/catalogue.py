@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import platform
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 from alignzoo.seam.hookspecs import API
+from alignzoo.seam.light import TYPE_CHECKING, dataclass
 from alignzoo.seam.nearest import nearest
-from alignzoo.seam.registry import Plugin, Registry, RegistryError, Release, read
-from alignzoo.seam.zoo import Zoo
+from alignzoo.seam.registry import Registry, RegistryError, read
 from alignzoo.shop import ShopError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from packaging.version import Version
+
+    from alignzoo.seam.registry import Plugin, Release
+    from alignzoo.seam.zoo import Zoo
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,8 @@ def _against(registry: Registry, plugin: Plugin, release: Release) -> str:
     if major != ours[0] or int(minor or 0) > int(ours[2]):
         return f"is built for plugin API {release.api}; this alignzoo has {API}"
     if not _python_fits(release.requires_python):
+        import platform
+
         return f"needs Python {release.requires_python}; this is {platform.python_version()}"
     return ""
 
@@ -103,6 +104,8 @@ def _against(registry: Registry, plugin: Plugin, release: Release) -> str:
 def _python_fits(requirement: str) -> bool:
     if not requirement:
         return True
+    import platform
+
     from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
     try:
@@ -119,6 +122,8 @@ def _ordered(version: str) -> Version:
 
 def untruths(registry: Registry, zoo: Zoo) -> list[str]:
     """Where the registry and the bundled plugins disagree, both ways."""
+    import re
+
     told = []
     there = {found.plugin for found in zoo.components if found.distribution == "alignzoo"}
     listed = {plugin.id: plugin for plugin in registry.plugin if plugin.tier == "bundled"}

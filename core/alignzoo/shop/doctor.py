@@ -202,7 +202,8 @@ def _stack(visit: Visit) -> Iterator[Finding]:
         return
     for row in (_last_json(line) for line in done.stdout.splitlines()):
         if row:
-            yield Finding("ok" if row["works"] else "fault", row["what"], row["words"], "" if row["works"] else fix)
+            level: Level = "note" if row["works"] is None else "ok" if row["works"] else "fault"
+            yield Finding(level, row["what"], row["words"], fix if level == "fault" else "")
     if done.returncode != 0:
         last = (done.stderr.strip().splitlines() or ["no words"])[-1]
         yield Finding("fault", "stack", f"ended with code {done.returncode}: {last}", fix)

@@ -71,10 +71,10 @@ def read(path: Path) -> Lock:
         return build(Lock, tomllib.loads(path.read_text(encoding="utf-8")), file=str(path))
     except FileNotFoundError:
         raise LockError(f"there is no lock {path}; alignzoo lock writes one") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise LockError(f"{path}: not TOML: {error}") from None
     except SettingsError as error:
         raise LockError(str(error)) from None
+    except (ValueError, RecursionError) as error:
+        raise LockError(f"{path}: not TOML: {error}") from None
 
 
 def changes(then: Lock, now: Lock) -> Iterator[str]:

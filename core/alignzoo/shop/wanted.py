@@ -19,7 +19,7 @@ def missing(run_file: Path, zoo: Zoo, registry: Registry) -> list[str]:
         table = tomllib.loads(run_file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ShopError(f"there is no run file {run_file}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise ShopError(f"{run_file}: not TOML: {error}") from None
     versions = table.pop("made_with", {}).get("plugins", {})
     wanted: dict[str, str] = {}

@@ -19,6 +19,7 @@ from alignzoo.interfaces import Asking, Count, FeedbackSource, Share
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.settings import build
+from alignzoo.seam.zoo import Found
 from alignzoo_evaluations.refusing import Harmful, refuses
 
 AT_ONCE = 16
@@ -68,11 +69,19 @@ class Refusals:
     @cached_property
     def inner(self) -> FeedbackSource | None:
         """The other source, made when this one is: before any model is loaded."""
+        return self._looked_up[1] if self._looked_up else None
+
+    def within(self) -> Mapping[str, tuple[Found, Any]]:
+        """The other source, whose bytes the run records."""
+        return {"rest": self._looked_up} if self._looked_up else {}
+
+    @cached_property
+    def _looked_up(self) -> tuple[Found, FeedbackSource] | None:
         if self.share == 1:
             return None
         found = discover().find("feedback", self.rest)
         made: FeedbackSource = build(found.load(), self.settings, f"{self.rest}.settings")
-        return made
+        return found, made
 
     @property
     def canned(self) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def path_of(episode: Episode, text: Text, *, all_turns: bool = True) -> Path:
 def spoken(prompt: Prompt, text: Text) -> dict[int, list[int]]:
     """The places of the tokens of each assistant's turn in the prompt's ids: all that hold any of its words, and the end token
     behind them where the template writes one."""
-    said = [place for place, turn in enumerate(prompt.turns) if turn.speaker == "assistant" and place and turn.text.strip()]
+    said = [place for place, turn in enumerate(prompt.turns) if turn.speaker == "assistant" and turn.text.strip()]
     if not said:
         return {}
     written, ids = text.written(prompt), text.prompt_ids(prompt)
@@ -153,8 +153,9 @@ def spoken(prompt: Prompt, text: Text) -> dict[int, list[int]]:
 
 
 def _led(prompt: Prompt, turn: int, written: str, text: Text) -> int:
-    """Where an assistant's turn begins in the written dialogue: behind what led to it when it was said."""
-    before = text.written(Prompt(prompt.turns[:turn]))
+    """Where an assistant's turn begins in the written dialogue: behind what led to it when it was said. A dialogue that the
+    assistant opens begins with its words."""
+    before = text.written(Prompt(prompt.turns[:turn])) if turn else written[: written.find(prompt.turns[0].text.strip())]
     if not written.startswith(before) or prompt.turns[turn].text.strip() not in written[len(before) :]:
         raise TextError(
             "the chat template writes an earlier answer otherwise than it was shown when it was given, so its tokens cannot be "

@@ -7,12 +7,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 from torch import Tensor
 
 from alignzoo.interfaces import Manner
@@ -26,7 +27,7 @@ from alignzoo_ilql.heads import Heads
 class Steering:
     """How strongly, and among which tokens."""
 
-    beta: Annotated[float, Ge(0)] = 4.0
+    beta: Annotated[float, Interval(ge=0, lt=math.inf)] = 4.0
     """β: how much an advantage counts against the policy's own log-probability; 0 is the policy itself."""
     top_k: Annotated[int, Ge(0)] = 0
     """Draw only among so many tokens of the highest score, advantage included; 0 among all (trlX's rule)."""

@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from alignzoo.seam.settings import SettingsError, build
 from alignzoo_ilql import asked as asking
 from alignzoo_ilql.asked import asked
-from alignzoo_ilql.ilql import bellman, expectile, following, imitation_weight
+from alignzoo_ilql.ilql import ILQL, bellman, expectile, following, imitation_weight
 from alignzoo_ilql.steering import Steering, best, steered
 
 EPISODE = torch.tensor([0, 0, 0, 1, 2, 2])
@@ -131,3 +132,10 @@ def test_the_best_are_the_best_by_score() -> None:
 def test_only_a_steering_that_changes_something_is_not_idle() -> None:
     assert Steering(beta=0).idle
     assert not any(how.idle for how in (Steering(beta=1), Steering(beta=0, top_k=3), Steering(beta=0, among=3)))
+
+
+@pytest.mark.parametrize("beta", [math.inf, -1.0, math.nan])
+def test_a_beta_that_no_sum_bears_is_refused(beta: float) -> None:
+    """0 · ∞ is no number: greedy by the values is a large β, not an infinite one."""
+    with pytest.raises(SettingsError, match=r"steering\.beta"):
+        build(ILQL, {"steering": {"beta": beta}}, "optimizer")

@@ -84,6 +84,20 @@ def test_earlier_turns_of_the_assistant_are_actions_up_to_their_end_token() -> N
     assert path.ids[: len(TOY.prompt_ids(LONG))] == TOY.prompt_ids(LONG)
 
 
+def test_a_dialogue_that_the_assistant_opens_has_its_words_as_actions_but_no_first_token_without_a_state() -> None:
+    """A template writes something before the first word, and that is the state it is written from. Without one, none is."""
+    opened = Prompt((SAID, AGAIN))
+    path = path_of(Episode(opened, Completion("because"), 2.0), TOY)
+    acting = [place for place, act in enumerate(path.acts) if act]
+    assert words(path.ids, acting) == ["yes", "please", "<eos>", "because", "<eos>"]
+    assert words(path.ids, [acting[0] - 1]) == ["<assistant>"]
+    tokenizer = toy_tokenizer(template=None)
+    tokenizer.bos_token = None
+    bare = Text.of(tokenizer, "plain", context=64)
+    path = path_of(Episode(Prompt((Turn("assistant", "yes please "), Turn("user", "why "))), Completion("because"), 2.0), bare)
+    assert path.acts == (False, True, False, True, True)
+
+
 def test_only_the_last_turn_if_asked() -> None:
     path = path_of(Episode(LONG, Completion("because"), 2.0, ((1, 7.0),)), TOY, all_turns=False)
     assert path.first == len(TOY.prompt_ids(LONG))

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from alignzoo.records import Completion, Prompt
 from alignzoo_playground.reading import Claim, Reading, read_reply
@@ -40,6 +41,8 @@ class Explanation:
 @dataclass(frozen=True)
 class GoldReward:
     """Scores answers by the playground's ground truth. It has no settings."""
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
         """The combined gold of each answer, in [0, 1]; 0 for degenerate text only."""

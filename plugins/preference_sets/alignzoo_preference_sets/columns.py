@@ -136,6 +136,8 @@ def resolved(names: Iterable[str], said: Columns, form: str = "") -> tuple[Form,
             found = {part: _column(part, there, said, needed) for part in needed}
             if all(found.values()):
                 return known, _filled(known, {part: str(column) for part, column in found.items()}, there, said)
+    if len(there) == 1 and (mark := next((mark for mark in (";", "\t", "|") if mark in there[0]), "")):
+        raise ColumnsError(f"one column, '{there[0]}': its cells are parted by {mark!r}; .csv has commas, .tsv has tabs")
     wanted = " or ".join(" + ".join(needed) for known, needed in NEEDS if form in ("", known))
     raise ColumnsError(
         f"no telling what the columns {', '.join(there)} mean; say which are {wanted or 'kind'}, for example columns.prompt = "

@@ -114,10 +114,17 @@ class File:
 
 def first_names(data: Data) -> tuple[str, ...]:
     """The columns of the first sound row."""
-    for _, cells in islice(data.rows(), _LOOKED_AT):
+    first = ""
+    for place, cells in islice(data.rows(), _LOOKED_AT):
         if not isinstance(cells, Fault):
             return tuple(map(str, cells))
-    raise ColumnsError(f"no sound row among the first {_LOOKED_AT}, so no columns")
+        first = first or f"{place}: {cells.reason}"
+    if not first:
+        raise ColumnsError("it has no rows")
+    raise ColumnsError(
+        f"no sound row among the first {_LOOKED_AT}, so no columns ({first}); JSON has an object in each line, or one array of "
+        "them, and a table a header and a row in each line"
+    )
 
 
 def recorded(row: Row) -> Taken:

@@ -253,6 +253,19 @@ def test_files_that_are_not_there(tmp_path: Path) -> None:
         File()
     with pytest.raises(ValueError, match="say what it holds"):
         File(Data("somebody/something"))
-    (tmp_path / "empty.jsonl").write_text("")
-    with pytest.raises(ColumnsError, match="no sound row"):
-        File(Data(str(tmp_path / "empty.jsonl")))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "complaint"),
+    [
+        ("empty.jsonl", "", r"empty.jsonl: it has no rows"),
+        ("pretty.json", '{\n "prompt": "a"\n}\n', r"no columns \(pretty.json:1: not JSON\); JSON has an object in each line"),
+        ("quote.csv", 'prompt,chosen\na,"b\n', r"no columns \(quote.csv:2: no row of a table: unexpected end of data"),
+        ("semi.csv", "prompt;chosen;rejected\na;b;c\n", r"one column, 'prompt;chosen;rejected': its cells are parted by ';'"),
+        ("tab.csv", "prompt\tchosen\na\tb\n", r"parted by '\\t'; .csv has commas, .tsv has tabs"),
+    ],
+)
+def test_a_file_without_columns_says_what_stands_there(name: str, text: str, complaint: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ColumnsError, match=complaint):
+        File(Data(str(tmp_path / name)))

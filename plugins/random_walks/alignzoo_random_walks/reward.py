@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from annotated_types import Ge
 
@@ -15,6 +15,8 @@ from alignzoo_random_walks.walks import game
 @dataclass(frozen=True)
 class Optimality:
     """Prompt and reply together are the walk. Whether the reply ended is not asked: trlX's measure does not ask it."""
+
+    bounds: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
     game: Annotated[int, Ge(0)] = 1000
     """The seed of the graph."""

@@ -50,7 +50,7 @@ class Splits:
         return "test" if place < self.test else "validation" if place < self.test + self.validation else "train"
 
     def want(self, post: int) -> bool:
-        return self.wanted in ("all", self.of(post))
+        return self.wanted == "all" or self.wanted == self.of(post)
 
 
 @lru_cache(maxsize=1 << 16)
@@ -73,8 +73,8 @@ class Site:
 
 
 @dataclass
-class Month:
-    """The scores of a month. Some months of the dumps (2023-08 to 2023-10) were read at creation, and are of no use."""
+class Scores:
+    """The scores of a day or a month. Some months of the dumps (2023-08 to 2023-10) were read at creation, and are useless."""
 
     rows: int = 0
     total: int = 0
@@ -84,6 +84,11 @@ class Month:
         self.rows += 1
         self.total += score
         self.ones += score == 1
+
+    def add(self, more: Scores) -> None:
+        self.rows += more.rows
+        self.total += more.total
+        self.ones += more.ones
 
     @property
     def unripe(self) -> bool:
@@ -101,7 +106,8 @@ class Harvest:
     tally: Tally
     place: Callable[[Place], str]
     counts: Counts = field(default_factory=Counts)
-    months: dict[tuple[str, str], Month] = field(default_factory=dict)
+    days: dict[tuple[type[Post | Comment], int], Scores] = field(default_factory=dict)
+    """The scores of posts and of comments by day since 1970: what day it is, is known at once, and its month at the end."""
 
     def comparisons(self, rows: Iterable[Post | Comment]) -> Iterator[Comparison]:
         """The comparisons in the rows, thread by thread, once all rows are read."""
@@ -125,7 +131,10 @@ class Harvest:
         """A row with what the rules say of it. One that is left aside goes on all the same, without its words: what was
         read later of the same id may be better or, where the text was deleted, worse."""
         if row.score is not None and row.created is not None:
-            self._month(type(row).__name__, row.created).count(row.score)
+            day = type(row), row.created // 86400
+            if day not in self.days:
+                self.days[day] = Scores()
+            self.days[day].count(row.score)
         if isinstance(row, Post):
             fault, unknown = judged(row, self.rules.of_posts, self.rules)
             if fault:
@@ -137,12 +146,6 @@ class Harvest:
             parted = fault == "deleted" or self.rules.applies("nested")
             return Comment(row.key, row.id, row.place, row.retrieved, fault, parent=row.parent, text="" if parted else row.text)
         return row._replace(unknown=unknown) if unknown else row
-
-    def _month(self, kind: str, created: int) -> Month:
-        name = kind, _month(created // 86400)
-        if name not in self.months:
-            self.months[name] = Month()
-        return self.months[name]
 
     def of_thread(self, rows: Sequence[Post | Comment]) -> Iterator[Comparison]:
         """The comparisons among the comments on one post. Every row of it is counted."""
@@ -237,10 +240,13 @@ class Harvest:
         """Say what the votes were like as a whole."""
         for line in self.counts.lines():
             self.tally.say(line)
-        for (kind, name), month in sorted(self.months.items()):
+        months: dict[tuple[str, str], Scores] = {}
+        for (kind, day), scores in self.days.items():
+            months.setdefault((kind.__name__.lower(), _month(day)), Scores()).add(scores)
+        for (name, written), month in sorted(months.items()):
             if month.unripe:
                 self.tally.say(
-                    f"{name}: the mean score of {month.rows:,} {kind.lower()}s is {month.total / month.rows:.2f}, and "
+                    f"{written}: the mean score of {month.rows:,} {name}s is {month.total / month.rows:.2f}, and "
                     f"{month.ones / month.rows:.0%} have exactly 1: they were read before people voted; leave this month out"
                 )
 
@@ -264,6 +270,5 @@ def _by_parent(comments: Iterable[Comment]) -> dict[str, list[Comment]]:
     return siblings
 
 
-@lru_cache
 def _month(day: int) -> str:
     return datetime.fromtimestamp(day * 86400, UTC).strftime("%Y-%m")

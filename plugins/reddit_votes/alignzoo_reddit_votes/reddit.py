@@ -98,6 +98,10 @@ class RedditVotes:
         """All files, in the order in which they are read: posts before comments."""
         return (*files_of(self.posts), *files_of(self.threads), *files_of(self.comments))
 
+    @cached_property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(path.name for path in self.files)
+
     def collect(self, asking: Asking) -> Iterator[Comparison]:
         """Read all rows once, then yield the pairs thread by thread."""
         site = Site("reddit", LICENCE, "t3_", "t1_", _base36, self.missing_post)
@@ -105,7 +109,7 @@ class RedditVotes:
         return harvest.comparisons(self._rows(harvest))
 
     def _place(self, place: Place) -> str:
-        return f"{self.files[place[0]].name}:{place[1]}"
+        return f"{self._names[place[0]]}:{place[1]}"
 
     def _rows(self, harvest: Harvest) -> Iterator[Post | Comment]:
         """Posts, threads, then comments, of which only those are read whose post may count."""

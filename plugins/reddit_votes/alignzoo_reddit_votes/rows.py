@@ -11,7 +11,7 @@ that nobody keeps.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
@@ -25,6 +25,7 @@ MOST = 10**9
 """More votes than there are."""
 GONE = {"[deleted]", "[removed]", "[ Removed by Reddit ]", "[deleted by user]", "[unavailable]"}
 OFFICIAL = {"moderator", "admin"}
+BOTS = ("bot", "automoderator")
 
 
 class RowError(ValueError):
@@ -57,28 +58,33 @@ class Reader:
         created, meta = moment(row, "created_utc"), meta_of(row)
         body, author = text(row, "body"), optional_text(row, "author")
         read, submitter = read_at(row, meta) or self.fetched, flag(row, "is_submitter")
-        return Comment(
-            key=number_of(link, "t3_", "link_id"),
-            id=identity(row, "t1_"),
-            place=place,
-            retrieved=read,
-            created=created,
-            score=score_of(row),
-            text=plain(body, self.links),
-            community=sound(optional_text(row, "subreddit") or ""),
-            parent="" if parent == link else parent.removeprefix("t1_"),
-            author=self.hashed(author) if submitter is None else None,
-            deleted=body.strip() in GONE or meta_deleted(meta),
-            author_deleted=None if author is None else author in GONE,
-            moderator=optional_text(row, "distinguished") in OFFICIAL,
-            submitter=submitter,
-            stickied=flag(row, "stickied"),
-            hidden=flag(row, "score_hidden"),
-            edited=edited(row),
-            machine=(author or "").lower().endswith(("bot", "automoderator")),
-            automoderator=author == "AutoModerator",
-            age=read - created if read else None,
-            read_again=meta.get("note") != "no_2nd_retrieval",
+        return Comment._make(  # by position: names would take longer than all the rest
+            (
+                number_of(link, "t3_", "link_id"),  # key
+                identity(row, "t1_"),
+                place,
+                read,  # retrieved
+                "",  # fault
+                (),  # unknown
+                created,
+                score_of(row),
+                plain(body, self.links),
+                sound(optional_text(row, "subreddit") or ""),  # community
+                "" if parent == link else parent.removeprefix("t1_"),
+                self.hashed(author) if submitter is None else None,
+                body.strip() in GONE or (bool(meta) and meta_deleted(meta)),  # deleted
+                None if author is None else author in GONE,  # author_deleted
+                optional_text(row, "distinguished") in OFFICIAL,  # moderator
+                submitter,
+                flag(row, "stickied"),
+                flag(row, "score_hidden"),
+                edited(row),
+                author is not None and author.lower().endswith(BOTS),  # machine
+                author == "AutoModerator",
+                read - created if read else None,  # age
+                meta.get("note") != "no_2nd_retrieval",  # read_again
+                "",  # licence
+            )
         )
 
     def post(self, row: Mapping[str, Any], place: Place) -> Post:
@@ -112,9 +118,15 @@ class Reader:
         return blake2b(author.encode("utf-8", "replace"), digest_size=8, key=self.key).digest()
 
 
-def rows_in(value: Any) -> Iterator[Any]:
+def rows_in(value: Any) -> Iterable[Any]:
     """The rows in what a line or a file holds: one row, a list of them, or listings as the site itself gives them, with
     replies in replies. What the site did not send ("more") is no row."""
+    if isinstance(value, dict) and "kind" not in value:
+        return (value,)  # most lines
+    return _inside(value)
+
+
+def _inside(value: Any) -> Iterator[Any]:
     ahead = [value]
     while ahead:
         value = ahead.pop()
@@ -200,6 +212,8 @@ def ratio(row: Mapping[str, Any]) -> float | None:
 def edited(row: Mapping[str, Any]) -> bool | None:
     """False, or the time of the edit as a number or text."""
     value = row.get("edited")
+    if value is False:
+        return False  # most rows
     if isinstance(value, dict | list) or value != value:
         raise RowError("'edited' must be false or a time")
     return None if value is None else bool(value)
@@ -234,7 +248,7 @@ def meta_deleted(meta: Mapping[str, Any]) -> bool:
 
 def read_at(row: Mapping[str, Any], meta: Mapping[str, Any]) -> int:
     """When the score was read, the last time; 0 if the row does not say."""
-    if meta.get("retrieved_2nd_on") is not None:
+    if meta and meta.get("retrieved_2nd_on") is not None:
         return moment(meta, "retrieved_2nd_on")
     for name in ("retrieved_on", "retrieved_utc"):
         if row.get(name) is not None:

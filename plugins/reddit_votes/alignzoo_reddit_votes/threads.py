@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
 from pathlib import Path
+from typing import BinaryIO
 
 from alignzoo_reddit_votes.votes import Comment, Post
 
 Row = Post | Comment
 FILES = 64
 WAITING = 64
-"""Rows that wait for each file, so that it is opened once for all of them."""
+"""Rows that wait for each file, so that they are packed at once."""
 LARGE = 16 << 20
 """Bytes of a file that is divided again before it is read."""
 DEEPEST = 5
@@ -33,6 +34,8 @@ class Heap:
     folder: Path
     depth: int = 0
     waiting: list[list[tuple[object, ...]]] = field(default_factory=lambda: [[] for _ in range(FILES)])
+    open: dict[int, BinaryIO] = field(default_factory=dict)
+    """The files that are being written: opening one takes as long as packing what is put into it."""
 
     def put(self, row: Row) -> None:
         place = row.key // FILES**self.depth % FILES
@@ -45,6 +48,8 @@ class Heap:
         """The rows of each post, in the order in which they came; the posts in an order of their numbers."""
         for place in range(FILES):
             self._write(place)
+        for file in self.open.values():
+            file.close()
         for place in range(FILES):
             path = self._path(place)
             if path.exists():
@@ -71,8 +76,9 @@ class Heap:
     def _write(self, place: int) -> None:
         if rows := self.waiting[place]:
             block = marshal.dumps(rows)
-            with self._path(place).open("ab") as file:
-                file.write(len(block).to_bytes(8, "big") + block)
+            if place not in self.open:
+                self.open[place] = self._path(place).open("xb")
+            self.open[place].write(len(block).to_bytes(8, "big") + block)
             rows.clear()
 
 
@@ -80,4 +86,4 @@ def _read(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
         while head := file.read(8):
             for is_post, *values in marshal.loads(file.read(int.from_bytes(head, "big"))):
-                yield Post(*values) if is_post else Comment(*values)
+                yield (Post if is_post else Comment)._make(values)

@@ -10,7 +10,7 @@ def alignzoo_components() -> Iterable[Component]:
     yield Component(
         "feedback",
         "critique-revision",
-        "alignzoo_rlaif.revision:CritiqueRevision",
+        "alignzoo_rlaif.critique_revision:CritiqueRevision",
         summary="a critic finds fault with the policy's answers under a constitution, and revises them",
         needs=("prompts", "policy"),
         gives=("critique",),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from alignzoo.model.forest import Ids, Tree, plant
+from alignzoo.model.forest import Ids, Tree, per_reply, plant
 from alignzoo.model.prefix import Prefix
 from alignzoo.model.role import Role
 
@@ -29,25 +29,37 @@ class Beginnings:
 
     def ends(self, texts: Sequence[Ids]) -> Tensor:
         """(texts, width) The state that has read all of each text."""
-        base = self.role.base
-        shared = texts[0][
-            : min(min(agreed(texts[0], text), len(text) - 1) for text in texts)
-        ]  # something is left to read of each
-        if not shared or not base.prefixes:
+        prefix = self._serving(texts)
+        if prefix is None:
             whole = [[Tree(text[:-1], (text[-1:],)) for text in part] for part in parts(texts)]
-            return torch.cat([self.role.ends(plant(trees, base.device)) for trees in whole])
-        prefix = self._serving(shared, len(texts))
+            return torch.cat([self.role.ends(plant(trees, self.role.base.device)) for trees in whole])
         rests = [text[len(prefix.ids) :] for text in texts]
         return torch.cat([prefix.ends(part) for part in parts(rests)])
 
-    def _serving(self, shared: Ids, count: int) -> Prefix:
-        """A beginning of all these texts: one that was read before, or all that they share, whichever leaves less to read."""
+    def sums(self, texts: Sequence[Ids], answers: Sequence[Sequence[Ids]]) -> Tensor:
+        """(texts, answers) log p of all tokens of each answer to each text."""
+        prefix = self._serving(texts)
+        known = len(prefix.ids) if prefix else 0
+        trees = [Tree(text[known:], tuple(own)) for text, own in zip(texts, answers, strict=True)]
+        logps = prefix.logps if prefix else self.role.logps
+        with torch.no_grad():
+            told = [per_reply(logps(piece), piece) for piece in plant(trees, self.role.base.device).split(PACKED)]
+        return torch.cat(told).view(len(texts), -1)
+
+    def _serving(self, texts: Sequence[Ids]) -> Prefix | None:
+        """A beginning of all these texts: one that was read before, or all that they share, whichever leaves less to read. None
+        where they share nothing, or the model's beginnings cannot be kept."""
+        base = self.role.base
+        most = min(map(len, texts)) - 1  # something is left to read of each
+        shared = texts[0][: min(most, min(agreed(texts[0], text) for text in texts))]
+        if not shared or not base.prefixes:
+            return None
         best = max(self.kept, key=lambda kept: agreed(kept.ids, shared), default=None)
         known = agreed(best.ids, shared) if best else 0
-        if best and count * known >= max(count - 1, 0.5) * len(shared):
+        if best and len(texts) * known >= max(len(texts) - 1, 0.5) * len(shared):
             prefix = best.until(known)
         else:
-            prefix = Prefix(self.role.base, self.role.worn, shared)
+            prefix = Prefix(base, self.role.worn, shared)
         self.kept = [*(kept for kept in self.kept if kept is not prefix), prefix][-_KEPT:]
         return prefix
 

@@ -148,7 +148,7 @@ def _from_toml(text: str, file: Path) -> tuple[str, list[Principle]]:
     """`name`, and a table [[principle]] for each."""
     try:
         table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConstitutionError(f"{file.name}: not TOML: {error}") from None
     for key in table:
         if key not in ("name", "principle"):

@@ -32,7 +32,7 @@ from alignzoo.model.role import Role
 from alignzoo.records import Prompt
 from alignzoo_rlaif.constitution import Constitution, drawn, read_constitution
 from alignzoo_rlaif.guided import instructed
-from alignzoo_rlaif.revising import Layout, ask_revision, revise, stream
+from alignzoo_rlaif.rounds import Layout, ask_revision, revise, stream
 
 _AT_ONCE = 8192
 """Packed tokens in one forward pass without gradients."""

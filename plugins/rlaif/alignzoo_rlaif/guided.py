@@ -1,7 +1,7 @@
 """A constitution at the moment of answering: a policy that keeps to principles without having been trained to.
 
     instruction   y ~ π(·| principles, x)
-    revision      y₀ ~ π(·|x), then critique and revision, round after round (`revising`)
+    revision      y₀ ~ π(·|x), then critique and revision, round after round (`rounds`)
     choice        y₁ … y_N ~ π(·|x), and the one that a judge finds best: with sᵢ(p) the mean probability that yᵢ beats another
                   reply under principle p, the geometric mean of sᵢ over the principles, or its worst
 
@@ -26,11 +26,11 @@ from alignzoo.interfaces import Count, Lesson, Manner, Metrics, Policy
 from alignzoo.model.role import Role
 from alignzoo.records import Completion, Prompt, Turn
 from alignzoo_rlaif.constitution import Constitution, Principle, read_constitution
+from alignzoo_rlaif.critique_revision import bare
 from alignzoo_rlaif.hiring import Hired
 from alignzoo_rlaif.judging import Case, Judge
 from alignzoo_rlaif.preferences import opinions
-from alignzoo_rlaif.revising import Layout, revise_in_rounds, stream
-from alignzoo_rlaif.revision import bare
+from alignzoo_rlaif.rounds import Layout, revise_in_rounds, stream
 
 Way = Literal["instruction", "revision", "choice"]
 Together = Literal["geometric", "worst"]

@@ -13,10 +13,10 @@ from annotated_types import Ge, Gt, Interval
 from alignzoo.interfaces import Asking, Share
 from alignzoo.model.role import Role
 from alignzoo.records import Comparison, Feedback, Provenance, oriented
+from alignzoo_rlaif.critique_revision import bare
 from alignzoo_rlaif.form import drawn
 from alignzoo_rlaif.hiring import Hired
 from alignzoo_rlaif.judging import Case, Judge, JudgeError, Verdict
-from alignzoo_rlaif.revision import bare
 
 SOURCE = "hybrid"
 _AT_ONCE = 64

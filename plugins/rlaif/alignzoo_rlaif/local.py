@@ -11,10 +11,10 @@ from torch import Tensor
 
 from alignzoo.interfaces import Manner
 from alignzoo.model.base import Base
-from alignzoo.model.forest import Ids, Tree, per_reply, plant
+from alignzoo.model.forest import Ids
 from alignzoo.model.role import Role, bare_on
 from alignzoo.records import Completion, Prompt
-from alignzoo_rlaif.beginnings import PACKED, Beginnings
+from alignzoo_rlaif.beginnings import Beginnings
 from alignzoo_rlaif.form import Sheet
 from alignzoo_rlaif.judging import JudgeError
 from alignzoo_rlaif.parsing import parsed
@@ -91,15 +91,11 @@ class LocalOracle:
     def _chances(self, asked: Sequence[tuple[Ids, tuple[Ids, ...]]]) -> list[tuple[float, ...]]:
         """Only the answers there are share the probability: log p of all tokens of each, summed and renormalised. Of answers
         of one token no other column of the head is needed, for what all columns sum to cancels."""
-        base = self.role.base
-        if base.plain_head and all(len(answer) == 1 for _, answers in asked for answer in answers):
-            states = self.beginnings.ends([before for before, _ in asked])
-            tokens = torch.tensor([[answer[0] for answer in answers] for _, answers in asked], device=base.device)
-            return renormalised(base.head.columns(states, tokens))
-        forest = plant([Tree(before, answers) for before, answers in asked], base.device)
-        with torch.no_grad():
-            sums = [per_reply(self.role.read(piece).logps(), piece) for piece in forest.split(PACKED)]
-        return renormalised(torch.cat(sums).view(len(asked), -1))
+        base, texts, answers = self.role.base, [text for text, _ in asked], [own for _, own in asked]
+        if not base.plain_head or any(len(answer) > 1 for own in answers for answer in own):
+            return renormalised(exclusive(self.beginnings.sums(texts, answers), answers))
+        tokens = torch.tensor([[answer[0] for answer in own] for own in answers], device=base.device)
+        return renormalised(base.head.columns(self.beginnings.ends(texts), tokens))
 
 
 def apart(wholes: Sequence[Ids], said: Sequence[str]) -> tuple[Ids, tuple[Ids, ...]]:
@@ -111,6 +107,19 @@ def apart(wholes: Sequence[Ids], said: Sequence[str]) -> tuple[Ids, tuple[Ids, .
     if len(set(rest)) < len(rest) or not all(rest):
         raise JudgeError(f"the tokenizer writes two of the answers {list(said)} alike; choose options that it can tell apart")
     return wholes[0][:shared], rest
+
+
+def exclusive(sums: Tensor, answers: Sequence[Sequence[Ids]]) -> Tensor:
+    """(sheets, answers) log p of each answer alone: where one begins another, as "1" does "10" for a tokenizer that goes digit
+    by digit, its tokens are as likely as both together."""
+    chances = (sums - sums.amax(1, keepdim=True)).double().exp()
+    alone = chances.clone()
+    for row, own in enumerate(answers):
+        for place, answer in enumerate(own):
+            begun = [other for other in own if len(other) < len(answer) and answer[: len(other)] == other]
+            if begun:  # the longest of these holds it; that one is held by the others
+                alone[row, own.index(max(begun, key=len))] -= chances[row, place]
+    return alone.clamp(min=0).log()
 
 
 def renormalised(sums: Tensor) -> list[tuple[float, ...]]:

@@ -25,11 +25,11 @@ from alignzoo.model.meter import Meter
 from alignzoo.model.role import Role
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance
 from alignzoo_rlaif.constitution import Constitution, Principle, drawn, read_constitution
+from alignzoo_rlaif.critique_revision import AT_ONCE, FRUITLESS, CollectError, bare
 from alignzoo_rlaif.hiring import Hired
 from alignzoo_rlaif.judging import Case, Judge, Verdict
 from alignzoo_rlaif.measures import Judged, lines
-from alignzoo_rlaif.revising import stream
-from alignzoo_rlaif.revision import AT_ONCE, FRUITLESS, CollectError, bare
+from alignzoo_rlaif.rounds import stream
 
 SOURCE = "ai-preferences"
 

@@ -15,10 +15,10 @@ from alignzoo.interfaces import Asking, FeedbackSource, Manner
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.tally import Tally
 from alignzoo_rlaif.constitution import ConstitutionError, Principle
+from alignzoo_rlaif.critique_revision import CollectError
 from alignzoo_rlaif.hiring import Hired
 from alignzoo_rlaif.judging import Case, Judge, Verdict
 from alignzoo_rlaif.preferences import AIPreferences, Opinion, opinions
-from alignzoo_rlaif.revision import CollectError
 
 PROMPTS = [Prompt.ask(f"say {number}") for number in range(40)]
 LONG = Principle("long", comparison="Which is longer?")

@@ -16,10 +16,10 @@ from alignzoo.model.loading import Loading
 from alignzoo.model.role import policy_on
 from alignzoo.model.wardrobe import Lora
 from alignzoo.records import Comparison, Critique
+from alignzoo_rlaif.critique_revision import CritiqueRevision
 from alignzoo_rlaif.form import Form
 from alignzoo_rlaif.hiring import Hired
 from alignzoo_rlaif.preferences import AIPreferences
-from alignzoo_rlaif.revision import CritiqueRevision
 
 world = pytest.importorskip("alignzoo_playground.task")
 gold = pytest.importorskip("alignzoo_playground.gold")

@@ -16,7 +16,7 @@ from alignzoo_rlaif.beginnings import Beginnings, agreed, parts
 from alignzoo_rlaif.form import Form
 from alignzoo_rlaif.hiring import Hired
 from alignzoo_rlaif.judging import Case, JudgeError
-from alignzoo_rlaif.local import apart
+from alignzoo_rlaif.local import apart, exclusive
 
 FORM = Form(
     compare="{question} {request} a {first} and {second}",
@@ -67,6 +67,23 @@ def test_options_of_several_tokens_are_summed(base):
     assert verdict.shown_first == pytest.approx(float(torch.sigmoid(cat - dog)), abs=1e-5)
 
 
+def test_an_answer_that_begins_another_is_not_as_likely_as_both():
+    """Digit by digit "1" begins "10", and "10" begins "100": 0.6 begins with 1, 0.25 with 10, 0.05 with 100."""
+    answers = [((1,), (2,), (1, 0), (1, 0, 0))]
+    alone = exclusive(torch.tensor([[0.6, 0.3, 0.25, 0.05]]).log(), answers)
+    assert alone.exp()[0].tolist() == pytest.approx([0.35 / 0.6, 0.5, 0.2 / 0.6, 0.05 / 0.6])
+    apart = torch.tensor([[-60.0, -61.0]])
+    assert (exclusive(apart, [((1, 2), (1, 3))]) - apart).tolist() == [[60.0, 60.0]]
+
+
+def test_a_scale_whose_steps_begin_one_another_is_read_by_what_goes_on(base):
+    form = Form(rate=FORM.rate, scale=("good", "good cat"), rating="{score}")
+    (rating,) = Hired(form=form).judge(bare_on(base, "judge")).rate([PROMPT], [CASES[0].first], QUESTION)
+    cat = base.text.tokenizer.convert_tokens_to_ids("cat")
+    goes_on = float(plainly(base, f"{QUESTION} {PROMPT.text} the cat is small", "good")[cat].exp())
+    assert rating == pytest.approx(2 * goes_on - 1, abs=1e-5)
+
+
 def test_ratings_are_expected_scores(base):
     (rating,) = Hired(form=FORM).judge(bare_on(base, "judge")).rate([PROMPT], [CASES[0].first], QUESTION)
     bad, _, good = chances(base, f"{QUESTION} {PROMPT.text} the cat is small", "", ["bad", "slow", "good"])
@@ -97,6 +114,32 @@ def test_a_beginning_is_read_once_and_what_follows_gives_the_same_states(base):
     before = base.meter.read
     torch.testing.assert_close(beginnings.ends(texts[3:4]), whole[3:4], atol=1e-5, rtol=1e-4)
     assert base.meter.read - before == len(texts[3]) - shared
+
+
+def test_answers_of_several_tokens_use_what_was_read_before_too(base):
+    """The beginning once, each rest once, whatever the answers to it: and the sums are those of plain passes."""
+    role = bare_on(base, "judge")
+    start = base.text.prompt_ids(Prompt.ask("we know the old river and the new house so they can help or ask why"))
+    texts = [start + (20 + i, 30, 40 + i)[: 1 + i % 3] for i in range(5)]
+    answers = [((31, 32, 33), (31, 34)), ((31,), (35, 36))] * 2 + [((40, 41), (42, 43))]
+    wanted = torch.tensor([[summed(base, text, answer) for answer in own] for text, own in zip(texts, answers, strict=True)])
+    beginnings = Beginnings(role)
+    shared, rests = min(agreed(texts[0], text) for text in texts), sum(map(len, texts))
+    for first in (True, False):
+        before = base.meter.read
+        torch.testing.assert_close(beginnings.sums(texts, answers), wanted, atol=1e-5, rtol=1e-5)
+        written = sum(len(answer) for own in answers for answer in own)
+        assert base.meter.read - before == rests + written - shared * (len(texts) - first)
+    with_none = Beginnings(bare_on(plain := toy_base(), "judge"))
+    plain.prefixes = False
+    torch.testing.assert_close(with_none.sums(texts, answers), wanted, atol=1e-5, rtol=1e-5)
+
+
+def summed(base: Base, text: tuple[int, ...], answer: tuple[int, ...]) -> float:
+    """log p of the answer's tokens, in one plain pass."""
+    with torch.no_grad():
+        logps = base.model(input_ids=torch.tensor([text + answer]), use_cache=False).logits[0].log_softmax(-1)
+    return float(sum(logps[len(text) + place - 1, token] for place, token in enumerate(answer)))
 
 
 def test_texts_that_come_alone_find_what_they_share(base):

@@ -18,6 +18,7 @@ from alignzoo.learning.rewards import Scored
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Rating
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.settings import build
+from alignzoo.seam.zoo import Found
 
 AT_ONCE = 16
 """Prompts whose answers are in memory at a time."""
@@ -60,11 +61,21 @@ class SelfRated:
 
     @cached_property
     def judge(self) -> Reward:
-        """The reward, made when the source is: before any model is loaded."""
+        """The reward, held to its word."""
+        found, made = self._looked_up
+        return Scored(made, found.full_name)
+
+    def within(self) -> Mapping[str, tuple[Found, Any]]:
+        """The reward, whose bytes the run records."""
+        return {"reward": self._looked_up}
+
+    @cached_property
+    def _looked_up(self) -> tuple[Found, Any]:
+        """Made when the source is: before any model is loaded."""
         found = discover().find("reward", self.reward)
         described = found.load()
         made = build(described, self.settings, f"{self.reward}.settings") if isinstance(described, type) else described
-        return Scored(made, found.full_name)
+        return found, made
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """Yield `count` records, going over the prompts as often as it takes, with answers of their own in each pass."""

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from alignzoo.lab.bench.tuning import Space, Tuning, read_space, read_tuning
-from alignzoo.lab.plan import TEACHES, Part, Plan, PlanError, check_judge
+from alignzoo.lab.plan import Plan, PlanError, check_judge
 from alignzoo.lab.runfile import PLACES, held, plan_of
 from alignzoo.seam.settings import SettingsError, override
 from alignzoo.seam.zoo import Unusable, Zoo, ZooError
@@ -88,7 +88,7 @@ def read_bench(path: Path, zoo: Zoo, changes: Sequence[str] = ()) -> Bench:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BenchError(f"there is no bench file {path}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise BenchError(f"{path}: not TOML: {error}") from None
     for change in changes:
         table = override(table, change)
@@ -181,17 +181,7 @@ def _fault(table: Mapping[str, Any], zoo: Zoo) -> str:
 
 def trimmed(plan: Plan) -> Plan:
     """The plan without what its optimizer does not ask for."""
-    needs = plan.optimizer.made.needs
-    taught = {what for kind in _gives(plan.feedback) for what in TEACHES[kind]}
-    return replace(
-        plan,
-        rewards=plan.rewards if "reward" in needs else (),
-        feedback=plan.feedback if taught.intersection(needs) else None,
-    )
-
-
-def _gives(feedback: Part | None) -> tuple[str, ...]:
-    return tuple(feedback.made.gives) if feedback else ()
+    return replace(plan, rewards=plan.raised, feedback=plan.learned)
 
 
 # Entries and grids --------------------------------------------------------------------------------------------------------

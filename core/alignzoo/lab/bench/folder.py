@@ -226,8 +226,13 @@ def _fault(path: Path) -> str:
 def _undo(root: Path, name: str) -> None:
     """Remove what was made from a file, and it."""
     order = ("start", "reward", "train", "answers", "scores", "report")
-    kind = "answers" if name.startswith("serving") else name.partition("/")[0].partition(".")[0].rstrip("0123456789")
     for path in list(root.iterdir()):
-        stage = "answers" if path.name == "serving.json" else path.name.partition(".")[0].rstrip("0123456789")
-        if stage in order and order.index(stage) >= order.index(kind):
+        stage = _stage(path.name)
+        if stage in order and order.index(stage) >= order.index(_stage(name)):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _stage(name: str) -> str:
+    """Which stage a file of a run is of."""
+    first = name.partition("/")[0].partition(".")[0].rstrip("0123456789")
+    return {"serving": "answers", "judging": "scores"}.get(first, first)

@@ -121,7 +121,7 @@ def _pays(trained: Standing, other: Standing) -> float | None:
     """After how many answers the one that trains more is the cheaper one, where that is a question at all."""
     if trained.mean("spent", "flops") <= other.mean("spent", "flops"):
         return None
-    if trained.mean("served", "flops") > 0.9 * other.mean("served", "flops"):  # answers of other lengths alone are no reason
+    if trained.mean("served", "flops") > 0.75 * other.mean("served", "flops"):  # answers of other lengths alone are no reason
         return None
     facts = [one.mean(what, "flops") for one in (trained, other) for what in ("spent", "served")]
     return break_even(*facts)

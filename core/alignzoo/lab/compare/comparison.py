@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-from alignzoo.lab.compare.duels import Duel, Entrant, duels, within_one
+from alignzoo.lab.compare.duels import Duel, Entrant, duels
 from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.ranking import Rank, ranking
@@ -158,23 +159,20 @@ def compare(name: str, entrants: Sequence[Entrant], notes: Sequence[Note] = ()) 
 
 
 def _line(one: Entrant, values: Sequence[str]) -> Line:
-    def figure(name: str) -> Estimate:
-        return spread_of(one.table(name)).interval()
-
-    gain = spread_of(one.table("score") - one.table("score", who="start"))
+    gain = spread_of(one.table("score") - one.table("score", who="start"), closed=one.closed)
     known = all("kl" in run.policy for run in one.runs)
     return Line(
         name=one.name,
         seeds=len(one.runs),
-        reward=figure("score"),
+        reward=one.figure("score"),
         gain=gain.interval(),
         gain_chance=gain.chance(),
-        kl=figure("kl") if known else None,
-        values={value.removeprefix("value: "): figure(value) for value in values},
-        words=figure("words"),
+        kl=one.figure("kl") if known else None,
+        values={value.removeprefix("value: "): one.figure(value) for value in values},
+        words=one.figure("words"),
         distinct=sum(run.distinct[1] for run in one.runs) / len(one.runs),
-        refuses=within_one(figure("refuses")),
-        ended=within_one(figure("ended")),
+        refuses=one.figure("refuses"),
+        ended=one.figure("ended"),
         spent=one.spent if one.spent is not None else _mean([run.spent for run in one.runs]),
         served=one.served,
         failures=one.failures,
@@ -184,16 +182,15 @@ def _line(one: Entrant, values: Sequence[str]) -> Line:
 
 
 def _start(one: Entrant, values: Sequence[str]) -> Side:
-    def figure(name: str) -> Estimate:
-        return spread_of(one.table(name, who="start")).interval()
+    figure = partial(one.figure, who="start")
 
     return Side(
         figure("score"),
         {value.removeprefix("value: "): figure(value) for value in values},
         figure("words"),
         sum(run.distinct[0] for run in one.runs) / len(one.runs),
-        within_one(figure("refuses")),
-        within_one(figure("ended")),
+        figure("refuses"),
+        figure("ended"),
     )
 
 
@@ -206,6 +203,8 @@ def _cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
     for one in entrants:
         if one.failures:
             yield f"{one.name}: {len(one.failures)} of its runs failed; those that did not may be the lucky ones"
+    if closed := sorted({run.closed for one in entrants for run in one.runs if run.closed}):
+        yield f"no prompt is held out ({_list(closed)}): intervals are for other seeds with these very prompts"
     if len({_same(run.settings.get("answer")) for one in entrants for run in one.runs}) > 1:
         yield "they did not answer in the same manner (settings under [answer] differ)"
     starts: dict[int, set[bytes]] = {}

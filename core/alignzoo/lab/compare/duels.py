@@ -11,7 +11,17 @@ from typing import Any, Literal
 import numpy as np
 
 from alignzoo.lab.compare.played import Answers, Played
-from alignzoo.lab.compare.significance import ENOUGH, LEVEL, Spread, Table, holm, seeds_to_separate, spread_of
+from alignzoo.lab.compare.significance import (
+    ANYWHERE,
+    ENOUGH,
+    LEVEL,
+    SHARE,
+    Spread,
+    Table,
+    holm,
+    seeds_to_separate,
+    spread_of,
+)
 from alignzoo.lab.statistics import Estimate
 
 Verdict = Literal["first", "second", "not separable"]
@@ -49,9 +59,19 @@ class Entrant:
         runs = self.runs if seeds is None else [run for seed in seeds for run in self.runs if run.seed == seed]
         return [(run.policy if who == "policy" else run.start)[name] for run in runs]
 
+    def figure(self, name: str, who: str = "policy") -> Estimate:
+        """The mean of a figure over seeds and prompts, with its interval."""
+        known = {run.bounds.get(name, ANYWHERE) for run in self.runs}
+        return spread_of(self.table(name, who=who), closed=self.closed).interval(known.pop() if len(known) == 1 else ANYWHERE)
+
     @property
     def seeds(self) -> list[int]:
         return [run.seed for run in self.runs]
+
+    @property
+    def closed(self) -> bool:
+        """Whether the prompts are all that there are."""
+        return all(run.closed for run in self.runs)
 
 
 @dataclass(frozen=True)
@@ -109,11 +129,11 @@ def _duel(a: Entrant, b: Entrant) -> tuple[Duel, Spread | None]:
     if not seeds:
         none = Estimate(math.nan, math.nan, math.nan)
         return Duel(a.name, b.name, 0, none, 1.0, 1.0, OPEN, None, "they have no seed in common", none, none), None
-    spread = spread_of(a.table("score", seeds) - b.table("score", seeds))
+    spread = spread_of(a.table("score", seeds) - b.table("score", seeds), closed=a.closed)
     wins = won(a, b, seeds)
     longer = a.table("words", seeds) - b.table("words", seeds)
-    fair = at_equal_length(wins, longer)
-    chance, rate = spread.chance(), within_one(spread_of(wins).interval())
+    fair = at_equal_length(wins, longer, closed=a.closed)
+    chance, rate = spread.chance(), spread_of(wins, closed=a.closed).interval(SHARE)
     return Duel(a.name, b.name, len(seeds), spread.interval(), chance, 1.0, OPEN, None, "", rate, fair), spread
 
 
@@ -132,11 +152,7 @@ def _judged(duel: Duel, adjusted: float, spread: Spread | None, family: int) -> 
     return replace(duel, seeds_needed=needed, why=f"about {needed} seeds would separate them if the difference stays")
 
 
-def within_one(rate: Estimate) -> Estimate:
-    return Estimate(rate.mean, max(0.0, rate.low), min(1.0, rate.high))
-
-
-def at_equal_length(wins: Table, longer: Table) -> Estimate:
+def at_equal_length(wins: Table, longer: Table, *, closed: bool = False) -> Estimate:
     """The win rate at equal length: of a logistic regression of winning on the (squashed) difference in length,
 
         p(win) = σ(θ + γ tanh(difference / its deviation)),
@@ -155,7 +171,7 @@ def at_equal_length(wins: Table, longer: Table) -> Estimate:
             break
     misses = (wins.ravel() - _sigmoid(design @ weights))[:, None] * design
     influence = (misses @ np.linalg.inv(bend)[:, 0]).reshape(wins.shape) * wins.size
-    around = spread_of(influence).interval()
+    around = spread_of(influence, closed=closed).interval()
     low, high = (float(_sigmoid(weights[0] + end - around.mean)) for end in (around.low, around.high))
     return Estimate(float(_sigmoid(weights[0])), low, high)
 

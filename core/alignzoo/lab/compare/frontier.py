@@ -11,7 +11,7 @@ from scipy import stats
 
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.gao import Fit, GaoError, fit
-from alignzoo.lab.compare.significance import spread_of
+from alignzoo.lab.compare.significance import ANYWHERE, Bounds
 from alignzoo.lab.statistics import Estimate
 
 _NEAREST = 0.1
@@ -38,6 +38,7 @@ def frontier(one: Entrant) -> Iterator[Point]:
     if not ways:
         yield from _ends(one)
         return
+    bounds = one.runs[0].bounds.get("score", ANYWHERE)
     keys = sorted({(row["update"], int(row.get("strength") or 0)) for way in ways for row in way})
     for update, n in keys:
         rows = [row for way in ways for row in way if (row["update"], int(row.get("strength") or 0)) == (update, n)]
@@ -48,7 +49,7 @@ def frontier(one: Entrant) -> Iterator[Point]:
             update,
             n,
             max(0.0, _mean([row["kl"] for row in rows])),  # an estimate by samples may fall below
-            _over_seeds([row["gold"] for row in rows]),
+            _over_seeds([row["gold"] for row in rows], bounds),
             _mean(proxies) if len(proxies) == len(rows) else None,
             *(_mean([row[name] for row in rows]) for name in ("labels", "flops", "seconds")),
         )
@@ -71,19 +72,20 @@ def fitted(way: Sequence[Point]) -> Fit | None:
 def _ends(one: Entrant) -> Iterator[Point]:
     if not all("kl" in run.policy for run in one.runs):
         return
-    yield Point(0, 0, 0.0, spread_of(one.table("score", who="start")).interval(), None, 0.0, 0.0, 0.0)
+    yield Point(0, 0, 0.0, one.figure("score", who="start"), None, 0.0, 0.0, 0.0)
     last = [_mean([float(run.spent.get(name, 0.0)) for run in one.runs]) for name in ("updates", "labels", "flops", "seconds")]
-    gold = spread_of(one.table("score")).interval()
+    gold = one.figure("score")
     yield Point(int(last[0]), 0, max(0.0, float(one.table("kl").mean())), gold, None, *last[1:])
 
 
-def _over_seeds(figures: Sequence[float]) -> Estimate:
-    """Mean and interval (Student's t) over seeds alone; the prompts of a way are few and always the same."""
+def _over_seeds(figures: Sequence[float], within: Bounds) -> Estimate:
+    """Mean and interval (Student's t, cut off where the figure cannot be) over seeds alone; the prompts of a way are few and
+    always the same."""
     mean = _mean(figures)
     if len(figures) < 2:
         return Estimate(mean, math.nan, math.nan)
     half = float(stats.t.ppf(0.975, len(figures) - 1)) * float(np.std(figures, ddof=1)) / math.sqrt(len(figures))
-    return Estimate(mean, mean - half, mean + half)
+    return Estimate(mean, max(within[0], mean - half), min(within[1], mean + half))
 
 
 def _mean(figures: Sequence[float]) -> float:

@@ -205,7 +205,7 @@ def _cut(text: str) -> str:
 
 def _findings(found: Comparison, entrants: Sequence[Entrant]) -> str:
     """Warnings of trainings, what was left out of feedback, and who is missing."""
-    lines = [f"{name}: no finished run. {'; '.join(why)}" for name, why in found.lost.items()]
+    lines = [f"{name}: no finished run. {'; '.join(why)}" for name, why in found.lost.items() if why]
     for one in entrants:
         lines += [f"{one.name}, a run that failed: {why}" for why in (one.failures if one.runs else ())]
         lines += [f"{one.name}, seed {run.seed}: {warning}" for run in one.runs for warning in run.warnings]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alignzoo.lab import store
+from alignzoo.lab.compare.significance import SHARE, Bounds
 
 Answers = NDArray[np.float64]
 """(prompts, answers to each) One figure of every answer."""
@@ -45,6 +46,10 @@ class Played:
     """What the source of its feedback read, kept and dropped."""
     digests: Mapping[str, str] = field(default_factory=dict)
     """Of the plugins that it was made with."""
+    bounds: Mapping[str, Bounds] = field(default_factory=dict)
+    """What each figure lies between, where that is known."""
+    closed: str = ""
+    """Why the prompts are all that there are; empty where others could have been asked."""
 
     def on(self, prompts: Sequence[str]) -> Played:
         """The same run, with these of its prompts alone, in this order."""
@@ -63,18 +68,17 @@ class Played:
 def played(root: Path) -> Played:
     """Read a run's folder; it must be judged."""
     files = store.Folder(root)
-    if not files.settings.exists():
-        raise store.StoreError(f"{root} is no run: there is no run.toml in it")
+    settings = store.read_settings(files)
     if not files.scores.exists():
         raise store.StoreError(f"{root} is not judged yet; go on with: alignzoo run {root}")
-    settings = tomllib.loads(files.settings.read_text(encoding="utf-8"))
     answers, scores = store.read_rows(files.answers), store.read_rows(files.scores)
     if len(answers) != len(scores):
         raise store.StoreError(f"{files.scores} has {len(scores)} rows for {len(answers)} answers; delete it and judge again")
     order = tuple(dict.fromkeys(row["prompt"] for row in scores))
     tables = {who: _tables(order, _rows(answers, scores, who), root) for who in WHO}
-    summary = store.read_json(files.train.summary)
+    summary = store.read_summary(files.train)
     tally = files.feedback.with_suffix(".tally.json")
+    judging = store.read_json(files.judging) if files.judging.exists() else {}
     return Played(
         seed=settings.get("seed", 0),
         folder=root,
@@ -88,7 +92,15 @@ def played(root: Path) -> Played:
         warnings=tuple(summary.get("warnings", ())),
         tally=store.read_json(tally) if tally.exists() else {},
         digests=settings.get("made_with", {}).get("plugins", {}),
+        bounds=_bounds(judging.get("bounds", {})),
+        closed=judging.get("closed", ""),
     )
+
+
+def _bounds(judged: Mapping[str, Sequence[float]]) -> dict[str, Bounds]:
+    """What figures lie between: shares and counts by their nature, scores and values by the word of their judge."""
+    told = {name if name == "score" else f"value: {name}": (least, most) for name, (least, most) in judged.items()}
+    return {"words": (0.0, math.inf), "kl": (0.0, math.inf), "refuses": SHARE, "ended": SHARE, **told}
 
 
 Rows = Mapping[str, list[Mapping[str, float]]]

@@ -35,7 +35,7 @@ def ranking(entrants: Sequence[Entrant]) -> list[Rank]:
         return []
     pairs = list(combinations(range(len(entrants)), 2))
     tables = np.stack([won(entrants[a], entrants[b], seeds) for a, b in pairs])
-    rates = np.stack([tables.mean((1, 2)), *_resampled(tables)])
+    rates = np.stack([tables.mean((1, 2)), *_resampled(tables, all(one.closed for one in entrants))])
     wins = np.zeros((len(rates), len(entrants), len(entrants)))
     for place, (a, b) in enumerate(pairs):
         wins[:, a, b], wins[:, b, a] = rates[:, place], 1 - rates[:, place]
@@ -47,15 +47,17 @@ def ranking(entrants: Sequence[Entrant]) -> list[Rank]:
     return sorted(told, key=lambda rank: -rank.rating.mean)
 
 
-def _resampled(tables: Wins) -> Wins:
+def _resampled(tables: Wins, closed: bool) -> Wins:
     """(resamples, pairs) How often each won, with seeds and prompts drawn again with replacement; none from one seed. To draw
-    is to weigh: by how often each seed and each prompt was drawn."""
+    is to weigh: by how often each seed and each prompt was drawn. Of a closed task's prompts each is there once."""
     _, seeds, prompts = tables.shape
     if seeds < 2:
         return np.zeros((0, len(tables)))
     dice = np.random.default_rng(0)
     of_seeds = dice.multinomial(seeds, np.full(seeds, 1 / seeds), _RESAMPLES) / seeds
     of_prompts = dice.multinomial(prompts, np.full(prompts, 1 / prompts), _RESAMPLES) / prompts
+    if closed:
+        of_prompts = np.full_like(of_prompts, 1 / prompts)
     drawn: Wins = np.einsum("rs,psr->rp", of_seeds, tables @ of_prompts.T)
     return drawn
 

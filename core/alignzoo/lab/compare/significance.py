@@ -9,6 +9,9 @@ where the variance of seed means already holds the rest (Searle, Casella & McCul
 quantile is Student's, with the degrees of freedom of Satterthwaite (1946). With five seeds a percentile bootstrap covers from
 84 to 99.8 % where 95 % are promised, this form 93.8 to 95.9 % (`docs/decisions/0015-intervals.md`).
 
+A figure that lies between two numbers has an interval that does, too: Wilson's (1927), for as many trials as would make a share
+as uncertain as the figure is. Where a task's prompts are all that there are, they are not drawn, and only seeds vary.
+
 Two contestants are compared by their differences at the same seed and the same prompt, so what is common to both cancels.
 """
 
@@ -22,10 +25,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from alignzoo.lab.statistics import Estimate
+from alignzoo.lab.statistics import Estimate, wilson_at
 
 Table = NDArray[np.float64]
 """(seeds, prompts)"""
+
+Bounds = tuple[float, float]
+"""What a figure can lie between."""
+ANYWHERE: Bounds = (-math.inf, math.inf)
+SHARE: Bounds = (0.0, 1.0)
 
 ENOUGH = 5
 """Fewer seeds than this never separate two contestants."""
@@ -64,12 +72,24 @@ class Spread:
         down = of_seeds + of_prompts + of_rest
         return whole**2 / down if down else math.inf
 
-    def interval(self) -> Estimate:
-        """The mean with its 95 % interval; without one where a single seed, or a single prompt, leaves nothing to go by."""
+    def interval(self, within: Bounds = ANYWHERE) -> Estimate:
+        """The mean with its 95 % interval, which stays within what the figure can be; without one where a single seed, or a
+        single prompt, leaves nothing to go by."""
         if self.seeds < 2 or self.prompts < 2:
             return Estimate(self.mean, math.nan, math.nan)
-        half = float(stats.t.ppf(1 - LEVEL / 2, self.freedom)) * self.error
-        return Estimate(self.mean, self.mean - half, self.mean + half)
+        quantile, (least, most) = float(stats.t.ppf(1 - LEVEL / 2, self.freedom)), within
+        if math.isfinite(most - least):
+            return self._between(least, most, quantile)
+        half = quantile * self.error
+        return Estimate(self.mean, max(least, self.mean - half), min(most, self.mean + half))
+
+    def _between(self, least: float, most: float, quantile: float) -> Estimate:
+        """Wilson's interval. Where nothing varies, every prompt counts as one trial: all is well so far."""
+        room = most - least
+        share, error = min(1.0, max(0.0, (self.mean - least) / room)), self.error / room
+        trials = share * (1 - share) / error**2 if error else self.prompts if share in (0, 1) else math.inf
+        found = wilson_at(share, trials, quantile)
+        return Estimate(self.mean, least + room * found.low, least + room * found.high)
 
     def chance(self) -> float:
         """p: how often a mean this far from 0, or farther, comes of chance alone."""
@@ -80,8 +100,8 @@ class Spread:
         return float(2 * stats.t.sf(abs(self.mean) / self.error, self.freedom))
 
 
-def spread_of(table: Table) -> Spread:
-    """The mean of a table and the parts of its variance."""
+def spread_of(table: Table, *, closed: bool = False) -> Spread:
+    """The mean of a table and the parts of its variance. In a `closed` task prompts add none: there are no others."""
     seeds, prompts = table.shape
     mean, by_seed, by_prompt = float(table.mean()), table.mean(1), table.mean(0)
     if seeds < 2 or prompts < 2:
@@ -89,7 +109,7 @@ def spread_of(table: Table) -> Spread:
     rest = table - by_seed[:, None] - by_prompt[None] + mean
     rest_square = float((rest**2).sum()) / ((seeds - 1) * (prompts - 1))
     prompts_square = seeds * float(by_prompt.var(ddof=1))
-    between_prompts = max(0.0, prompts_square - rest_square) / seeds
+    between_prompts = 0.0 if closed else max(0.0, prompts_square - rest_square) / seeds
     return Spread(mean, seeds, prompts, float(by_seed.var(ddof=1)), between_prompts, prompts_square, rest_square)
 
 

@@ -8,9 +8,17 @@ from collections.abc import Iterator, Sequence
 from alignzoo.lab.compare.comparison import Comparison, Line, Side
 from alignzoo.lab.statistics import Estimate
 
-SPENT = ("labels", "scores", "tokens", "flops", "seconds")
+SPENT = {
+    "labels": "labels",
+    "scores": "scores",
+    "tokens": "tokens",
+    "flops": "FLOPs",
+    "seconds": "seconds",
+    "peak_bytes": "peak MiB",
+}
+"""What a contestant has spent, and what the column is called."""
 NOTES = """\
-Rewards are the judge's on held-out prompts. Intervals are 95 %, for other seeds and other prompts; two contestants are compared
+Rewards are the judge's on the test prompts. Intervals are 95 %, for other seeds and other prompts; two contestants are compared
 by their differences at the same seed and prompt, and p-values are held to one family (Holm). A win is an answer that scores
 above the other's to the same prompt; a tie is half of one. KL is in nats per answer, from the start."""
 
@@ -27,6 +35,8 @@ def told(estimate: Estimate | None, places: int = 3) -> str:
 
 
 def cost(name: str, value: float) -> str:
+    if name == "peak_bytes":
+        return f"{value / 2**20:,.0f}"
     return f"{value:.3g}" if name == "flops" else f"{value:,.1f}" if name == "seconds" else f"{value:,.0f}"
 
 
@@ -50,7 +60,7 @@ def markdown(found: Comparison) -> str:
         parts.append(f"## {note.title}")
         parts += ["\n".join(f"* {line}" for line in note.lines)] if note.lines else []
         parts += [_table(note.head, note.rows)] if note.rows else []
-    if lost := [f"* {name}: {'; '.join(why)}" for name, why in found.lost.items()]:
+    if lost := [f"* {name}: {'; '.join(why)}" for name, why in found.lost.items() if why]:
         parts += ["## Without a finished run", "\n".join(lost)]
     return "\n\n".join(parts) + "\n"
 
@@ -61,7 +71,7 @@ Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 def leaderboard(found: Comparison) -> Rows:
     served = all(line.served for line in found.lines)
-    head = ("contestant", "seeds", "reward", "gain", "KL", *SPENT, *(("FLOPs an answer",) if served else ()))
+    head = ("contestant", "seeds", "reward", "gain", "KL", *SPENT.values(), *(("FLOPs an answer",) if served else ()))
     rows = []
     for line in found.lines:
         spent = [cost(name, line.spent[name]) if name in line.spent else "–" for name in SPENT]

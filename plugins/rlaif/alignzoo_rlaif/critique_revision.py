@@ -4,7 +4,7 @@ The policy answers the run's prompts; a critic, under principles drawn from a co
 writes a better one, round after round. What comes of it are `Critique` records, and by the core's conversions
 demonstrations (the revisions, for SFT) and comparisons (the revision over the original).
 
-Left out: mixing in helpful answers (name a second source, or principles of both sorts), and the few-shot examples (`revising`).
+Left out: mixing in helpful answers (name a second source, or principles of both sorts), and the few-shot examples (`rounds`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from alignzoo.interfaces import Asking, Count, Manner, Policy
 from alignzoo.model.role import Role, bare_on
 from alignzoo.records import Completion, Critique, Feedback, Prompt, Provenance
 from alignzoo_rlaif.constitution import Constitution, read_constitution
-from alignzoo_rlaif.revising import Layout, Revised, revise_in_rounds, stream
+from alignzoo_rlaif.rounds import Layout, Revised, revise_in_rounds, stream
 
 SOURCE = "critique-revision"
 AT_ONCE = 32

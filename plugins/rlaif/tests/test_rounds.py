@@ -15,8 +15,8 @@ from alignzoo.tally import Tally
 from alignzoo.testing import WORDS, toy_base
 from alignzoo_rlaif.chains import ChainError, Chains, read_chain, read_dialogue
 from alignzoo_rlaif.constitution import ConstitutionError, Principle
-from alignzoo_rlaif.revising import ask_critique, ask_revision, flaw, revise, revise_in_rounds
-from alignzoo_rlaif.revision import CollectError, CritiqueRevision
+from alignzoo_rlaif.critique_revision import CollectError, CritiqueRevision
+from alignzoo_rlaif.rounds import ask_critique, ask_revision, flaw, revise, revise_in_rounds
 
 POLITE = Principle("polite", critique="Is it polite?", revision="Make it polite.")
 BRIEF = Principle("brief", critique="Is it brief?", revision="Make it brief.")
