@@ -14,7 +14,7 @@ from typing import Any, get_args
 import pluggy
 import pytest
 import tomli_w
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alignzoo.cli.parser import parsed
@@ -226,6 +226,9 @@ LINES = st.sampled_from(
 
 
 @given(st.lists(LINES, max_size=6))
+@example(["[[ plugin ]]"])
+@example(["[[plugin.release]]", "[[plugin]]"])
+@example(['a = "x"', "[[a]]"])
 @settings(deadline=None, max_examples=400)
 def test_whatever_is_not_plain_is_left_to_tomllib(lines: list[str]) -> None:
     text = "\n".join(lines)
