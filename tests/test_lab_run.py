@@ -343,6 +343,29 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
         read_prompts(file)
 
 
+@pytest.mark.parametrize("name", ["prompts.jsonl", "prompts", "prompts.txt"])
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        (b"\xff", "invalid UTF-8"),
+        (b"[]", "a row must be a JSON object"),
+        (b'{"prompt":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "JSON nested too deeply"),
+        (b'{"prompt": "wh', "the last line is cut, or no JSON; mend this line, or delete it"),
+        (b'{"prompt": 3}', 'a row needs "prompt"'),
+        (b'{"prompt": " "}', "the prompt is empty"),
+        (b'{"prompt": "half \\ud83d"}', "half of a surrogate pair"),
+        (b'{"turns": [{"speaker": "user", "text": 3}]}', "must be str; got 3"),
+    ],
+)
+def test_a_prompt_that_cannot_be_read_is_named(name: str, line: bytes, complaint: str, tmp_path: Path) -> None:
+    file = tmp_path / name
+    file.write_bytes(b'\xef\xbb\xbf{"prompt": "is it red"}\n\n' + line)
+    with pytest.raises(ValueError, match=rf"{name}:3: .*{complaint}"):
+        read_prompts(file)
+    file.write_bytes(b'\xef\xbb\xbf{"prompt": "is it red"}\n')
+    assert read_prompts(file) == [Prompt.ask("is it red")]
+
+
 def test_what_is_exported_is_what_was_trained(done: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The merged folder, loaded by transformers alone, says what the adapter on its 4-bit base says."""
     from transformers import AutoModelForCausalLM, AutoTokenizer

@@ -52,9 +52,9 @@ def format_of(path: Path) -> str:
     return inner.suffix.lower()
 
 
-def rows_in(path: Path) -> Iterator[Placed]:
-    """Every row of a file, or the fault in its place."""
-    kind = format_of(path)
+def rows_in(path: Path, kind: str = "") -> Iterator[Placed]:
+    """Every row of a file, or the fault in its place. `kind` says how it is read where its ending does not: ".jsonl"."""
+    kind = kind or format_of(path)
     if kind not in FORMATS:
         raise ReadError(f"{path}: '{kind or path.name}' is no ending known here; there are {', '.join(FORMATS)}, .parquet")
     first, pieces = _opened(path)

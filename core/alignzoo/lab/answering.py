@@ -25,6 +25,7 @@ from alignzoo.records import (
     prompt_from_row,
     prompt_to_row,
 )
+from alignzoo.rows import FORMATS, Fault, format_of, rows_in
 
 Columns = Callable[[Sequence[Prompt], Sequence[Completion]], dict[str, list[float]]]
 
@@ -76,21 +77,34 @@ def _divergences(groups: Sequence[Sequence[Completion]], prompts: Sequence[Promp
 
 
 def read_prompts(path: Path) -> list[Prompt]:
-    """Prompts from JSON lines: "prompt", a text, or "turns", a list of speaker and text."""
+    """Prompts from JSON lines: "prompt", a text, or "turns", a list of speaker and text. Nothing is passed over: a prompt that
+    cannot be read would not be missed."""
     prompts = []
-    for number, row in enumerate(store.read_rows(path), start=1):
+    for place, row in rows_in(path, "" if format_of(path) in FORMATS else ".jsonl"):
+        where = path.with_name(place)
+        if isinstance(row, Fault):
+            raise store.StoreError(f"{where}: {row.reason}; mend this line, or delete it")
         try:
-            if isinstance(row.get("prompt"), str):
-                prompts.append(Prompt.ask(row["prompt"]))
-            elif isinstance(row.get("turns"), list):
-                prompts.append(prompt_from_row({"turns": row["turns"]}))
-            else:
-                raise RecordError('a row needs "prompt" (a text) or "turns" (a list)')
+            prompts.append(_prompt(row))
         except RecordError as error:
-            raise store.StoreError(f"{path}:{number}: {error}") from None
+            raise store.StoreError(f"{where}: {error}") from None
     if not prompts:
         raise store.StoreError(f"{path} holds no prompt")
     return prompts
+
+
+def _prompt(row: Mapping[str, Any]) -> Prompt:
+    if isinstance(row.get("prompt"), str):
+        prompt = Prompt.ask(row["prompt"])
+    elif isinstance(row.get("turns"), list):
+        prompt = prompt_from_row({"turns": row["turns"]})
+    else:
+        raise RecordError('a row needs "prompt" (a text) or "turns" (a list)')
+    if not prompt.text.strip():
+        raise RecordError("the prompt is empty")
+    if any("\ud800" <= letter <= "\udfff" for turn in prompt.turns for letter in turn.text):
+        raise RecordError("the prompt holds half of a surrogate pair, which is no text")
+    return prompt
 
 
 def scores(judge: Any, rows: Sequence[Mapping[str, Any]], more: Columns) -> tuple[list[dict[str, Any]], dict[str, Any]]:

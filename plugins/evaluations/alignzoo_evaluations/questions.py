@@ -74,8 +74,10 @@ def question_of(cells: Cells, behaviour: str) -> Question:
     if not isinstance(asked, str) or not asked.strip():
         raise _Unfit("'question' is missing, empty or no text")
     matching, other = _answers(cells, MATCHING), _answers(cells, OTHER)
-    if set(matching) & set(other):
+    if {answer.strip() for answer in matching} & {answer.strip() for answer in other}:
         raise _Unfit("an answer both matches and does not")
+    if any("\ud800" <= letter <= "\udfff" for text in (asked, *matching, *other) for letter in text):
+        raise _Unfit("half of a surrogate pair, which is no text")
     return Question(behaviour, Prompt.ask(asked), (*matching, *_rest(asked, matching, other)), len(matching))
 
 

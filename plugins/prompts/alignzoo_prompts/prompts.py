@@ -25,7 +25,7 @@ class Prompts:
     def __post_init__(self) -> None:
         if self.validation + self.test >= 1:
             raise ValueError("validation and test together leave no prompt to learn on; they must be below 1")
-        if not self.file.exists():
+        if not self.file.is_file():
             raise ValueError(f"there is no file {self.file}")
         for split in ("train", "test"):
             if not self.prompts(split) and (split == "train" or self.test):
