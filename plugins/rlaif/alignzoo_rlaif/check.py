@@ -91,7 +91,7 @@ def pairs_in(path: Path) -> list[Pair]:
     from alignzoo_rlaif.judging import JudgeError
 
     found: list[Pair] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         try:
             found += _pairs(line) if line.strip() else ()
         except (ValueError, KeyError, TypeError) as error:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -52,11 +53,13 @@ class Principle:
     """How often it is drawn, and how much it counts among others."""
 
     def __post_init__(self) -> None:
-        if not self.id.strip():
-            raise ValueError("a principle needs an id: it is named in every record that it was applied in")
+        if not self.id.strip() or len(self.id.splitlines()) > 1:
+            raise ValueError("a principle needs an id of one line: it is named in every record that it was applied in")
+        if not math.isfinite(self.weight):
+            raise ValueError("a weight is a number that others can be weighed against, and not without end")
         if bool(self.critique) != bool(self.revision) and not self.text:
             raise ValueError("critique and revision go together; give both, or a text to make the other of")
-        if not (self.text or self.critique or self.comparison):
+        if not (self.text.strip() or self.critique.strip() or self.comparison.strip()):
             raise ValueError("a principle says nothing; give a text, or critique and revision, or a comparison")
 
     @property
@@ -86,6 +89,10 @@ class Constitution:
     def __post_init__(self) -> None:
         if not self.principles:
             raise ConstitutionError(f"{self.name}: there is no principle in it; write at least one")
+        if not math.isfinite(sum(principle.weight for principle in self.principles)):
+            raise ConstitutionError(
+                f"{self.name}: the weights together are too large to draw by; what counts is how they compare"
+            )
         ids = [principle.id for principle in self.principles]
         if doubled := sorted({id for id in ids if ids.count(id) > 1}):
             raise ConstitutionError(f"{self.name}: two principles are called '{doubled[0]}'; give each an id of its own")
@@ -128,7 +135,7 @@ def read_constitution(path: str | Path) -> Constitution:
     """The constitution in a file: .toml, .json or .jsonl, or text with a principle on each line."""
     file = Path(path)
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, IsADirectoryError):
         raise ConstitutionError(f"there is no constitution {file}: no such file") from None
     except UnicodeDecodeError as error:
@@ -197,14 +204,18 @@ def _from_json(text: str, file: str) -> Iterator[Principle]:
             raise ConstitutionError(
                 f"{where}: '{odd[0]}' is not known here; a row has key, and prompt and edit_request, or instruction"
             )
-        id, prompt = str(row.get("key", key)), row.get("prompt", "")
-        asked = "".join(prompt) if isinstance(prompt, list) else str(prompt)
+        prompt = row.get("prompt", "")
+        asked = "".join(prompt) if isinstance(prompt, list) and all(isinstance(part, str) for part in prompt) else prompt
+        words = (row.get("key", key), asked, row.get("edit_request", ""), row.get("instruction", ""))
+        if not all(isinstance(word, str) for word in words):
+            raise ConstitutionError(f"{where}: key, prompt, edit_request and instruction are texts")
+        id, asked, edit, instruction = words
         try:
             yield Principle(
                 id,
                 critique=_unlabelled(asked, "CritiqueRequest", "Critique"),
-                revision=_unlabelled(str(row.get("edit_request", "")), "RevisionRequest", "Revision"),
-                comparison=str(row.get("instruction", "")).strip().removesuffix("Options:").strip(),
+                revision=_unlabelled(edit, "RevisionRequest", "Revision"),
+                comparison=instruction.strip().removesuffix("Options:").strip(),
             )
         except ValueError as error:
             raise ConstitutionError(f"{where}: {error}") from None
@@ -213,11 +224,13 @@ def _from_json(text: str, file: str) -> Iterator[Principle]:
 def _rows(text: str, file: str) -> Iterator[tuple[int, str, Any]]:
     """Each row with its line and the key that stands outside, if one does."""
     if file.endswith(".jsonl"):
-        for place, line in enumerate(text.splitlines(), 1):
+        for place, line in enumerate(text.split("\n"), 1):
             if line.strip():
                 yield place, f"line-{place}", _parsed(line, f"{file}:{place}")
         return
     whole = _parsed(text, file)
+    if not isinstance(whole, dict | list):
+        raise ConstitutionError(f"{file}: principles stand in a list or a table; got {type(whole).__name__}")
     pairs = whole.items() if isinstance(whole, dict) else ((f"row-{n}", row) for n, row in enumerate(whole, 1))
     for key, row in pairs:
         yield _line_of(text, rf'.*"{re.escape(key)}"'), key, {"instruction": row} if isinstance(row, str) else row
@@ -226,7 +239,7 @@ def _rows(text: str, file: str) -> Iterator[tuple[int, str, Any]]:
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise ConstitutionError(f"{where}: not JSON: {error}") from None
 
 

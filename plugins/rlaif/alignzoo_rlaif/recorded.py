@@ -38,7 +38,8 @@ class RecordedOracle:
         """The answers in a file; `who` names the judge where there are several."""
         oracle = cls(file)
         there: set[str] = set()
-        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+        lines = file.read_text(encoding="utf-8").split("\n")  # a reply may hold what else ends a line: U+2028, U+0085
+        for number, line in enumerate(lines, start=1):
             if not line.strip():
                 continue
             try:
@@ -60,7 +61,14 @@ class RecordedOracle:
                 f"{self.file}: {len(missing)} of {len(sheets)} things asked are not recorded; the first is about "
                 f"{missing[0].about.text[:60]!r}"
             )
-        return [answer for answer in found if answer is not None]
+        answers = [answer for answer in found if answer is not None]
+        for sheet, answer in zip(sheets, answers, strict=True):
+            if answer.chances and len(answer.chances) != len(sheet.answers):
+                raise JudgeError(
+                    f"{self.file}: {len(answer.chances)} chances are recorded where there are {len(sheet.answers)} answers: "
+                    f"{', '.join(sheet.marks)}; record them with the form that they are read with"
+                )
+        return answers
 
     def reply(self, prompts: Sequence[Prompt]) -> list[Completion]:
         raise JudgeError("reference: a recorded judge answers nothing itself; give a reference reply")
@@ -96,6 +104,8 @@ def _answers(row: Mapping[str, Any], who: str) -> Iterator[tuple[Key, Answer]]:
     if "judges" not in row:
         prompt = Prompt(tuple(Turn(turn["speaker"], turn["text"]) for turn in row["turns"]))
         chances = tuple(float(chance) for chance in row["chances"])
+        if chances and not (min(chances) >= 0 and abs(sum(chances) - 1) < 1e-6):
+            raise ValueError(f"chances that do not sum to 1: {list(chances)}")
         yield (prompt.id, tuple(row["shown"]), str(row.get("question", ""))), Answer(chances, str(row.get("note", "")))
         return
     if who not in row["judges"]:  # not every judge was asked about every pair

@@ -136,11 +136,29 @@ def test_the_published_principles_load_unchanged() -> None:
         ("a.jsonl", '{"key": "x", "instruction": "I?"}\n{"key"\n', r"a\.jsonl:2: not JSON"),
         ("a.jsonl", '{"key": "x"}\n', r"a\.jsonl:1: a principle says nothing"),
         ("a.jsonl", "3\n", r"a\.jsonl:1: a principle is a table; got int"),
+        ("a.jsonl", '{"key": null, "instruction": "I?"}\n', r"a\.jsonl:1: key, prompt, .* are texts"),
+        ("a.json", '[{"key": "x", "prompt": [1], "edit_request": "E"}]', r"a\.json:1: key, prompt, .* are texts"),
+        ("a.json", "5", r"a\.json: principles stand in a list or a table; got int"),
+        ("a.json", "[" * 100_000, r"a\.json: not JSON"),
+        ("a.toml", '[[principle]]\nid = "x"\ntext = "X"\nweight = inf\n', r"a\.toml:1: principle: a weight is a number"),
+        ("a.toml", '[[principle]]\nid = "x"\ntext = "  "\n', r"a\.toml:1: principle: a principle says nothing"),
+        ("a.toml", '[[principle]]\nid = "x\\ny"\ntext = "X"\n', r"a\.toml:1: principle: .* an id of one line"),
+        (
+            "a.toml",
+            '[[principle]]\nid = "x"\ntext = "X"\nweight = 1e308\n[[principle]]\nid = "y"\ntext = "Y"\nweight = 1e308\n',
+            "a: the weights together are too large",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_with_file_and_line(tmp_path: Path, name: str, text: str, message: str) -> None:
     with pytest.raises(ConstitutionError, match=message):
         read_constitution(written(tmp_path, name, text))
+
+
+def test_a_mark_of_the_order_of_bytes_is_no_part_of_the_words(tmp_path: Path) -> None:
+    assert read_constitution(written(tmp_path, "a.toml", "\ufeff" + TOML)).name == "manners"
+    [line] = read_constitution(written(tmp_path, "a.txt", "\ufeffBe kind.\n")).principles
+    assert line.text == "Be kind."
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

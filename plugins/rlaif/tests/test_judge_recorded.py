@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from alignzoo.records import Completion, Prompt
+from alignzoo_rlaif.check import pairs_in
 from alignzoo_rlaif.form import Form
 from alignzoo_rlaif.hiring import Hired
 from alignzoo_rlaif.judging import Case, JudgeError, Verdict
@@ -46,6 +47,28 @@ def test_what_is_written_down_is_given_again(tmp_path):
         again.compare([CASE], "Another question?")
     with pytest.raises(JudgeError, match="answers nothing itself"):
         Hired(which="recorded", file=file, rates_by="reference").judge(None).rate([CASE.prompt], [CASE.first], "Which?")
+
+
+def test_a_reply_may_hold_other_ends_of_lines(tmp_path):
+    file, odd = tmp_path / "verdicts.jsonl", Case(CASE.prompt, Completion("Here.\u2028Or \x85 here."), CASE.second)
+    wanted = Sitting(Recording(Sevenths(), file), Hired()).compare([odd], "Which?")
+    assert Hired(which="recorded", file=file).judge(None).compare([odd], "Which?") == wanted
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text(json.dumps(PAIR | {"output_1": "Here.\u2028Or there."}, ensure_ascii=False) + "\n", encoding="utf-8")
+    assert len(pairs_in(pairs)) == 1
+
+
+def test_chances_that_are_not_of_these_answers_are_refused(tmp_path):
+    file = tmp_path / "verdicts.jsonl"
+    about = {"turns": [{"speaker": "user", "text": "Where?"}], "shown": ["Here.", "There."]}
+    for chances in ([0.9, 0.2], [1.5, -0.5], [float("nan"), 0.5]):
+        file.write_text(json.dumps(about | {"chances": chances}) + "\n")
+        with pytest.raises(JudgeError, match=r"verdicts.jsonl:1: no recorded verdict .*do not sum to 1"):
+            RecordedOracle.of(file)
+    rows = [about | {"chances": [0.5, 0.25, 0.25], "shown": shown} for shown in (["Here.", "There."], ["There.", "Here."])]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    with pytest.raises(JudgeError, match="3 chances are recorded where there are 2 answers"):
+        Hired(which="recorded", file=file).judge(None).compare([CASE], "Which?")
 
 
 def test_published_pairs_are_read_in_both_orders(tmp_path):
