@@ -86,8 +86,11 @@ def read_prompts(path: Path) -> list[Prompt]:
                 prompts.append(prompt_from_row({"turns": row["turns"]}))
             else:
                 raise RecordError('a row needs "prompt" (a text) or "turns" (a list)')
+            _ = prompts[-1].id  # which only what is text has
         except RecordError as error:
             raise store.StoreError(f"{path}:{number}: {error}") from None
+        except UnicodeEncodeError:
+            raise store.StoreError(f"{path}:{number}: half of a surrogate pair, which is no text") from None
     if not prompts:
         raise store.StoreError(f"{path} holds no prompt")
     return prompts
