@@ -341,6 +341,9 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
     file.write_text('{"question": "is it red"}\n')
     with pytest.raises(store.StoreError, match=r'prompts.jsonl:1: a row needs "prompt"'):
         read_prompts(file)
+    file.write_text('{"prompt": "is it red"}\n{"prompt": "half \\ud800"}\n')
+    with pytest.raises(store.StoreError, match=r"prompts.jsonl:2: half of a surrogate pair, which is no text"):
+        read_prompts(file)
 
 
 @pytest.mark.parametrize("name", ["prompts.jsonl", "prompts", "prompts.txt"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
         policies[args.other] = Run.at(args.other).policy()
     if args.start:
         policies["start"] = first.start_role()
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="replace")  # a byte that is no UTF-8 is no reason to end
     converse(policies, manner)
     return 0
 
