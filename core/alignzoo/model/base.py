@@ -21,7 +21,8 @@ from alignzoo.model.attention import Packing
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
 from alignzoo.model.meter import Meter, Sizes
-from alignzoo.model.proof import prove_cache, prove_packing, prove_prefix, prove_tail
+from alignzoo.model.proof import prove_cache, prove_packing, prove_prefix, prove_steps, prove_tail
+from alignzoo.model.step import Steps
 from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
 from alignzoo.model.wardrobe import Lora, Wardrobe, Worn
@@ -89,12 +90,15 @@ class Base:
         self.packs = True
         self.tail_layers = 0  # until it is proven that the tail may be shortened
         self.caches = True
+        self.steps: Steps | None = None  # until it is proven that a next token may be read in fewer operations
         self.branches = False  # until it is proven that prompts may be kept once for all their replies
         self.prefixes = False  # until it is proven that a beginning that texts share may be read once and kept
         prove_packing(self)
         if self.packs:
             prove_tail(self, head)
         prove_cache(self)
+        if self.packs and self.plain_head and self.caches and self.exact:
+            prove_steps(self)
         if self.packs and self.plain_head and self.caches:
             prove_prefix(self)
         self.meter = Meter()  # proofs are not charged
