@@ -17,20 +17,21 @@ ROOM = 2**28
 
 
 def available(device: torch.device) -> bool:
-    return device.type == "cpu" and torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return device.type == "cpu" and torch._C._has_mkldnn and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 class Panel:
     """x → W x + b. The copy is made when it is first asked for, and anew should what it is made of have changed after all."""
 
-    def __init__(self, weight: Callable[[], Tensor], bias: Tensor | None, watched: Sequence[Tensor]) -> None:
-        self.weight, self.bias, self.watched = weight, bias, watched
+    def __init__(self, made: Callable[[], tuple[Tensor, Tensor | None]], watched: Sequence[Tensor | None]) -> None:
+        self.made, self.watched = made, [tensor for tensor in watched if tensor is not None]
         self.made_of: list[tuple[int, int]] = []
 
     def __call__(self, x: Tensor) -> Tensor:
         """(…, inputs) → (…, outputs)"""
         now = [(tensor.data_ptr(), tensor._version) for tensor in self.watched]
         if self.made_of != now:
-            self.made_of, self.panel = now, torch.ops.mkldnn._reorder_linear_weight(self.weight().detach())
+            weight, self.bias = self.made()
+            self.made_of, self.panel = now, torch.ops.mkldnn._reorder_linear_weight(weight.detach())
         said: Tensor = torch.ops.mkldnn._linear_pointwise(x, self.panel, self.bias, "none", [], "")
         return said

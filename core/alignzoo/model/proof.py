@@ -87,7 +87,7 @@ def prove_steps(base: Base) -> None:
         return
     with torch.no_grad(), suppress(RuntimeError):
         wanted = _written(base, partial(Cached, room=2))
-        base.head = replace(head, panel=panels.Panel(lambda: head.weight, head.bias, [head.weight]))
+        base.head = replace(head, panel=panels.Panel(lambda: (head.weight, head.bias), [head.weight, head.bias]))
         if 0 < Steps.bytes(base.trunk) <= panels.ROOM - head.weight.nbytes:
             base.steps = Steps(base.trunk)
         if _apart(_written(base, partial(Cached, room=2)), wanted) <= _bearable(base):

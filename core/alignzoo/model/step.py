@@ -19,8 +19,13 @@ from alignzoo.model.lora import frozen_weight
 from alignzoo.model.panels import Panel
 from alignzoo.model.wardrobe import pair_on, under
 
-SHAPED = ("LlamaModel", "MistralModel", "Qwen2Model")
-"""Trunks that have this shape: others may differ where a proof on short texts does not look."""
+_WINDOWS: dict[str, Callable[[Any], int | None]] = {
+    "LlamaModel": lambda heads: None,
+    "MistralModel": lambda heads: heads.config.sliding_window,
+    "Qwen2Model": lambda heads: heads.sliding_window,
+}
+"""Trunks that have this shape, and how far back each of their layers sees. Others may differ where a proof on short texts does
+not look."""
 
 
 class Attend(Protocol):
@@ -87,9 +92,9 @@ class Step:
         sin = torch.cat([-sin[..., :half], sin[..., half:]], -1)
         for number, block in enumerate(self.blocks):
             states = block.asking(block.before(x)).view(len(x), -1, 2 * half)
-            turning, value = states.split([self.heads + self.kept, self.kept], 1)
+            turning, value = torch.split(states, [self.heads + self.kept, self.kept], 1)
             turned = torch.addcmul(turning * cos, turning.roll(half, -1), sin)
-            query, key = turned[:, :, None].split([self.heads, self.kept], 1)
+            query, key = torch.split(turned[:, :, None], [self.heads, self.kept], 1)
             seen = attend(number, query, key, value[:, :, None], block.window)
             x = block.answering(seen.reshape(len(x), -1)).add_(x)
             gate, up = block.opening(block.after(x)).chunk(2, -1)
@@ -107,7 +112,7 @@ class Steps:
     @staticmethod
     def bytes(trunk: Any) -> int:
         """What the copies cost; 0 where a trunk cannot be stepped through."""
-        if type(trunk).__name__ not in SHAPED:
+        if type(trunk).__name__ not in _WINDOWS:
             return 0
         layers = [under(layer) for block in trunk.layers for group in _read_together(block) for layer in group]
         if any(frozen_weight(layer, torch.float32) is None for layer in layers):
@@ -121,7 +126,7 @@ class Steps:
     def _block(self, block: Any, panels: Sequence[Panel], name: str | None) -> Block:
         groups = zip(panels, _read_together(block), strict=True)
         asking, answering, opening, closing = (Product(panel, *_stacked(layers, name)) for panel, layers in groups)
-        window = getattr(block.self_attn, "sliding_window", None)
+        window = _WINDOWS[type(self.trunk).__name__](block.self_attn)
         norms = Norm.of(block.input_layernorm), Norm.of(block.post_attention_layernorm)
         return Block(norms[0], asking, answering, norms[1], opening, closing, block.mlp.act_fn, window)
 
@@ -135,9 +140,13 @@ def _read_together(block: Any) -> list[tuple[nn.Module, ...]]:
 def _panel(wrapped: Sequence[nn.Module]) -> Panel:
     layers = [under(layer) for layer in wrapped]
     weights = [weight for layer in layers if (weight := frozen_weight(layer, torch.float32))]
-    biases = [torch.zeros(layer.out_features) if layer.bias is None else layer.bias.detach() for layer in layers]
-    bias = torch.cat(biases) if any(layer.bias is not None for layer in layers) else None
-    return Panel(lambda: torch.cat([weight() for weight in weights]), bias, [layer.weight for layer in layers])
+
+    def made() -> tuple[Tensor, Tensor | None]:
+        biases = [torch.zeros(layer.out_features) if layer.bias is None else layer.bias.detach() for layer in layers]
+        bias = torch.cat(biases) if any(layer.bias is not None for layer in layers) else None
+        return torch.cat([weight() for weight in weights]), bias
+
+    return Panel(made, [tensor for layer in layers for tensor in (layer.weight, layer.bias)])
 
 
 def _stacked(layers: Sequence[nn.Module], name: str | None) -> tuple[Tensor, Tensor] | tuple[None, None]:
@@ -147,4 +156,4 @@ def _stacked(layers: Sequence[nn.Module], name: str | None) -> tuple[Tensor, Ten
         pair = pair_on(layer, name)
         downs += [pair.down.detach().float()] if pair else []
         ups.append(pair.up.detach().float() * pair.scale if pair else torch.zeros(under(layer).out_features, 0))
-    return (torch.cat(downs), torch.block_diag(*ups)) if downs else (None, None)
+    return (torch.cat(downs), torch.block_diag(*ups)) if downs else (None, None)  # type: ignore[no-untyped-call]
