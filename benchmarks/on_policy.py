@@ -3,7 +3,8 @@
     python benchmarks/on_policy.py benchmarks/gold.toml --seeds 5 --results benchmarks/results/on-policy-gold
 
 Start and reward model are made once for each seed and shared. Each seed of each algorithm is a run of its own, which can be
-interrupted and continued. Intervals are 95 %, for other seeds and other prompts (`seeds.py`).
+interrupted and continued. Intervals are 95 %, for other seeds and other prompts (`seeds.py`). With `--only`, the other rows of
+the results stay as they are, each with the command that made it.
 """
 
 from __future__ import annotations
@@ -56,9 +57,20 @@ def row(roots: Sequence[Path]) -> dict[str, Any]:
     return {"reward": figures["reward"], "per seed": figures["per seed"], "kl": fmean(kls) if kls else None, "spent": spent}
 
 
-def markdown(rows: Mapping[str, Mapping[str, Any]], command: str, seeds: int) -> str:
+def kept(results: Path, seeds: int) -> dict[str, dict[str, Any]]:
+    """The rows that are there already, if they are of as many seeds."""
+    file = results.with_suffix(".json")
+    whole = json.loads(file.read_text()) if file.exists() else {"rows": {}}
+    return {name: {"command": whole["command"], **one} for name, one in whole["rows"].items() if len(one["per seed"]) == seeds}
+
+
+def markdown(rows: Mapping[str, Mapping[str, Any]], seeds: int) -> str:
+    made: dict[str, list[str]] = {}
+    for name, one in rows.items():
+        made.setdefault(one["command"], []).append(name)
+    said = [f"`{command}`" + (f": {', '.join(names)}" if len(made) > 1 else "") for command, names in made.items()]
     lines = [
-        f"`{command}`",
+        "  \n".join(said),
         "",
         f"{seeds} seeds; gold reward on held-out prompts, 95 % intervals over seeds and prompts; KL in nats",
         "",
@@ -96,9 +108,12 @@ def main() -> None:
             for name in args.only
         }
         roots = {name: [job.result() for job in own] for name, own in jobs.items()}
-    rows = {name: row(own) for name, own in roots.items()}
     command = "python " + shlex.join(sys.argv)
-    text = markdown(rows, command, args.seeds)
+    rows = (kept(args.results, args.seeds) if args.results else {}) | {
+        name: {"command": command, **row(own)} for name, own in roots.items()
+    }
+    rows = {name: rows[name] for name in [*ALGORITHMS, *rows] if name in rows}
+    text = markdown(rows, args.seeds)
     print(text)
     if args.results:
         first = next(iter(roots.values()))[0]

@@ -95,9 +95,9 @@ def forest_attention(
         raise UnknownAttention(", ".join(unknown))
     if branching is not None:
         prompts = branching.prompts[getattr(module, "layer_idx")]  # noqa: B009
-        return _after_prompts(query, (key, value), prompts, branching.rows, scaling, sliding_window or 0), None
+        return after_prompts(query, (key, value), prompts, branching.rows, scaling, sliding_window or 0), None
     if query.shape[2] == 1 and packing is None:
-        return _next_token(query, key, value, attention_mask, scaling, sliding_window), None
+        return next_token(query, key, value, attention_mask, scaling, sliding_window), None
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
@@ -118,7 +118,7 @@ def forest_attention(
     return torch.cat([part.transpose(1, 2) for part in parts], 1), None
 
 
-def _next_token(
+def next_token(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, scaling: float | None, window: int | None
 ) -> Tensor:
     """(rows, heads, 1, width) → (rows, 1, heads, width): one new token each, after keys that were kept. Heads that share keys
@@ -141,7 +141,7 @@ class Branching:
     """How many rows go on from each prompt."""
 
 
-def _after_prompts(
+def after_prompts(
     query: Tensor,
     written: tuple[Tensor, Tensor],
     prompts: list[tuple[Tensor, Tensor]],

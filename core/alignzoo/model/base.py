@@ -22,7 +22,8 @@ from alignzoo.model.attention import Packing
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
 from alignzoo.model.meter import Meter, Sizes
-from alignzoo.model.proof import prove_ahead, prove_cache, prove_packing, prove_prefix, prove_tail
+from alignzoo.model.proof import prove_ahead, prove_cache, prove_packing, prove_prefix, prove_steps, prove_tail
+from alignzoo.model.step import Steps
 from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
 from alignzoo.model.wardrobe import Lora, Wardrobe, Worn
@@ -96,6 +97,7 @@ class Base:
         self.packs = True
         self.tail_layers = 0  # until it is proven that the tail may be shortened
         self.caches = True
+        self.steps: Steps | None = None  # until it is proven that a next token may be read in fewer operations
         self.branches = False  # until it is proven that prompts may be kept once for all their replies
         self.prefixes = False  # until it is proven that a beginning that texts share may be read once and kept
         self.keeps = False  # until it is proven that other replies can go on from what a pass has made of its prompts
@@ -103,6 +105,8 @@ class Base:
         if self.packs:
             prove_tail(self, head)
         prove_cache(self)
+        if self.packs and self.plain_head and self.caches and self.exact:
+            prove_steps(self)
         if self.packs and self.plain_head and self.caches:
             prove_prefix(self)
             prove_ahead(self)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
 
-from alignzoo.model.attention import Branching
+from alignzoo.model.attention import Branching, after_prompts
 from alignzoo.model.past import Cached, Ids, Past, Reread, Shelf, last, packed
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ class Branched:
             self.shelves.append(Shelf(keys[0][:, :0], values[0][:, :0], [0] * len(prompts), n, room))
             layer.keys = layer.values = None
         self.cache = Cache(layers=self.shelves)
+        self.step = base.steps.wearing(base.worn.name) if base.steps else None
 
     def keep(self, rows: Tensor) -> None:
         """In this order, which must go on prompt by prompt. A prompt without rows is dropped."""
@@ -62,7 +63,16 @@ class Branched:
             shelf.keep(rows, 0)
 
     def append(self, drawn: Tensor) -> None:
+        if self.step:
+            self.states = self.step(drawn, self.positions, self._attended)
+            self.logits, self.positions = self.base.head.logits(self.states), self.positions + 1
+            return
         inputs = {"input_ids": drawn[:, None], "past_key_values": self.cache, "use_cache": True, "attention_mask": None}
         inputs |= {"position_ids": self.positions, "branching": self.branching}
         self.states, self.logits = last(self.base, inputs)
         self.positions = self.positions + 1
+
+    def _attended(self, layer: int, query: Tensor, key: Tensor, value: Tensor, window: int | None) -> Tensor:
+        """What the step's tokens see, once their own keys and values are put to those that were written."""
+        written, prompts = self.shelves[layer].update(key, value), self.branching.prompts[layer]
+        return after_prompts(query, written, prompts, self.branching.rows, None, window or 0)

@@ -30,7 +30,7 @@ def adapted(layer: nn.Module, x: Tensor, pair: Pair) -> Tensor:
     """What the layer says of x with this adapter over it."""
     if not torch.is_grad_enabled():
         return _read_only(layer, x, pair)
-    weight = _frozen_weight(layer, x.dtype)
+    weight = frozen_weight(layer, x.dtype)
     if weight is None:
         y: Tensor = layer(x)
         low = _low(x.reshape(-1, x.shape[-1]), pair.down)
@@ -77,7 +77,7 @@ class _Adapted(torch.autograd.Function):
         return to_x, to_down.to(down.dtype), to_up.to(up.dtype), None, None, None
 
 
-def _frozen_weight(layer: nn.Module, dtype: torch.dtype) -> Callable[[], Tensor] | None:
+def frozen_weight(layer: nn.Module, dtype: torch.dtype) -> Callable[[], Tensor] | None:
     """How to come by the layer's matrix in the dtype of x; None where only the layer itself knows. Four bits are unpacked in
     each direction, as bitsandbytes itself does where gradients are asked for."""
     if type(layer) is nn.Linear and layer.weight.dtype == dtype:

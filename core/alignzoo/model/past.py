@@ -9,6 +9,7 @@ joined or copied for it. Prompts end in the same column; what lies before a shor
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from alignzoo.model.attention import Packing
+from alignzoo.model.attention import Packing, next_token
 from alignzoo.model.forest import Segment
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ class Cached:
         columns = torch.arange(self.wide + room, device=base.device)
         self.seen = self._mask(columns >= (self.wide - self.lengths)[:, None])
         self.padded = min(lengths) < self.wide
+        self.step = base.steps.wearing(base.worn.name) if base.steps else None
 
     def keep(self, rows: Tensor) -> None:
         self.lengths, self.positions, self.seen = self.lengths[rows], self.positions[rows], self.seen[rows]
@@ -114,6 +116,11 @@ class Cached:
     def append(self, drawn: Tensor) -> None:
         self.taken += 1
         seen = self.seen[:, self.first : self.taken]
+        if self.step:
+            mask = seen[:, None, None] if self.padded else None
+            self.states = self.step(drawn, self.positions, partial(self._attended, mask))
+            self.logits, self.positions = self.base.head.logits(self.states), self.positions + 1
+            return
         inputs = {"input_ids": drawn[:, None], "past_key_values": self.cache, "use_cache": True}
         if self.base.packs:
             inputs |= {"attention_mask": seen[:, None, None] if self.padded else None, "position_ids": self.positions}
@@ -121,6 +128,12 @@ class Cached:
             inputs |= {"attention_mask": seen} | ({"position_ids": self.positions} if self.base.positions else {})
         self.states, self.logits = last(self.base, inputs)
         self.positions = self.positions + 1
+
+    def _attended(
+        self, mask: Tensor | None, layer: int, query: Tensor, key: Tensor, value: Tensor, window: int | None
+    ) -> Tensor:
+        """What the step's tokens see, once their own keys and values are put to the others."""
+        return next_token(query, *self.shelves[layer].update(key, value), mask, None, window)
 
     def _mask(self, real: Tensor) -> Tensor:
         """For all columns that there will ever be. Our attention adds it: made once and in the type of the keys, it is not

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -12,12 +13,14 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from alignzoo.model import panels
 from alignzoo.model.ahead import gone_on
 from alignzoo.model.attention import Packing, UnknownAttention
 from alignzoo.model.branches import Branched
 from alignzoo.model.forest import Forest, Tree, plant, rows_of
 from alignzoo.model.past import Cached, Past, Reread
 from alignzoo.model.prefix import Prefix
+from alignzoo.model.step import Steps
 
 if TYPE_CHECKING:
     from alignzoo.model.base import Base, Reading
@@ -75,6 +78,22 @@ def prove_cache(base: Base) -> None:
     elif base.packs and base.exact and base.device.type == "cpu":  # where it was measured; half precision would round otherwise
         with torch.no_grad(), suppress(TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError):
             base.branches = _apart(_written(base, partial(Branched, room=2)), wanted) <= _bearable(base)
+
+
+def prove_steps(base: Base) -> None:
+    """Copy the frozen matrices for writing, as far as there is room, and compare; write as the model's own code has it where
+    that differs."""
+    head = base.head
+    if not panels.available(base.device) or head.weight.nbytes > panels.ROOM:
+        return
+    with torch.no_grad(), suppress(RuntimeError):
+        wanted = _written(base, partial(Cached, room=2))
+        base.head = replace(head, panel=panels.Panel(lambda: (head.weight, head.bias), [head.weight, head.bias]))
+        if 0 < Steps.bytes(base.trunk) <= panels.ROOM - head.weight.nbytes:
+            base.steps = Steps(base.trunk)
+        if _apart(_written(base, partial(Cached, room=2)), wanted) <= _bearable(base):
+            return
+    base.head, base.steps = head, None
 
 
 def prove_prefix(base: Base) -> None:

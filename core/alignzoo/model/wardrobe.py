@@ -126,6 +126,17 @@ class Wardrobe:
             pairs[name] = Pair(layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name])
 
 
+def pair_on(layer: nn.Module, name: str | None) -> Pair | None:
+    """The adapter of this name over a layer, if there is one."""
+    pairs: dict[str | None, Pair] = layer.__dict__.get("_alignzoo_pairs", {})
+    return pairs.get(name)
+
+
+def under(layer: Any) -> Any:
+    """The frozen layer that adapters are worn over."""
+    return layer.base_layer if isinstance(layer, LoraLayer) else layer
+
+
 def _lean_forward(base_layer: nn.Module, pairs: dict[str, Pair], worn: Worn, tail: Tail) -> Callable[[Tensor], Tensor]:
     def whole(x: Tensor) -> Tensor:
         pair = pairs.get(worn.name) if worn.name is not None else None
