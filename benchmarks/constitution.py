@@ -136,10 +136,16 @@ def row_of(roots: Sequence[Path]) -> dict[str, Any]:
         gains = [{p: b[kind][p] - a[kind][p] for p in a[kind]} for a, b in zip(before, after, strict=True)]
         sides = {"start": [one[kind] for one in before], "policy": [one[kind] for one in after], "gain": gains}
         told[kind] = {name: over_seeds(side) for name, side in sides.items()}
-    exams = [[u for u in store.read_rows(store.Folder(root).train.updates) if "held_out" in u] for root in roots]
+    exams = [examined(root) for root in roots]
     kl = {str(u["update"]): fmean(e[i]["held_out"] for e in exams) for i, u in enumerate(exams[0])}
     kl = {"0": fmean(e[0]["held_out_start"] for e in exams), **kl} if kl else {}
     return {"figures": summed_up(roots), "refusals": told, "agreement": agreement(roots), "remaining KL": kl}
+
+
+def examined(root: Path) -> list[dict[str, Any]]:
+    """The updates after which a distillation was examined; none of a run that trained nothing, or otherwise."""
+    updates = store.Folder(root).train.updates
+    return [update for update in store.read_rows(updates) if "held_out" in update] if updates.exists() else []
 
 
 def beside(roots: Mapping[str, Sequence[Path]], base: Sequence[Path]) -> dict[str, dict[str, dict[str, float]]]:
