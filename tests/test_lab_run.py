@@ -285,7 +285,7 @@ def test_a_prompt_that_is_there_twice_is_asked_once(done: Run, tmp_path: Path) -
     """With the same random numbers it would be answered alike: that says nothing, and prompts would count differently."""
     asked = tmp_path / "asked.jsonl"
     asked.write_text('{"prompt": "one"}\n{"prompt": "two"}\n{"prompt": "one"}\n')
-    plan = replace(done.plan, answer=replace(done.plan.answer, file=str(asked), prompts=2))
+    plan = replace(done.plan, answer=replace(done.plan.answer, file=str(asked), prompts=3))
     run = replace(done, plan=plan, files=store.Folder(shutil.copytree(done.files.root, tmp_path / "asked")))
     run.files.answers.unlink()
     rows = store.read_rows(run.answer())
