@@ -264,8 +264,8 @@ def test_a_reward_of_another_base_is_refused(done: Run, tmp_path: Path) -> None:
 def test_the_lesson_of_an_optimizer_without_need_of_a_reward_loads_none(done: Run) -> None:
     from alignzoo.interfaces import no_reward
 
-    assert done._lesson((), ("prompts",)).reward is no_reward
-    assert isinstance(done._lesson((), ("prompts", "reward")).reward, Combined)
+    assert done.cast.lesson((), ("prompts",)).reward is no_reward
+    assert isinstance(done.cast.lesson((), ("prompts", "reward")).reward, Combined)
 
 
 def test_what_sampling_will_cost_is_guessed(done: Run) -> None:

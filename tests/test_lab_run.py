@@ -342,7 +342,7 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
     with pytest.raises(store.StoreError, match=r'prompts.jsonl:1: a row needs "prompt"'):
         read_prompts(file)
     file.write_text('{"prompt": "is it red"}\n{"prompt": "half \\ud800"}\n')
-    with pytest.raises(store.StoreError, match=r"prompts.jsonl:2: half of a surrogate pair, which is no text"):
+    with pytest.raises(store.StoreError, match=r"prompts.jsonl:2: the prompt holds half of a surrogate pair"):
         read_prompts(file)
 
 

@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Asking, Closed, Lesson, Metrics, Policy, Reading, Reward, no_reward
+from alignzoo.interfaces import Asking, Closed, Metrics, Policy, Reward
 from alignzoo.lab import store
 from alignzoo.lab.acquiring import Choosing
 from alignzoo.lab.answering import answers, plainly, read_prompts, scores
+from alignzoo.lab.cast import Cast, fresh
 from alignzoo.lab.claims import claimed
 from alignzoo.lab.folders import RunError, plan_in, settle
-from alignzoo.lab.plan import Part, Plan, Rewarding, check_judge
+from alignzoo.lab.plan import Part, Plan, check_judge
 from alignzoo.lab.report import Report, report_of
 from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.shelf import key_of, put, take
@@ -31,9 +32,8 @@ from alignzoo.learning.intake import admit
 from alignzoo.learning.ledger import Budget, Ledger
 from alignzoo.learning.memory import newest
 from alignzoo.learning.reference import keeping
-from alignzoo.learning.rewards import Combined, Scored, Voice
 from alignzoo.model.base import Base
-from alignzoo.model.role import Role, bare_on, load_role, role_on
+from alignzoo.model.role import Role
 from alignzoo.records import Feedback, Prompt
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.hooks import Hooks
@@ -62,7 +62,6 @@ class Run:
     shelf: Path | None = None
     """Where everything that several runs need is kept, feedback and the start's answers too. Without it starts and rewards
     are, beside the run's folder."""
-    _base: Base | None = None
 
     @classmethod
     def open(
@@ -119,12 +118,12 @@ class Run:
             if taken:
                 return
             if not files.feedback.exists() and plan.start_feedback:
-                self._gather(plan.start_feedback, files.feedback, self._bare)
+                self._gather(plan.start_feedback, files.feedback, self.cast.bare)
             self._train(plan.start, files, fresh("policy", plan.seed), self._terms(budget=Budget()))
 
     def rewards(self) -> None:
         """Train the rewards that are to be trained (`[reward.feedback]`), each from the start."""
-        for place, rewarding, files in self._rewards():
+        for place, rewarding, files in self.cast.rewards():
             part, source = rewarding.part, rewarding.feedback
             if source is None or files.done:
                 continue
@@ -138,7 +137,7 @@ class Run:
                     continue
                 if not files.feedback.exists():
                     self._collected(source, files.feedback, f"{place}.feedback")
-                seat = self._seat(files.folder.name)
+                seat = self.cast.seat(files.folder.name)
                 self._train(part, files, seat, self._terms(budget=budget, answers=False))
 
     def collect(self) -> Path:
@@ -182,7 +181,7 @@ class Run:
             asked = " and ".join(self.plan.optimizer.made.needs) or "nothing"
             self.listener.line(f"{name} asks for {asked}: what else the run names is left alone")
         self.listener.stage("train", self.plan.optimizer.found.full_name)
-        self._train(self.plan.optimizer, self.files.train, self._seat("policy"), self._terms(budget=self._left()))
+        self._train(self.plan.optimizer, self.files.train, self.cast.seat("policy"), self._terms(budget=self._left()))
 
     def answer(self) -> Path:
         """Have start and policy answer the test prompts, with the same random numbers."""
@@ -231,7 +230,7 @@ class Run:
             self.answer()
             self.listener.stage("judge", judge.found.full_name)
             rows = store.read_rows(self.files.answers)
-            told, bounds = scores(self._lent(judge.made), rows, self.hooks.columns)
+            told, bounds = scores(self.cast.lent(judge.made), rows, self.hooks.columns)
             store.write_json(self.files.judging, {"bounds": bounds, "closed": self._closed()})
             store.write_rows(self.files.scores, told)
         return self.files.scores
@@ -246,49 +245,33 @@ class Run:
 
     # What the stages share --------------------------------------------------------------------------------------------
 
+    @cached_property
+    def cast(self) -> Cast:
+        """Who plays in it."""
+        return Cast(self.plan, self.files, self.listener.stage)
+
     @property
     def base(self) -> Base:
         """The base, loaded when it is first needed."""
-        if self._base is None:
-            if self.plan.threads:
-                torch.set_num_threads(self.plan.threads)
-            self.listener.stage("load", f"{self.plan.model} ({self.plan.loading.quantize})")
-            self._base = Base.load(self.plan.model, self.plan.loading, self.plan.lora)
-            self._base.text.leave_room(self.plan.answer.manner.max_tokens)  # or it would be told after the training
-        return self._base
+        return self.cast.base
+
+    def policy(self) -> Policy:
+        """What answers after training."""
+        return self.cast.policy()
+
+    def start_role(self) -> Role:
+        """What alignment starts from, as a policy."""
+        return self.cast.start()
+
+    def reward(self) -> Reward:
+        """What the optimizer is to raise."""
+        return self.cast.reward()
 
     @cached_property
     def hooks(self) -> Hooks:
         """The plugins that want to be told of what happens."""
         copies = [str(self.files.plugin(path)) for path in self.plan.plugins]
         return Hooks(discover(files=copies).hooked, self.listener.line)
-
-    def policy(self) -> Policy:
-        """What answers after training: what the optimizer deploys, and what the plan puts around it."""
-        if not self.files.train.done:
-            raise RunError(f"{self.files.root} is not trained yet; `alignzoo train {self.files.root}`")
-        role = self._loaded("policy", self.files.train)
-        optimizer = self.plan.optimizer.made
-        deployed: Policy = optimizer.deploy(role, self._lesson((), optimizer.needs))
-        return self.plan.policy.made.wrap(deployed) if self.plan.policy else deployed
-
-    def _loaded(self, name: str, files: store.Training) -> Role:
-        self.base.dismiss(name)
-        there = (files.adapter / "adapter_model.safetensors").exists()
-        role = load_role(self.base, files.adapter, name) if there else bare_on(self.base, name)
-        if role.digest != store.read_summary(files).get("adapter", role.digest):
-            raise RunError(
-                f"{files.adapter} is not what the training left; put it back, or delete {files.folder} to train again"
-            )
-        return role
-
-    def _bare(self) -> Role:
-        self.base.dismiss("start")
-        return bare_on(self.base, "start")
-
-    def start_role(self) -> Role:
-        """What alignment starts from, as a policy."""
-        return self._bare() if self.plan.start is None else self._loaded("start", self.files.start)
 
     @property
     def _shelf(self) -> Path:
@@ -305,43 +288,6 @@ class Run:
             if not taken:
                 put(self._shelf, key, *paths)
 
-    def _seat(self, name: str) -> Callable[[Base], Role]:
-        """A seat under this name for a role that begins as the start."""
-        if self.plan.start is None:
-            return fresh(name, self.plan.seed)
-        adapter = self.files.start.adapter
-        return lambda base: load_role(base, adapter, name, trained=True)
-
-    def _rewards(self) -> Iterator[tuple[str, Rewarding, store.Training]]:
-        """Each reward with its place in the run file, and the files of those that are trained."""
-        trained = 0
-        for place, rewarding in self.plan.placed_rewards():
-            trained += rewarding.feedback is not None
-            yield place, rewarding, self.files.reward(trained)
-
-    def reward(self) -> Reward:
-        """What the optimizer is to raise: the run's only reward, or all of them as one."""
-        parts: list[tuple[Voice, Reward]] = []
-        for _, rewarding, files in self._rewards():
-            reward = rewarding.part.made
-            if rewarding.feedback:
-                reward = reward.deploy(self._loaded(files.folder.name, files), Lesson())
-            parts.append((rewarding.voice, Scored(self._lent(reward), rewarding.part.found.full_name)))
-        if len(parts) == 1 and parts[0][0] == Voice(name=parts[0][0].name):
-            return parts[0][1]
-        return Combined(parts, self.plan.combine) if parts else no_reward
-
-    def _lent(self, reward: Reward, name: str = "reader") -> Reward:
-        """A reward that can be asked: one that reads with a model and has none is lent the base."""
-        if not isinstance(reward, Reading):
-            return reward
-        self.base.dismiss(name)
-        return reward.reading(bare_on(self.base, name))
-
-    def _lesson(self, feedback: Iterable[Feedback], needs: Sequence[str]) -> Lesson:
-        prompts = self.plan.task.made.prompts("train") if self.plan.task else ()
-        return Lesson.of(feedback, prompts=prompts, reward=self.reward() if "reward" in needs else no_reward)
-
     def _terms(self, *, budget: Budget, answers: bool = True) -> Terms:
         return Terms(budget, self.plan.watch, self.plan.checkpoint_every, self.plan.seed, answers)
 
@@ -349,7 +295,7 @@ class Run:
         """What the optimizer may spend: the budget, or, where that is the rewards' too, what they left."""
         if not (self.plan.budget.rewards and self.plan.raised):
             return self.plan.budget
-        trained = [files for _, rewarding, files in self._rewards() if rewarding.feedback]
+        trained = [files for _, rewarding, files in self.cast.rewards() if rewarding.feedback]
         return self.plan.budget.after([Ledger.from_row(store.read_json(files.summary)["ledger"]) for files in trained])
 
     def _trail(self) -> Trail | None:
@@ -358,7 +304,7 @@ class Run:
         if not how.every or task is None:
             return None
         prompts = task.made.prompts(how.split)[: how.prompts]
-        gold = self._lent(check_judge(self.plan).made, "judge")
+        gold = self.cast.lent(check_judge(self.plan).made, "judge")
         return Trail(self.files.train.trail, how.every, prompts, self.plan.answer, gold)
 
     def _train(self, optimizer: Part, files: store.Training, seat: Callable[[Base], Role], terms: Terms) -> Trained:
@@ -366,7 +312,7 @@ class Run:
         self.base.dismiss_all()
         given = store.read_feedback(feedback) if feedback.exists() else ()
         needs = optimizer.made.needs
-        lesson, intake = admit(self._lesson(given, needs), needs, self.base.text, self.plan.intake)
+        lesson, intake = admit(self.cast.lesson(given, needs), needs, self.base.text, self.plan.intake)
         for line in intake.lines():
             self.listener.line(line)
         if files == self.files.train:
@@ -444,11 +390,6 @@ class Run:
             assert self.plan.task is not None  # the plan was checked
             prompts = self.plan.task.made.prompts(how.split)
         return list({prompt.id: prompt for prompt in prompts}.values())[: how.prompts]  # a second time it is answered alike
-
-
-def fresh(name: str, seed: int) -> Callable[[Base], Role]:
-    """A seat for a role that begins as the base."""
-    return lambda base: role_on(base, name, seed=seed)
 
 
 def _counted(records: Iterable[Feedback], listener: Listener) -> Iterator[Feedback]:

@@ -1,0 +1,110 @@
+"""Who plays in a run: its base, and the roles, policies and rewards on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from alignzoo.interfaces import Lesson, Policy, Reading, Reward, no_reward
+from alignzoo.lab import store
+from alignzoo.lab.folders import RunError
+from alignzoo.lab.plan import Plan, Rewarding
+from alignzoo.learning.rewards import Combined, Scored, Voice
+from alignzoo.model.base import Base
+from alignzoo.model.role import Role, bare_on, load_role, role_on
+from alignzoo.records import Feedback
+
+
+@dataclass
+class Cast:
+    """Everybody is seated on one base when he is needed, from the files of the stages that are done."""
+
+    plan: Plan
+    files: store.Folder
+    stage: Callable[[str, str], None]
+    """Told when the base is loaded."""
+
+    @cached_property
+    def base(self) -> Base:
+        if self.plan.threads:
+            torch.set_num_threads(self.plan.threads)
+        self.stage("load", f"{self.plan.model} ({self.plan.loading.quantize})")
+        base = Base.load(self.plan.model, self.plan.loading, self.plan.lora)
+        base.text.leave_room(self.plan.answer.manner.max_tokens)  # or it would be told after the training
+        return base
+
+    # Policies ---------------------------------------------------------------------------------------------------------
+
+    def bare(self, name: str = "start") -> Role:
+        """The base itself, under a name."""
+        self.base.dismiss(name)
+        return bare_on(self.base, name)
+
+    def loaded(self, name: str, files: store.Training) -> Role:
+        """What a training left."""
+        there = (files.adapter / "adapter_model.safetensors").exists()
+        self.base.dismiss(name)
+        role = load_role(self.base, files.adapter, name) if there else bare_on(self.base, name)
+        if role.digest != store.read_summary(files).get("adapter", role.digest):
+            raise RunError(
+                f"{files.adapter} is not what the training left; put it back, or delete {files.folder} to train again"
+            )
+        return role
+
+    def start(self) -> Role:
+        """What alignment starts from."""
+        return self.bare() if self.plan.start is None else self.loaded("start", self.files.start)
+
+    def seat(self, name: str) -> Callable[[Base], Role]:
+        """A seat under this name for a role that begins as the start."""
+        if self.plan.start is None:
+            return fresh(name, self.plan.seed)
+        adapter = self.files.start.adapter
+        return lambda base: load_role(base, adapter, name, trained=True)
+
+    def policy(self) -> Policy:
+        """What answers after training: what the optimizer deploys, and what the plan puts around it."""
+        if not self.files.train.done:
+            raise RunError(f"{self.files.root} is not trained yet; `alignzoo train {self.files.root}`")
+        role = self.loaded("policy", self.files.train)
+        optimizer = self.plan.optimizer.made
+        deployed: Policy = optimizer.deploy(role, self.lesson((), optimizer.needs))
+        return self.plan.policy.made.wrap(deployed) if self.plan.policy else deployed
+
+    # Rewards ----------------------------------------------------------------------------------------------------------
+
+    def rewards(self) -> Iterator[tuple[str, Rewarding, store.Training]]:
+        """Each reward with its place in the run file, and the files of those that are trained."""
+        trained = 0
+        for place, rewarding in self.plan.placed_rewards():
+            trained += rewarding.feedback is not None
+            yield place, rewarding, self.files.reward(trained)
+
+    def reward(self) -> Reward:
+        """What the optimizer is to raise: the run's only reward, or all of them as one."""
+        parts: list[tuple[Voice, Reward]] = []
+        for _, rewarding, files in self.rewards():
+            reward = rewarding.part.made
+            if rewarding.feedback:
+                reward = reward.deploy(self.loaded(files.folder.name, files), Lesson())
+            parts.append((rewarding.voice, Scored(self.lent(reward), rewarding.part.found.full_name)))
+        if len(parts) == 1 and parts[0][0] == Voice(name=parts[0][0].name):
+            return parts[0][1]
+        return Combined(parts, self.plan.combine) if parts else no_reward
+
+    def lent(self, reward: Reward, name: str = "reader") -> Reward:
+        """A reward that can be asked: one that reads with a model and has none is lent the base."""
+        return reward.reading(self.bare(name)) if isinstance(reward, Reading) else reward
+
+    def lesson(self, feedback: Iterable[Feedback], needs: Sequence[str]) -> Lesson:
+        """What there is to learn from, for an optimizer with these needs."""
+        prompts = self.plan.task.made.prompts("train") if self.plan.task else ()
+        return Lesson.of(feedback, prompts=prompts, reward=self.reward() if "reward" in needs else no_reward)
+
+
+def fresh(name: str, seed: int) -> Callable[[Base], Role]:
+    """A seat for a role that begins as the base."""
+    return lambda base: role_on(base, name, seed=seed)
