@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt
 
 from alignzoo.interfaces import Asking, Count, Share
-from alignzoo.records import Comparison, Completion, Critique, Feedback, Prompt, Ranking, Rating
+from alignzoo.records import Comparison, Completion, Critique, Feedback, Prompt, Ranking, Rating, comparisons_in
 
 PHRASES = (
     "as an ai language model",
@@ -24,6 +24,10 @@ PHRASES = (
     "i'm just an ai",
     "my knowledge cutoff",
 )
+
+
+Claim = tuple[str, bytes, bytes]
+"""Of one prompt, what is better and what is worse: answers, or, of a rating, an answer and nothing."""
 
 
 @dataclass(frozen=True)
@@ -112,24 +116,27 @@ class PerPrompt:
 
 @dataclass(frozen=True)
 class Contradictions:
-    """Holds back comparisons that say the opposite of another one about the same two answers."""
+    """Holds back records that say the opposite of another one: of the same two answers the other is better, or the same answer,
+    by the same value, is good and bad."""
 
     keep: Literal["first", "none"] = "first"
     """Keep the one that came first, or none of them; for none, all records are held in memory."""
 
+    middle: float = 0.5
+    """A score above it says good, below it bad: 0.5 for thumbs, 3 for one to five stars."""
+
     def sift(self, records: Iterable[Feedback], asking: Asking) -> Iterator[Feedback]:
         """Records that nothing contradicts, or nothing that came before."""
-        said: set[tuple[str, bytes, bytes]] = set()
+        said: set[Claim] = set()
         if self.keep == "none":
             records = list(records)
-            said = {_choice(record) for record in records if isinstance(record, Comparison) and not record.tie}
+            said = {claim for record in records for claim in claims(record, self.middle)}
         for record in records:
-            if not isinstance(record, Comparison) or record.tie:
-                yield record
-            elif _opposite(record) in said:
+            own = claims(record, self.middle)
+            if any((prompt, worse, better) in said for prompt, better, worse in own):
                 asking.tally.sift("contradictions", record.prompt.id)
             else:
-                said.add(_choice(record))
+                said.update(own)
                 yield record
 
 
@@ -224,13 +231,12 @@ def _short(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
 
 
-def _choice(comparison: Comparison) -> tuple[str, bytes, bytes]:
-    """Who is preferred to whom, whichever way the pair is written."""
-    sides = _short(comparison.chosen.text), _short(comparison.rejected.text)
-    better, worse = sides if comparison.strength > 0.5 else sides[::-1]
-    return comparison.prompt.id, better, worse
-
-
-def _opposite(comparison: Comparison) -> tuple[str, bytes, bytes]:
-    prompt, better, worse = _choice(comparison)
-    return prompt, worse, better
+def claims(record: Feedback, middle: float) -> set[Claim]:
+    """All that a record says. A tie says nothing, nor does a score in the middle."""
+    said = record.prompt.id
+    if isinstance(record, Rating):
+        answer = _short(f"{record.value}\x00{record.completion.text}")
+        sides = (answer, b"") if record.score > middle else (b"", answer)
+        return set() if record.score == middle else {(said, *sides)}
+    pairs = ((one.chosen.text, one.rejected.text) for one in comparisons_in([record]) if not one.tie)
+    return {(said, _short(better), _short(worse)) for better, worse in pairs if better != worse}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,33 @@ def test_contradictions() -> None:
     ]
     assert passed(Contradictions(), records) == [0, 3, 4, 5]
     assert passed(Contradictions(keep="none"), records) == [4, 5]
-    assert passed(Contradictions(), [Rating(ASK, Completion("a"), 1.0)] * 1) == [0]
+
+
+def test_contradictory_thumbs() -> None:
+    """Of one answer, by one value. A score in the middle takes no side, and a repeated thumb contradicts nobody."""
+    up, down = (Rating(ASK, Completion("a"), score) for score in (1.0, 0.0))
+    others = [Rating(ASK, Completion("a"), 0.0, "funny"), Rating(ASK, Completion("b"), 0.0)]
+    records = [up, down, replace(up, score=0.5), replace(up, score=0.9), *others, replace(down, prompt=Prompt.ask("Else?"))]
+    assert passed(Contradictions(), records) == [0, 2, 3, 4, 5, 6]
+    assert passed(Contradictions(keep="none"), records) == [2, 4, 5, 6]
+    stars = [replace(up, score=score) for score in (4.0, 5.0, 3.0, 2.0)]
+    assert passed(Contradictions(), stars) == [0, 1, 2, 3]
+    assert passed(Contradictions(middle=3.0), stars) == [0, 1, 2]
+
+
+def test_a_ranking_contradicts_with_any_of_its_pairs() -> None:
+    a, b, c = map(Completion, "abc")
+    records: list[Feedback] = [
+        Ranking(ASK, (a, b, c), (0, 1, 1)),
+        pair("c", "b"),
+        pair("c", "a"),
+        Ranking(ASK, (b, a)),
+        Critique(ASK, a, "no", b),
+        Ranking(ASK, (c, c)),
+        Demonstration(ASK, b),
+    ]
+    assert passed(Contradictions(), records) == [0, 1, 5, 6]
+    assert passed(Contradictions(keep="none"), records) == [1, 5, 6]
 
 
 def test_overlap_with_what_is_judged_on() -> None:
