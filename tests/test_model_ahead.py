@@ -10,11 +10,13 @@ import torch
 from families import PACKED, ROWED
 from plain import loaded, stirred
 
+from alignzoo.learning import reference
 from alignzoo.model import whole
 from alignzoo.model.ahead import Ahead
 from alignzoo.model.base import Base
-from alignzoo.model.forest import Tree, per_reply, plant
+from alignzoo.model.forest import Forest, Tree, per_reply, plant
 from alignzoo.model.role import Role, policy_on
+from alignzoo.testing import toy_base
 
 FIRST, SECOND, SHORT = (1, 9, 12, 17, 5, 30, 31, 8), (1, 22), (7,)
 BATCH = plant([Tree(FIRST, ((6, 7, 2), (40, 2))), Tree(SECOND, ((11, 12, 13, 14, 15, 16, 2),)), Tree(SHORT, ((2,),))])
@@ -42,6 +44,28 @@ def test_other_replies_are_as_if_they_had_been_read_by_themselves(name: str, fam
             torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-3)
     part = BATCH.select([1])
     torch.testing.assert_close(Ahead(policy, BATCH, 8192).logps(part), policy.logps(part))
+
+
+def test_equal_trees_of_one_batch_are_each_known_as_they_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another place rounding may be another one, and a policy that has not moved says the same only at the same place."""
+
+    class Placed:
+        """Says of every token where it lies."""
+
+        def __init__(self, role: Role, forest: Forest, at_once: int) -> None: ...
+
+        def logps(self, forest: Forest) -> torch.Tensor:
+            return torch.arange(len(forest.targets), dtype=torch.float32)
+
+        others = logps
+
+    monkeypatch.setattr(reference, "Ahead", Placed)
+    batch = plant([Tree(SECOND, ((11, 2),)), Tree(SHORT, ((2,),)), Tree(SECOND, ((11, 2),))])
+    known = reference.Remembered(policy_on(toy_base()).frozen())
+    for _ in range(2):  # the second time nobody is asked
+        own, others = known.beside(batch, batch)
+        assert own.tolist() == others.tolist() == [0 + 1, 2, 3 + 4]
+    assert known.beside(batch.select([2]), batch.select([2]))[0].tolist() == [0 + 1]
 
 
 def test_replies_to_other_prompts_are_asked_by_themselves(family: Callable[[str], Path]) -> None:

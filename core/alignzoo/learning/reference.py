@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -56,8 +57,9 @@ class Remembered:
 
     def beside(self, forest: Forest, others: Forest) -> tuple[Tensor, Tensor]:
         """(replies), (replies) The same of a batch and of other replies to its prompts, each read as `Ahead` reads it: a policy
-        that has not moved yet says just this. Other runs read for themselves."""
-        keys, other_keys = list(map(_key, forest.trees)), [_key(tree, "beside") for tree in others.trees]
+        that has not moved yet says just this, to the last bit, which may be another one at another place of the batch. Other
+        runs read for themselves."""
+        keys, other_keys = _placed(forest.trees), _placed(others.trees, "beside")
         if unseen := self._unseen([*keys, *other_keys]):
             unseen = sorted({place % len(keys) for place in unseen})
             with torch.no_grad():
@@ -118,6 +120,16 @@ class Remembered:
 
 def _only(forest: Forest, places: Sequence[int]) -> Forest:
     return forest if len(places) == len(forest) else forest.select(places)
+
+
+def _placed(trees: Sequence[Tree], way: str = "") -> list[bytes]:
+    """Of the trees of a batch; of equal ones the first, the second and so on have each its own."""
+    times: Counter[Tree] = Counter()
+    keys = []
+    for tree in trees:
+        keys.append(_key(tree, f"{way}{times[tree] or ''}"))
+        times[tree] += 1
+    return keys
 
 
 def _key(tree: Tree, way: str = "") -> bytes:
