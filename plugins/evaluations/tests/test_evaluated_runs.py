@@ -11,13 +11,15 @@ import torch
 from alignzoo.cli import main
 from alignzoo.lab import store
 from alignzoo.lab.run import Run
+from alignzoo.learning.intake import IntakeError, Limits
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Comparison, Completion, Prompt, to_json
+from alignzoo.tally import TallyError
 from alignzoo.testing import toy_base, toy_folder
-from alignzoo_evaluations.candidates import component, of_policy, of_run
+from alignzoo_evaluations.candidates import Candidate, component, of_policy, of_run
 from alignzoo_evaluations.implicit import Implicit
-from alignzoo_evaluations.pairs import trial_of, tried
+from alignzoo_evaluations.pairs import Trial, trial_of, tried
 
 RUN = """
 name = "toy"
@@ -158,11 +160,33 @@ def test_pairs_that_do_not_fit_the_model_are_left_out_and_told(done: Run, tmp_pa
     pairs = [Comparison(Prompt.ask("is it"), Completion("yes"), Completion(text)) for text in ("no", "no " * 200)]
     (tmp_path / "long.jsonl").write_text("".join(to_json(pair) + "\n" for pair in pairs))
     trial = trial_of("file", {"data": {"path": str(tmp_path / "long.jsonl")}})
-    from alignzoo.learning.intake import Limits
-
     found, said = tried(of_run(done), trial, Limits(dropped=0.6))
     assert found.micro.pairs == 1
     assert "  dropped 1: a reply longer than the context" in said
+
+
+def test_more_damage_than_is_allowed_is_refused_in_files_and_by_models(tmp_path: Path) -> None:
+    """One row of three has no answer, and one of the two pairs that are left is too long for the model."""
+    rows = [{"prompt": "is it", "chosen": "yes", "rejected": text} for text in ("no", "no " * 200, None)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    settings = {"data": {"path": str(tmp_path / "pairs.jsonl")}}
+    with pytest.raises(TallyError, match="1 of 3 rows cannot be used"):
+        trial_of("file", settings, limits=Limits(dropped=0.3))
+    trial = trial_of("file", settings, limits=Limits(dropped=0.4))
+    reader = Candidate("length", lambda: lambda _, said: [len(one.text) for one in said], lambda: toy_base().text)
+    with pytest.raises(IntakeError, match="1 of 2 rows cannot be used"):
+        tried(reader, trial, Limits(dropped=0.4))
+    assert tried(reader, trial, Limits(dropped=0.6))[0].micro.pairs == 1
+
+
+def test_every_pair_has_its_own_scores_and_contradictions_are_pairs_too() -> None:
+    """More pairs than are scored at once; a third of them says the opposite of others."""
+    sides = [("yes please", "no"), ("no", "yes please"), ("true thanks", "bad")] * 50
+    pairs = tuple(Comparison(Prompt.ask(f"is it {i // 3}"), Completion(a), Completion(b)) for i, (a, b) in enumerate(sides))
+    reader = Candidate("length", lambda: lambda _, said: [len(one.text) for one in said], lambda: toy_base().text)
+    found, _ = tried(reader, Trial(pairs), Limits(dropped=0.0, contradictory=0.0))
+    assert found.micro.pairs == 150
+    assert found.micro.accuracy.mean == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(

@@ -133,6 +133,17 @@ def test_beliefs_are_those_of_whole_options_and_company_changes_nothing() -> Non
         assert beliefs(policy, [question])[0].match == pytest.approx(found.match, rel=1e-5)
 
 
+def test_questions_in_several_passes_keep_their_own_options(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They have different numbers of matching answers, so that one question's count on another's answers would show."""
+    policy = policy_on(toy_base())
+    several = [*QUESTIONS, of([" yes", " so"], " no", "is the bird small"), *QUESTIONS]
+    whole = [found.match for found in beliefs(policy, several)]
+    monkeypatch.setattr("alignzoo_evaluations.beliefs._AT_ONCE", 1)
+    done: list[int] = []
+    assert [found.match for found in beliefs(policy, several, tell=done.append)] == pytest.approx(whole, rel=1e-5)
+    assert done == [1, 2, 3, 4, 5]
+
+
 @pytest.mark.parametrize(("template", "said"), [("dialogue", " Yes"), ("plain", " Yes")])
 def test_exactly_one_space_stands_before_an_option(template: str, said: str) -> None:
     text = replace(toy_base().text, template=template)
