@@ -269,6 +269,7 @@ def test_a_mistake_in_a_plain_registry_is_told_as_strictly(tmp_path: Path, chang
     (tmp_path / "registry.toml").write_text(good)
     assert registry.read(str(tmp_path / "registry.toml")).plugin[0].id == "x"
     (tmp_path / "registry.toml").write_text(good.replace(*change))
+    assert registry._plainly((tmp_path / "registry.toml").read_bytes()) is None
     with pytest.raises(registry.RegistryError) as error:
         registry.read(str(tmp_path / "registry.toml"))
     assert words in str(error.value)
@@ -309,6 +310,13 @@ def test_a_plain_command_line_says_what_argparse_reads(verb: str, words: list[st
     plain = plainly([verb, *words])
     if plain is not None:
         assert vars(plain) == vars(parsed([verb, *words]))
+
+
+def test_an_option_is_given_twice_and_a_choice_is_one_of_those_there_are() -> None:
+    words = ["list", "--plugin", "a.py", "--plugin", "b.py"]
+    assert vars(plainly(words) or 0) == vars(parsed(words))
+    assert vars(parsed(words))["plugins"] == ["a.py", "b.py"]
+    assert plainly(["list", "--kind", "nobody"]) is None
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,18 @@ CONTENTS: dict[str, tuple[dict[str, str | bytes], str]] = {
     "backslash": ({"zoo_thumbs\\..\\..\\x.py": ""}, "leads out of the folder"),
     "absolute": ({"/etc/profile.d/x.sh": ""}, "'/etc/profile.d/x.sh' is an absolute path"),
     "drive": ({"C:/x.py": ""}, "'C:/x.py' is an absolute path"),
+    "PTH": ({"zoo_thumbs.PTH": "import os"}, "zoo_thumbs.PTH would run at every start of Python"),
+    "SiteCustomize": ({"SiteCustomize.py": ""}, "SiteCustomize.py would run at every start of Python"),
+    "Torch": ({"Torch/__init__.py": ""}, "it brings its own torch"),
+    "compiled torch": ({"torch.cpython-312-x86_64-linux-gnu.so": ""}, "it brings its own torch"),
+    "compiled at the top": ({"fast.so": ""}, "it must bring one package; it brings zoo_thumbs, fast.so"),
+    "compiled stdlib": ({"_ctypes.so": ""}, "_ctypes.so would stand in for the _ctypes"),
+    "purelib": ({"zoo_thumbs-1.0.data/purelib/sitecustomize.py": ""}, "sitecustomize.py would be put outside its package"),
+    "platlib": ({"zoo_thumbs-1.0.data/platlib/torch/__init__.py": ""}, "would be put outside its package"),
+    "data of another": ({"torch-9.9.data/purelib/x.py": ""}, "would be put outside its package"),
+    "data in capitals": ({"zoo_thumbs-1.0.DATA/scripts/pip": ""}, "it must bring one package"),
+    "link of names": ({"zoo_thumbs/./work.py": ""}, "leads out of the folder"),
+    "a line break": ({"zoo_thumbs/x\ny.py": ""}, "'zoo_thumbs/x\\ny.py' is no name for a file"),
     "same but for case": ({"zoo_thumbs/WORK.py": ""}, "are one file on some systems"),
 }
 
@@ -73,13 +85,19 @@ def test_what_a_wheel_must_not_contain(tmp_path: Path, case: str) -> None:
 
 REACH = {
     "console script named pip": ("[console_scripts]\npip = zoo_thumbs:main\n", "it installs a command 'pip'"),
+    "console script named python": ("[console_scripts]\npython = zoo_thumbs:main\n", "it installs a command 'python'"),
+    "gui script": ("[gui_scripts]\npip = zoo_thumbs:main\n", "it installs a command 'pip'"),
+    "a group that is indented": (" [console_scripts]\n pip = zoo_thumbs:main\n", "it installs a command 'pip'"),
+    "a group with spaces": ("[ console_scripts ]\npip = zoo_thumbs:main\n", "it installs a command 'pip'"),
+    "a default for all groups": ("[DEFAULT]\npip = zoo_thumbs:main\n", "group DEFAULT reaches into other programs"),
+    "two words for one": ("thumbs = os\n", "entry_points.txt cannot be read: it says two things of 'thumbs'"),
     "any console script": ("[console_scripts]\nthumbs = zoo_thumbs:main\n", "adds verbs to alignzoo instead"),
     "torch's own hook": ("[torch.backends]\nx = zoo_thumbs:start\n", "group torch.backends reaches into other programs"),
     "pytest's": ("[pytest11]\nx = zoo_thumbs\n", "group pytest11 reaches into other programs"),
     "no plugin": ("", "it brings no plugin"),
     "stolen id": ("[alignzoo.plugins]\ndpo = zoo_thumbs\n", "it claims the plugin id 'dpo', which belongs to zoo-house"),
     "foreign module": ("[alignzoo.plugins]\nx = os\n", "plugin 'x' is in module 'os', which is not in it"),
-    "not entry points": ("[alignzoo.plugins\n", "entry_points.txt cannot be read"),
+    "not entry points": ("[alignzoo.plugins\n", "entry_points.txt cannot be read: '[alignzoo.plugins'"),
 }
 
 
@@ -233,6 +251,18 @@ def test_what_is_revoked_is_refused_by_name_version_or_bytes(tmp_path: Path) -> 
         refused(path, "it is revoked: steals keys", Registry((), (row,)))
     for row in (Revoked("x", dist="zoo-thumbs", version="1.1"), Revoked("x", dist="zoo-thumb"), Revoked("x", sha256="0" * 64)):
         assert examine(path, Registry((), (row,)), []).version == "1.0"
+
+
+def test_a_command_cannot_be_hidden_behind_the_name_of_a_module(tmp_path: Path) -> None:
+    """To a reader that joins indented lines this is one plugin, whose module is there; pip and uv write a command `pip`."""
+    hidden = "zoo_thumbs.x\n [console_scripts]\n pip = zoo_thumbs:main"
+    files = {**WELL, f"{hidden.replace('.', '/').replace(chr(10) + ' ', chr(10))}.py": ""}
+    path = wheel_in(tmp_path, "zoo_thumbs", files, entry_points=f"[alignzoo.plugins]\nthumbs = {hidden}\n")
+    assert read_wheel(path).points == {
+        "alignzoo.plugins": {"thumbs": "zoo_thumbs.x"},
+        "console_scripts": {"pip": "zoo_thumbs:main"},
+    }
+    refused(path, "is no name for a file")
 
 
 def test_every_reason_is_told_at_once(tmp_path: Path) -> None:

@@ -459,6 +459,35 @@ class FirstWins(Judge):
         return Comparison(prompt, first, second, provenance=HERE)
 
 
+class Reader(Judge):
+    """A right one that lets the base read the two, in both orders. What it says goes mostly with the place."""
+
+    def collect(self, asking: Asking) -> Iterator[Feedback]:
+        assert isinstance(asking.policy, Role)
+        for pair in super().collect(asking):
+            assert isinstance(pair, Comparison)
+            turned = self.lead(asking.policy, pair.chosen, pair.rejected) < 0
+            yield replace(pair, chosen=pair.rejected, rejected=pair.chosen) if turned else pair
+
+    def judged(self, prompt: Prompt, first: Completion, second: Completion) -> Comparison:
+        return Comparison(prompt, first, second, provenance=HERE)
+
+    def lead(self, role: Role, first: Completion, second: Completion) -> float:
+        return self.said(role, first, second) - self.said(role, second, first)
+
+    def said(self, role: Role, first: Completion, second: Completion) -> float:
+        asked = Prompt.ask(f"be kind {first.text} or {second.text}")
+        forest = role.base.text.replies([asked], [[Completion("yes"), Completion("no")]])
+        with torch.no_grad():
+            yes, no = per_reply(role.logps(forest), forest).tolist()
+        return float(yes - no)
+
+
+class OneOrder(Reader):
+    def lead(self, role: Role, first: Completion, second: Completion) -> float:
+        return self.said(role, first, second)
+
+
 class BehindTheMeter(Judge):
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         if isinstance(asking.policy, Role):

@@ -17,7 +17,7 @@ import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 from email.parser import Parser
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from alignzoo.seam.installed import GROUP, normal, search_path
 from alignzoo.seam.registry import Registry
@@ -41,7 +41,7 @@ AT_START = ("sitecustomize", "usercustomize")
 def examine(path: Path, registry: Registry, paths: Iterable[str] | None = None) -> Wheel:
     """A wheel that may be installed, or a `WheelError` with every reason why not."""
     with opened(path) as archive:
-        reasons = [*_places(archive), *_recorded(archive)]
+        reasons = [*_places(archive)] or [*_recorded(archive)]
     if reasons:  # before its own words are believed
         raise _refusal(path, reasons)
     wheel = read_wheel(path)
@@ -64,10 +64,12 @@ def _places(archive: zipfile.ZipFile) -> Iterator[str]:
     seen: dict[str, str] = {}
     for file in archive.infolist():
         name = file.orig_filename
-        parts = PurePosixPath(name).parts
+        if not name.isprintable():
+            yield f"{name!r} is no name for a file"
+            continue
         if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name):
             yield f"{name!r} is an absolute path"
-        elif ".." in parts or "\\" in name or "\0" in name or "//" in name or name.startswith("./"):
+        elif {".", ".."} & set(name.split("/")) or "\\" in name or "//" in name:
             yield f"{name!r} leads out of the folder that it is unpacked into"
         kind = stat.S_IFMT(file.external_attr >> 16)
         if kind and kind not in (stat.S_IFREG, stat.S_IFDIR):
@@ -117,12 +119,12 @@ def _identity(wheel: Wheel) -> Iterator[str]:
 def _contents(wheel: Wheel) -> Iterator[str]:
     """One package of its own, and nothing that Python runs by itself when it starts."""
     for name in wheel.names:
-        if name.endswith(".pth"):
+        if name.casefold().endswith(".pth"):
             yield f"{name} would run at every start of Python"
         if ".data/" in name:
             yield f"{name} would be put outside its package"
     for top in wheel.tops:
-        module = top.partition(".")[0]
+        module = top.partition(".")[0].casefold()  # on some systems Torch is torch
         if module in AT_START:
             yield f"{top} would run at every start of Python"
         elif module in STACK:

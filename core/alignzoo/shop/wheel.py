@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import hashlib
 import zipfile
 from collections.abc import Iterator
@@ -129,10 +128,17 @@ def _text(archive: zipfile.ZipFile, name: str) -> str:
 
 
 def _points(path: Path, text: str) -> dict[str, dict[str, str]]:
-    parser = configparser.ConfigParser(delimiters=("=",), interpolation=None, strict=False)
-    parser.optionxform = str  # type: ignore[assignment]
-    try:
-        parser.read_string(text)
-    except configparser.Error as error:
-        raise WheelError(f"{path.name}: entry_points.txt cannot be read: {str(error).splitlines()[0]}") from None
-    return {section: dict(parser[section]) for section in parser.sections()}
+    """Entry points by group, line by line as installers read them. A reader that takes an indented line for the rest of the one
+    above would not see a group that they see."""
+    found: dict[str, dict[str, str]] = {}
+    group: dict[str, str] | None = None
+    for line in map(str.strip, text.splitlines()):
+        name, told, value = (part.strip() for part in line.partition("="))
+        if line.startswith("[") and line.endswith("]"):
+            group = found.setdefault(line.strip("[]").strip(), {})
+        elif line and not line.startswith("#"):
+            if group is None or not told:
+                raise WheelError(f"{path.name}: entry_points.txt cannot be read: {line!r}")
+            if group.setdefault(name, value) != value:
+                raise WheelError(f"{path.name}: entry_points.txt cannot be read: it says two things of {name!r}")
+    return found

@@ -60,6 +60,8 @@ class Trial:
     """Checks that must fail, by their ids, and why: one that passes all the same is a failure."""
     slow: str = ""
     """Why everything that needs the component made takes long: such checks are run with `--all` only."""
+    position: Mapping[str, Any] = field(default_factory=dict)
+    """Settings, besides those above, with which a source gives enough pairs to tell whether it goes by their order."""
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,15 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass
 from itertools import islice, pairwise
 from typing import Any
 
 from alignzoo.interfaces import Asking, Manner
 from alignzoo.model.base import Base
-from alignzoo.model.role import bare_on
-from alignzoo.records import NOWHERE, Comparison, Completion, Critique, Feedback, Prompt, Ranking
+from alignzoo.model.role import Role, bare_on, policy_on
+from alignzoo.model.sampling import Steer
+from alignzoo.records import NOWHERE, Comparison, Completion, Critique, Feedback, Prompt, Ranking, oriented
 from alignzoo.seam.settings import SettingsError, build, table_of
 from alignzoo.testing.checks import Failed, NotRun, Subject, check
 from alignzoo.testing.course import Spy
@@ -202,16 +203,28 @@ def cost(subject: Subject) -> None:
         raise Failed(f"the meter says {metered} tokens, and {spy.tokens} went through the model; ask the policy, not its parts")
 
 
-class Scripted:
-    """A policy that gives prepared answers, in the order of the script or the other way round."""
+def prepared(prompt: Prompt, turned: bool, n: int) -> list[Completion]:
+    """So many answers to a prompt, two by two in the order of the script, or the other way round."""
+    groups = dict(zip((known.id for known in PROMPTS), drawn(seed=11), strict=True))
+    group = groups.get(prompt.id, groups[PROMPTS[0].id])
+    ready = (group[: len(group) // 2 * 2] * n)[:n]
+    return list(ready[::-1] if turned else ready)
 
-    def __init__(self, turned: bool) -> None:
-        self.turned = turned
 
-    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
-        ready = {prompt.id: group for prompt, group in zip(PROMPTS, drawn(seed=11), strict=True)}
-        groups = [(ready.get(prompt.id, drawn(seed=11)[0]) * n)[:n] for prompt in prompts]
-        return [list(group[::-1] if self.turned else group) for group in groups]
+def lent(turned: bool) -> Role:
+    """A policy that gives the prepared answers. Its base reads and writes as ever for whoever else asks it, such as a judge."""
+    base = toy_base()
+    policy, own = policy_on(base), base.sampler
+
+    def write(
+        base: Base, worn: str | None, prompts: Sequence[Prompt], n: int, manner: Manner, steer: Steer | None = None
+    ) -> list[list[Completion]]:
+        if worn != policy.worn:
+            return own(base, worn, prompts, n, manner, steer)
+        return [prepared(prompt, turned, n) for prompt in prompts]
+
+    base.sampler = write
+    return policy
 
 
 @check("feedback", after=("same-again",))
@@ -220,13 +233,15 @@ def position(subject: Subject) -> None:
     source = instance(subject)
     if "policy" not in source.asks or not {"comparison", "ranking"} & set(source.gives):
         raise NotRun("it compares no answers of a policy")
+    if subject.trial.position:
+        source = build(subject.object, {**subject.trial.settings, **subject.trial.position})
     firsts: list[bool] = []
     for turned in (False, True):
-        asking = replace(_asking(subject, toy_base(), Scripted(turned)), tally=type(_first(subject)[1].tally)())
-        for record in source.collect(asking):
-            firsts += _first_wins(record, Scripted(turned))
+        policy = lent(turned)
+        for record in source.collect(_asking(subject, policy.base, policy)):
+            firsts += _first_wins(record, turned)
     if len(firsts) < 8:
-        raise NotRun(f"only {len(firsts)} pairs tell")
+        raise NotRun(f"only {len(firsts)} pairs tell; name settings that give more as `position` of its trial")
     share = sum(firsts) / len(firsts)
     if abs(share - 0.5) > LEANING:
         raise Failed(
@@ -234,9 +249,12 @@ def position(subject: Subject) -> None:
         )
 
 
-def _first_wins(record: Feedback, policy: Scripted) -> list[bool]:
-    """Of each pair, whether the answer that was drawn first is the better one."""
-    [group] = policy.sample([record.prompt], 64)
-    places = {reply.text: place for place, reply in reversed(list(enumerate(group)))}
-    sides = [places[reply.text] for reply in _sides(record) if reply.text in places]
-    return [better < worse for better, worse in pairwise(sides) if better != worse]
+def _first_wins(record: Feedback, turned: bool) -> list[bool]:
+    """Of each pair that has a winner, whether it is the answer that was drawn first."""
+    if isinstance(record, Comparison):
+        record, ranks = oriented(record), (0, 0) if record.tie else (0, 1)
+    else:
+        ranks = record.ranks if isinstance(record, Ranking) else ()
+    places = {reply.text: place for place, reply in reversed(list(enumerate(prepared(record.prompt, turned, 64))))}
+    sides = [(places[reply.text], rank) for reply, rank in zip(_sides(record), ranks, strict=False) if reply.text in places]
+    return [better < worse for (better, high), (worse, low) in pairwise(sides) if better != worse and high != low]

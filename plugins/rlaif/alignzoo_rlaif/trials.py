@@ -7,6 +7,7 @@ import json
 from alignzoo.interfaces import Lesson
 from alignzoo.records import Comparison, Completion, Prompt, Provenance
 from alignzoo.testing import Trial
+from alignzoo.testing.toy import WORDS
 
 RULES = "rules.txt"
 VERDICTS = "verdicts.jsonl"
@@ -21,9 +22,9 @@ FORM = {
     "layout": "one line",
     "cut": "",
 }
-_PROMPTS = tuple(
-    Prompt.ask(f"{verb} i about the {thing}") for verb in ("tell", "ask") for thing in "cat dog fish tree sun moon".split()
-)
+_THINGS = "cat dog fish tree sun moon".split()
+_ABOUT = [(word, thing) for word in WORDS[:12] for thing in _THINGS]
+_PROMPTS = tuple(Prompt.ask(f"{verb} i about the {thing}") for verb in ("tell", "ask") for thing in _THINGS)
 _PAIRS = tuple(
     Comparison(Prompt.ask(f"{number}"), Completion("kind"), Completion("rude"), provenance=Provenance("people", "Anna"))
     for number in range(80)
@@ -59,12 +60,16 @@ ai_preferences = Trial(
     settings={"constitution": RULES, "judge": {"form": FORM}, "count": 1, "answers": 32},
     files=_rules,
     prompts=_PROMPTS,
-    expected={
-        "feedback.position": "the kit's stand-in has no base that a local judge could read with; every pair is asked about in "
-        "both orders, which the plugin's own tests hold"
-    },
+    position={"count": 24, "ties": "drop", "judge": {"form": {**FORM, "letters": [["cat", "dog"]]}}},
 )
-critique_revision = Trial(settings={"constitution": RULES, "count": 1, "max_tokens": 40, "layout": "form"}, files=_rules)
+"""For the check of the order it judges by letters of which the toy base finds one far likelier, whatever it reads: nine of ten
+verdicts go with the place. Shown in one order only, it would favour the answer drawn first in one pair of six."""
+critique_revision = Trial(
+    settings={"constitution": RULES, "count": 4, "rounds": 2, "keep": "all", "max_tokens": 40, "layout": "form"},
+    files={RULES: "be kind\nbe good\n"},
+    prompts=tuple(Prompt.ask(f"{verb} i {word} the {thing}") for verb in ("tell", "ask", "help") for word, thing in _ABOUT),
+)
+"""So many prompts because the toy base seldom stops: few answers, critiques and revisions are whole."""
 chains = Trial(settings={"path": CHAINS}, files={CHAINS: "\n".join(map(_chain, ("cat", "dog", "fish"))) + "\n"})
 hybrid = Trial(
     settings={"judge": {"which": "recorded", "file": VERDICTS}},
