@@ -11,12 +11,15 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from alignzoo.lab.bench.report import _said
 from alignzoo.lab.bench.serving import break_even, each
 from alignzoo.lab.bench.tuning import Space, Trial, best, proposed
 from alignzoo.lab.claims import SILENT, claim, claimed, holder
+from alignzoo.lab.compare.duels import Entrant
 
 # Claims -------------------------------------------------------------------------------------------------------------------
 
@@ -166,3 +169,13 @@ def test_the_break_even_by_hand() -> None:
     assert break_even(1000, 11, 100, 2) is None  # dearer in both
     assert break_even(1000, 2, 100, 2) is None
     assert break_even(100, 2, 100, 11) == 0
+
+
+def test_what_a_filter_says_of_its_labels_is_in_the_report() -> None:
+    """Of the first seed of each entry that has finished one; who was told the same shares a line."""
+    runs = [SimpleNamespace(tally={"said": ["150 labels, together 150"]}), SimpleNamespace(tally={"said": ["149 labels"]})]
+    told = [("people", tuple(runs)), ("none", ()), ("silent", (SimpleNamespace(tally={}),)), ("model", tuple(runs[:1]))]
+    entrants = [Entrant(name, own) for name, own in told]  # type: ignore[arg-type]
+    (note,) = _said(entrants)
+    assert note.lines == ("people, model: 150 labels, together 150",)
+    assert list(_said(entrants[1:3])) == []

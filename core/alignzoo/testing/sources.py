@@ -251,10 +251,9 @@ def position(subject: Subject) -> None:
 
 def _first_wins(record: Feedback, turned: bool) -> list[bool]:
     """Of each pair that has a winner, whether it is the answer that was drawn first."""
+    ranks: tuple[int, ...] = record.ranks if isinstance(record, Ranking) else ()
     if isinstance(record, Comparison):
         record, ranks = oriented(record), (0, 0) if record.tie else (0, 1)
-    else:
-        ranks = record.ranks if isinstance(record, Ranking) else ()
     places = {reply.text: place for place, reply in reversed(list(enumerate(prepared(record.prompt, turned, 64))))}
     sides = [(places[reply.text], rank) for reply, rank in zip(_sides(record), ranks, strict=False) if reply.text in places]
     return [better < worse for (better, high), (worse, low) in pairwise(sides) if better != worse and high != low]

@@ -12,7 +12,7 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -155,7 +155,7 @@ class Line:
     def _price(self, answer: Mapping[str, Any], most: float) -> float:
         """By the endpoint's own count of tokens; the most it can be, if it does not tell."""
         counts = [answer["usage"].get(name) for name in ("prompt_tokens", "completion_tokens")]
-        if not all(isinstance(count, int) and count >= 0 for count in counts):
+        if not all(isinstance(count, int) and 0 <= count < 2**32 for count in counts):
             return most
         return float(counts[0] * self.endpoint.price_in + counts[1] * self.endpoint.price_out) / 1e6
 
@@ -191,12 +191,15 @@ class Line:
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
         connection = kind(str(parts.hostname), parts.port, timeout=most)
         headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {self.key}"} if self.key else {})
-        late = threading.Event()
-        deadline = threading.Timer(most, _hang_up, (connection, late))
+        late, wires = threading.Event(), list[socket.socket]()
+        deadline = threading.Timer(most, _hang_up, (wires, late))
         deadline.start()
         sent = False
         try:
             connection.connect()
+            wires.append(connection.sock)  # the connection lets go of it where the answer is to be the last one
+            if late.is_set():
+                raise TimeoutError
             sent = True
             connection.request("POST", parts.path.rstrip("/") + "/chat/completions", json.dumps(body).encode(), headers)
             response = connection.getresponse()
@@ -204,8 +207,9 @@ class Line:
             if late.is_set():
                 raise TimeoutError
         except (OSError, HTTPException) as error:
-            slow = f"no whole answer within {most:g} seconds"
-            raise _Passing(slow if late.is_set() else f"{type(error).__name__} {error}".strip(), paid=sent) from error
+            slow = late.is_set() or isinstance(error, TimeoutError)
+            what = f"no whole answer within {most:g} seconds" if slow else f"{type(error).__name__} {error}".strip()
+            raise _Passing(what, paid=sent) from error
         finally:
             deadline.cancel()
             connection.close()
@@ -226,35 +230,40 @@ class Line:
 
     def _plain(self, said: bytes) -> str:
         """Its own words, shortened; should it send the key back, without that."""
-        text = " ".join(said.decode(errors="replace").split())[:200]
-        return text.replace(self.key, "…") if self.key else text
+        text = " ".join(said.decode(errors="replace").split())
+        return (text.replace(self.key, "…") if self.key else text)[:200]
 
 
-def _hang_up(connection: HTTPConnection, late: threading.Event) -> None:
+def _hang_up(wires: Sequence[socket.socket], late: threading.Event) -> None:
     """When an answer is late: whoever waits for it, for its head or for the rest of it, hears its end. A socket's own timeout
     begins anew with every byte."""
     late.set()
-    if connection.sock is not None:
+    for wire in wires:
         with suppress(OSError):
-            socket.socket.shutdown(connection.sock, socket.SHUT_RDWR)  # below TLS, which another thread is reading through
+            socket.socket.shutdown(wire, socket.SHUT_RDWR)  # below TLS, which another thread is reading through
 
 
 def heard(said: bytes) -> dict[str, Any]:
-    """What is kept of an answer: its text, its tokens with the likeliest alternatives where they are told, and its usage."""
+    """What is kept of an answer: its text, its tokens with the likeliest alternatives where they are told, its usage, and
+    whether it ended for want of room."""
     try:
         row = json.loads(said)
         choice = row["choices"][0]
-        text = choice["message"]["content"] or ""
+        text = legible(choice["message"]["content"] or "")
         told = (choice.get("logprobs") or {}).get("content") or []
         tokens = [
             [
-                str(one["token"]),
-                {str(other["token"]): min(0.0, float(other["logprob"])) for other in one.get("top_logprobs") or []},
+                legible(one["token"]),
+                {legible(other["token"]): min(0.0, float(other["logprob"])) for other in one.get("top_logprobs") or []},
             ]
             for one in told
         ]
-        if not isinstance(text, str):
-            raise TypeError("no text")
-        return {"text": text, "tokens": tokens, "usage": dict(row.get("usage") or {})}
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError) as error:
+        cut = choice.get("finish_reason") == "length"
+        return {"text": text, "tokens": tokens, "usage": dict(row.get("usage") or {}), "cut": cut}
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError, OverflowError) as error:
         raise _Passing(f"an answer that cannot be read ({type(error).__name__})", paid=True) from error
+
+
+def legible(text: str) -> str:
+    """Text as it can be written down: half a pair of surrogates, which JSON can spell, becomes a question mark."""
+    return str.encode(text, errors="replace").decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -47,6 +47,7 @@ class LocalOracle:
     def answer(self, sheets: Sequence[Sheet]) -> list[Answer]:
         """By the log-probabilities of the answers, after the judge's thoughts if it may have any; or by what it writes. A sheet
         that does not fit is not read at all: a judge must not see half a case."""
+        sheets = self._spelled(sheets)
         lengths = [len(self.role.base.text.prompt_ids(sheet.prompt)) for sheet in sheets]
         room = self.role.base.text.context - self.hired.thoughts - _WRITTEN
         fitting = [sheet for sheet, length in zip(sheets, lengths, strict=True) if length <= room]
@@ -59,6 +60,14 @@ class LocalOracle:
     def reply(self, prompts: Sequence[Prompt]) -> list[Completion]:
         """The likeliest reply, as a reference."""
         return [done for (done,) in self.role.sample(prompts, manner=Manner(temperature=0.0))]
+
+    def _spelled(self, sheets: Sequence[Sheet]) -> list[Sheet]:
+        """The sheets with the tokenizer's control tokens as mere letters: a reply that spells one out ends no turn."""
+        tokenizer = self.role.base.text.tokenizer
+        known = (str(token) for token in tokenizer.added_tokens_decoder.values() if token.special)
+        controls = sorted({*tokenizer.all_special_tokens, *known}, key=len, reverse=True)
+        turns = [tuple(replace(turn, text=spelled(turn.text, controls)) for turn in sheet.prompt.turns) for sheet in sheets]
+        return [replace(sheet, prompt=Prompt(own)) for sheet, own in zip(sheets, turns, strict=True)]
 
     def _read(self, sheets: Sequence[Sheet]) -> list[Answer]:
         thoughts = self._thoughts(sheets) if self.hired.thoughts else [""] * len(sheets)
@@ -96,6 +105,14 @@ class LocalOracle:
             return renormalised(exclusive(self.beginnings.sums(texts, answers), answers))
         tokens = torch.tensor([[answer[0] for answer in own] for own in answers], device=base.device)
         return renormalised(base.head.columns(self.beginnings.ends(texts), tokens))
+
+
+def spelled(text: str, controls: Sequence[str]) -> str:
+    """The text with a space within each control token, so that it is none; the longest ones come first."""
+    for control in controls:
+        if len(control.strip()) > 1:
+            text = text.replace(control, f"{control[0]} {control[1:]}")
+    return text
 
 
 def apart(wholes: Sequence[Ids], said: Sequence[str]) -> tuple[Ids, tuple[Ids, ...]]:

@@ -44,7 +44,8 @@ class RemoteOracle:
 
     def reply(self, prompts: Sequence[Prompt]) -> list[Completion]:
         """What the endpoint's model would answer."""
-        return [Completion(said["text"]) for said in self._all(prompts, lambda p: self.line.ask(self._body(p, _REPLY)))]
+        told = self._all(prompts, lambda p: self.line.ask(self._body(p, _REPLY)))
+        return [Completion(said["text"], finished=not said.get("cut", False)) for said in told]
 
     def _all(self, asked: Sequence[T], ask: Callable[[T], dict[str, Any]]) -> list[dict[str, Any]]:
         """Several at once. After the first error nothing more is begun; what is under way comes to its end, and is kept."""

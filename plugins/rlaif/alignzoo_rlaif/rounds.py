@@ -118,6 +118,8 @@ def flaw(prompt: Prompt, reply: Completion, critique: Completion, revision: Comp
         return "the revision was cut"
     if not revision.text.strip():
         return "the revision is empty"
+    if _SPEAKERS.search(critique.text):
+        return "the critique speaks for somebody else"
     if _SPEAKERS.search(revision.text):
         return "the revision speaks for somebody else"
     if _LABELS.search(revision.text) or _leaks(f"{prompt.text}\n{reply.text}", critique.text, revision.text):

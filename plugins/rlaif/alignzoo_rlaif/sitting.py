@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TYPE_CHECKING, Protocol
 
 from alignzoo.records import Completion, Prompt
@@ -17,6 +18,7 @@ _FEW = 20
 """Verdicts before the share of unreadable ones is looked at."""
 
 _BLANK = "N/A"
+_NOT = "its probabilities are not numbers"
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Sitting:
         return min(max(chance, self.hired.clamp), 1 - self.hired.clamp)
 
     def _answers(self, sheets: Sequence[Sheet]) -> list[Answer]:
-        answers = self.oracle.answer(sheets)
+        answers = [told if all(map(isfinite, told.chances)) else Answer(note=_NOT) for told in self.oracle.answer(sheets)]
         self.asked += len(answers)
         self.unread += sum(not answer.chances for answer in answers)
         if self.asked >= _FEW and self.unread > self.hired.unread * self.asked:

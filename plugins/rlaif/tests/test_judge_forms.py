@@ -154,6 +154,9 @@ def test_expected_scores_by_hand():
     assert expected((0.25, 0.75)) == pytest.approx(0.5)
     assert expected((0.1, 0.2, 0.7)) == pytest.approx(0.6)  # 0·0.1 + 1·0.2 + 2·0.7 = 1.6 of 2
     assert expected(()) == 0.0
+    # s of 1 to 10 as Lee et al. have it: s = 7 is 2 · 6/9 − 1, and even odds of 1 and 10 are the middle
+    assert expected(tuple(float(score == 7) for score in range(1, 11))) == pytest.approx(1 / 3)
+    assert expected((0.5, *[0.0] * 8, 0.5)) == pytest.approx(0.0)
 
 
 def test_rates_by_scale_with_what_is_said_of_nothing_divided_out():
@@ -189,6 +192,8 @@ def test_what_cannot_be_read_is_one_half_counted_and_capped():
     odd = Case(CASE.prompt, Completion("x"), Completion("y"))
     (verdict,) = compare(rule, Hired(), odd)
     assert (verdict.shown_first, verdict.unread, verdict.note) == (0.5, 1, "mumble")
+    (sick,) = compare(lambda sheet: Answer((float("nan"), 0.5)), Hired())
+    assert (sick.probability, sick.unread) == (0.5, 2)
     sitting = Sitting(Told(rule), Hired(unread=0.2))
     assert len(sitting.compare([odd, *[CASE] * 9], "?")) == 10  # one of twenty
     with pytest.raises(JudgeError, match=r"of \d+ verdicts cannot be read, more than unread = 0.2 .*mumble"):

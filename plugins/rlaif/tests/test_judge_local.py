@@ -16,7 +16,7 @@ from alignzoo_rlaif.beginnings import Beginnings, agreed, parts
 from alignzoo_rlaif.form import Form
 from alignzoo_rlaif.hiring import Hired
 from alignzoo_rlaif.judging import Case, JudgeError
-from alignzoo_rlaif.local import apart, exclusive
+from alignzoo_rlaif.local import apart, exclusive, spelled
 
 FORM = Form(
     compare="{question} {request} a {first} and {second}",
@@ -173,6 +173,20 @@ def test_what_two_answers_share_is_set_apart():
         apart([(5, 1), (5, 1)], "AB")
 
 
+@pytest.mark.parametrize(
+    ("wholes", "shared", "own"),
+    [
+        ([(8, 1, 9), (8, 2, 9)], (8,), ((1, 9), (2, 9))),  # "(" "A" ")"
+        ([(4, 9), (5, 9)], (), ((4, 9), (5, 9))),  # "(A" ")"
+        ([(6,), (7,)], (), ((6,), (7,))),  # "(A)", or " A", or "A"
+        ([(3, 8, 1), (3, 8, 2)], (3, 8), ((1,), (2,))),  # " " "(" "A)"
+        ([(8, 1, 9), (8, 5)], (8,), ((1, 9), (5,))),  # "(" "A" ")" beside "(" "B)"
+    ],
+)
+def test_options_are_told_apart_however_they_are_cut_into_tokens(wholes, shared, own):
+    assert apart(wholes, "AB") == (shared, own)
+
+
 def test_a_tokenizer_that_cannot_tell_the_options_apart_is_told_of(base):
     judge = Hired(form=Form(letters=(("A", "B"),), answer="{letter}")).judge(bare_on(base, "judge"))
     with pytest.raises(JudgeError, match="writes two of the answers"):
@@ -207,9 +221,22 @@ def test_a_judge_thinks_before_it_answers():
 
 def test_verdicts_that_are_written():
     base = toy_base()
-    base.sampler = Scripted("I think yes", "I know")
+    base.sampler = script = Scripted("I think yes", "I know")
     (verdict,) = Hired(form=FORM, reading="written").judge(bare_on(base, "judge")).compare(CASES[:1], QUESTION)
     assert (verdict.shown_first, verdict.shown_second, verdict.unread) == (1.0, 0.5, 1)
+    assert script.asked[0].temperature == 0.0  # a verdict is the likeliest word, and no throw of dice
+
+
+def test_a_control_token_in_a_reply_is_letters(base):
+    """ "<eos>" as a stranger writes it is no end, whatever the tokenizer would make of it."""
+    assert base.text.prompt_ids(Prompt.ask("no <eos> yes"))[2:4] != base.text.prompt_ids(Prompt.ask("no < eos> yes"))[2:4]
+    judge = Hired(form=FORM).judge(bare_on(base, "judge"))
+    told = [
+        judge.compare([Case(PROMPT, Completion(f"no {word} <bos> yes"), Completion("dog"))], QUESTION)[0]
+        for word in ("<eos>", "< eos>")
+    ]
+    assert told[0].shown_first == pytest.approx(told[1].shown_first, abs=1e-6)
+    assert spelled("a<|im_end|>b<s>", ["<|im_end|>", "<s>", "\n", ""]) == "a< |im_end|>b< s>"
 
 
 def test_half_a_case_is_not_judged(base):

@@ -195,10 +195,11 @@ def test_without_log_probabilities_what_is_written_counts(serve, tmp_path):
         giving(b'{"choices": []}'),
         giving(b'{"choices": [{"message": {"content": 7}}]}'),
         giving(b"[" * 100_000),
+        giving(said("A", [("A", {"A": 1.0})]).replace(b'"logprob": 0.0}', b'"logprob": 1' + b"0" * 400 + b"}")),
         giving(b"", 503, Retry_After="\xb2"),
         hanging_up,
     ],
-    ids=["429", "500", "cut", "garbage", "empty", "no text", "deep", "odd wait", "hang up"],
+    ids=["429", "500", "cut", "garbage", "empty", "no text", "deep", "past all numbers", "odd wait", "hang up"],
 )
 def test_what_may_be_over_soon_is_tried_again(serve, tmp_path, trouble):
     server = serve(trouble, trouble, giving(said("better: A")))
@@ -235,6 +236,26 @@ def dripping_head(page: BaseHTTPRequestHandler) -> None:
 def test_the_deadline_is_one_for_the_whole_answer(serve, tmp_path, trouble):
     with pytest.raises(EndpointError, match=r"is gone: no whole answer within 0\.1 seconds \(2 tries\)"):
         sitting(hired(serve(trouble), tmp_path, timeout=0.1, tries=2)).compare([CASE], "Which?")
+
+
+def test_whoever_is_late_is_hung_up_on(serve, tmp_path):
+    """The endpoint notices: it cannot drip to its end."""
+    drips: list[int] = []
+
+    def counted(page: Any) -> None:
+        page.send_response(200)
+        page.send_header("Content-Length", "100000")
+        page.end_headers()
+        over = threading.Event()
+        with contextlib.suppress(OSError):
+            for number in range(200):
+                page.wfile.write(b" ")
+                drips.append(number)
+                over.wait(0.02)
+
+    server = serve(counted, giving(said("better: A")))
+    sitting(hired(server, tmp_path, {"orders": "drawn"}, timeout=0.5)).compare([CASE], "Which?")
+    assert len(drips) < 150  # some 25, and those on their way
 
 
 def test_an_answer_without_end_is_cut(serve, tmp_path):
@@ -359,6 +380,16 @@ def test_requests_are_capped_and_paced(serve, tmp_path):
     assert patience.waited == [2.0, 4.0, 6.0]
 
 
+def test_half_a_character_and_a_bill_beyond_counting_are_kept_as_something_sane(serve, tmp_path):
+    odd = said("better: A \ud800", usage={"prompt_tokens": 10**400, "completion_tokens": 1})
+    hire = hired(serve(giving(odd)), tmp_path, {"orders": "drawn"}, price_in=1.0)
+    (verdict,) = sitting(hire).compare([CASE], "Which?")
+    assert (verdict.unread, verdict.note) == (0, "better: A ?")
+    cache = hire.endpoint.line().cache
+    assert (len(cache.answers), cache.damaged) == (1, 0)
+    assert 0 < cache.cost < 1e-3  # the most that it can have been
+
+
 def test_several_at_once_come_back_in_order(serve, tmp_path):
     def even(page: Any) -> None:
         digits = re.findall(r"\d+", page.asked["messages"][0]["content"])
@@ -372,7 +403,7 @@ def test_several_at_once_come_back_in_order(serve, tmp_path):
 
 
 def test_the_key_comes_from_the_environment_and_goes_nowhere_else(serve, tmp_path, monkeypatch):
-    server = serve(giving(said("better: A")), giving(said("better: A")), giving(b"bad key: s3cret", 403))
+    server = serve(giving(said("better: A")), giving(said("better: A")), giving(b"bad key:" + b" x" * 93 + b" s3cret", 403))
     hire = hired(server, tmp_path, key_from="MY_JUDGE_KEY")
     monkeypatch.delenv("MY_JUDGE_KEY", raising=False)
     with pytest.raises(JudgeError, match="the environment has no variable MY_JUDGE_KEY"):
@@ -382,7 +413,7 @@ def test_the_key_comes_from_the_environment_and_goes_nowhere_else(serve, tmp_pat
     assert server.keys == ["Bearer s3cret"] * 2
     with pytest.raises(EndpointError) as error:
         hire.judge(None).compare([CASE], "And now?")
-    assert "s3cret" not in str(error.value)
+    assert "s3c" not in str(error.value)  # nor the part of it before the end of what is shown
     assert "s3cret" not in repr(hire.endpoint.line())
     kept = b"".join(file.read_bytes() for file in (tmp_path / "judged").iterdir())
     assert b"s3cret" not in kept
@@ -409,3 +440,13 @@ def test_the_endpoint_writes_its_own_reference(serve, tmp_path):
     assert judge.rate([CASE.prompt], [CASE.first], "Which?") == [1.0]
     assert server.asked[0]["messages"] == [{"role": "user", "content": "Where?"}]
     assert server.asked[1]["messages"][0]["content"] == "Which? A: Here. B: My own."
+
+
+def test_a_reference_that_the_endpoint_cut_is_shown_as_cut(serve, tmp_path):
+    long = json.loads(said("My own long"))
+    long["choices"][0]["finish_reason"] = "length"
+    server = serve(giving(json.dumps(long).encode()), giving(said("better: A")), giving(said("better: B")))
+    hire = hired(server, tmp_path, {"rates_by": "reference"})
+    sitting(hire).rate([CASE.prompt], [CASE.first], "Which?")
+    assert server.asked[1]["messages"][0]["content"] == "Which? A: Here. B: My own long […]"
+    assert [done.finished for done in sitting(hire).oracle.reply([CASE.prompt])] == [False]  # from the cache, too

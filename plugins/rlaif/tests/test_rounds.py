@@ -113,6 +113,7 @@ def test_the_form_is_the_one_that_the_playgrounds_model_was_taught() -> None:
         ("It is rude to the cat.", "Hello.\n\nHuman: how is the dog", "the revision speaks for somebody else"),
         ("It is rude to the cat.", "Assistant: Hello.", "the revision speaks for somebody else"),
         ("It is rude to the cat.", "A human: what is it?", ""),
+        ("It is rude.\n\nHuman: thank you", "Please, the cat is fine.", "the critique speaks for somebody else"),
         ("It is rude to the cat.", "It is rude, to the cat. Hello.", "the critique leaks into the revision"),
         ("It is rude to the cat.", "Critique: none.\nHello", "the critique leaks into the revision"),
         ("It is rude.", "It is rude. Hello", ""),  # too short to tell

@@ -62,8 +62,9 @@ class Standing:
 
 def report(name: str, entries: Sequence[Standing], root: Path) -> str:
     """Write the report of a bench into its folder (report.html, report.md, report.json), and return it as Markdown."""
-    notes = [*_complete(entries), *_serving([one for one in entries if one.done]), *_tuning(entries), *_failures(entries)]
     entrants = [_entrant(one) for one in entries]
+    notes = [*_complete(entries), *_serving([one for one in entries if one.done]), *_tuning(entries), *_said(entrants)]
+    notes += _failures(entries)
     if not any(one.runs for one in entrants):
         text = "\n".join(
             [f"# {name}", "", "No contestant has finished a run.", *(f"* {line}" for n in notes for line in n.lines)]
@@ -136,6 +137,17 @@ def _tuning(entries: Sequence[Standing]) -> Iterator[Note]:
         changed = ", ".join(f"`{place} = {value}`" for place, value in entry.tuned.items()) or "nothing"
         rows.append((entry.name, str(len(entry.trials)), f"{max(values):.3f}" if values else "–", changed))
     yield Note("Tuning", (), ("entry", "trials", "best on validation prompts", "changed"), tuple(rows))
+
+
+def _said(entrants: Sequence[Entrant]) -> Iterator[Note]:
+    """What sources and filters say of the feedback that they gave, its price among it; entries of one sentence share a line."""
+    told: dict[str, list[str]] = {}
+    for one in entrants:
+        for sentence in one.runs[0].tally.get("said", ()) if one.runs else ():
+            told.setdefault(sentence, []).append(one.name)
+    if told:
+        lines = tuple(f"{', '.join(names)}: {sentence}" for sentence, names in told.items())
+        yield Note("What is said of the feedback (of each entry's first seed)", lines)
 
 
 def _failures(entries: Sequence[Standing]) -> Iterator[Note]:
