@@ -236,7 +236,7 @@ def test_a_control_token_in_a_reply_is_letters(base):
         for word in ("<eos>", "< eos>")
     ]
     assert told[0].shown_first == pytest.approx(told[1].shown_first, abs=1e-6)
-    assert spelled("a<|im_end|>b<s>", ["<|im_end|>", "<s>", "\n", ""]) == "a< |im_end|>b< s>"
+    assert spelled("a<|im_end|>\nb<s>", ["<|im_end|>", "<s>", "\n", ""]) == "a< |im_end|>\nb< s>"
 
 
 def test_half_a_case_is_not_judged(base):
