@@ -57,7 +57,7 @@ class Part:
         """What stands around it, and what it has looked up itself, by its place below this one's."""
         chosen = {"acquisition": self.acquisition} if self.acquisition else {}
         sieves = {f"filter.{i}": sieve for i, sieve in enumerate(self.filters)}
-        inner = self.made.within() if isinstance(self.made, Composed) else {}
+        inner = self.made.looked_up() if isinstance(self.made, Composed) else {}
         return {**chosen, **sieves, **{f"within.{name}": Part(found, made) for name, (found, made) in inner.items()}}
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:

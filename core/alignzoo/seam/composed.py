@@ -13,6 +13,6 @@ if TYPE_CHECKING:
 class Composed(Protocol):
     """A component that looks others up by names in its settings. What it does hangs on their bytes, too: a run records them."""
 
-    def within(self) -> Mapping[str, tuple[Found, Any]]:
+    def looked_up(self) -> Mapping[str, tuple[Found, Any]]:
         """Those that it found, as they were made, by the settings that name them."""
         ...

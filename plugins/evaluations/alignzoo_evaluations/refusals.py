@@ -71,7 +71,7 @@ class Refusals:
         """The other source, made when this one is: before any model is loaded."""
         return self._looked_up[1] if self._looked_up else None
 
-    def within(self) -> Mapping[str, tuple[Found, Any]]:
+    def looked_up(self) -> Mapping[str, tuple[Found, Any]]:
         """The other source, whose bytes the run records."""
         return {"rest": self._looked_up} if self._looked_up else {}
 

@@ -215,6 +215,7 @@ def test_what_is_wrong_is_said_before_a_model_is_loaded(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    (tmp_path / "no-model").mkdir()
     (tmp_path / "new.toml").write_text(RUN.format(model=tmp_path / "no-model", optimizer="dpo"))
     new = Run.open(tmp_path / "new.toml", tmp_path / "new").files.root
     places = {"PAIRS": str(pairs), "NEW": str(new)}
@@ -254,6 +255,7 @@ def test_what_cannot_be_asked(done: Run, questions: Path, tmp_path: Path, capsys
     assert "no question in" in told(capsys, "behaviours", str(done.files.root), str(tmp_path / "empty.jsonl"))[2]
     (tmp_path / "bad.jsonl").write_text(questions.read_text() + '{"question": 3}\n')
     assert "1 of 4 rows cannot be used" in told(capsys, "behaviours", str(done.files.root), str(tmp_path / "bad.jsonl"))[2]
+    (tmp_path / "no-model").mkdir()
     (tmp_path / "new.toml").write_text(RUN.format(model=tmp_path / "no-model", optimizer="dpo"))
     new = Run.open(tmp_path / "new.toml", tmp_path / "new").files.root
     code, _, err = told(capsys, "behaviours", str(new), str(questions))

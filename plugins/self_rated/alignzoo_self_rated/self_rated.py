@@ -65,7 +65,7 @@ class SelfRated:
         found, made = self._looked_up
         return Scored(made, found.full_name)
 
-    def within(self) -> Mapping[str, tuple[Found, Any]]:
+    def looked_up(self) -> Mapping[str, tuple[Found, Any]]:
         """The reward, whose bytes the run records."""
         return {"reward": self._looked_up}
 
