@@ -55,8 +55,12 @@ def run(args: argparse.Namespace) -> int:
     questions = {"judge": args.question} if args.question else questions
     pairs = pairs_in(args.pairs)[: args.most or None]
     sitting = _seated(hired, plan, args.record)
-    figures = {name: _asked(sitting, pairs, question, plan, args) for name, question in questions.items()}
+    put = {name: put_to(sitting, pairs, question) for name, question in questions.items()}
+    figures = {name: _asked(sitting, put[name], question, plan, args) for name, question in questions.items()}
     print(table(figures))
+    for name, asked in put.items():
+        if left := len(pairs) - len(asked):
+            print(f"{name}: {left} of {len(pairs)} pairs were never put to this judge, and are left out")
     if args.figures:
         rows = {name: {what: told.row() for what, told in of.items()} for name, of in figures.items()}
         write_json(args.figures, {"pairs": len(pairs), "figures": rows})
@@ -99,6 +103,16 @@ def pairs_in(path: Path) -> list[Pair]:
     if not found:
         raise JudgeError(f"{path}: there are no pairs in it")
     return found
+
+
+def put_to(sitting: Sitting, pairs: Sequence[Pair], question: str) -> Sequence[Pair]:
+    """The pairs that a judge can be asked about: of a recorded one, those that it was asked about, if only in one order."""
+    from alignzoo_rlaif.recorded import RecordedOracle
+
+    oracle = sitting.oracle
+    if not isinstance(oracle, RecordedOracle):
+        return pairs
+    return [pair for pair in pairs if oracle.was_asked(pair[0], question)] or pairs
 
 
 def _pairs(line: str) -> Iterator[Pair]:

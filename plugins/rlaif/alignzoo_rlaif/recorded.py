@@ -19,7 +19,7 @@ from typing import Any
 
 from alignzoo.records import Completion, Prompt, Turn
 from alignzoo_rlaif.form import Sheet
-from alignzoo_rlaif.judging import JudgeError
+from alignzoo_rlaif.judging import Case, JudgeError
 from alignzoo_rlaif.sitting import Answer, Oracle
 
 Key = tuple[str, tuple[str, ...], str]
@@ -69,6 +69,12 @@ class RecordedOracle:
                     f"{', '.join(sheet.marks)}; record them with the form that they are read with"
                 )
         return answers
+
+    def was_asked(self, case: Case, question: str) -> bool:
+        """Whether a verdict on these two replies is there, in whatever order they were shown."""
+        first, second = case.first.text, case.second.text
+        orders = ((first, second), (second, first))
+        return any((case.prompt.id, shown, asked) in self.answers for shown in orders for asked in (question, ""))
 
     def reply(self, prompts: Sequence[Prompt]) -> list[Completion]:
         raise JudgeError("reference: a recorded judge answers nothing itself; give a reference reply")

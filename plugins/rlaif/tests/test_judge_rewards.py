@@ -182,6 +182,23 @@ def test_a_judge_is_measured_recorded_and_measured_again(pairs, capsys):
     assert capsys.readouterr().out.splitlines() == lines
 
 
+def test_pairs_that_were_never_put_to_a_recorded_judge_are_left_out_and_told(tmp_path, capsys):
+    """Of the published judges none has seen all pairs."""
+    (tmp_path / "run.toml").write_text(RUN)
+    said = {order: {"winner": "1"} for order in ("ab", "ba")}
+    rows = [
+        {"input": f"ask {n}", "output_1": "x", "output_2": "y", "label": 1, "judges": {n: said}} for n in ("one", "two", "one")
+    ]
+    rows[2]["input"] = "ask again"
+    file = tmp_path / "pairs.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    recorded = ["--set", "reward.judge.which=recorded", "--set", f"reward.judge.file={file}", "--set", "reward.judge.who=one"]
+    assert main(["judge-check", str(tmp_path / "run.toml"), str(file), *recorded]) == 0
+    printed = capsys.readouterr().out
+    assert "| agreement | 1.000" in printed
+    assert "judge: 1 of 3 pairs were never put to this judge, and are left out" in printed
+
+
 def test_a_judge_as_the_reward_of_a_run(pairs, tmp_path):
     settings = ["--set", "optimizer.n=4", "--set", "answer.prompts=6", "--out", str(tmp_path / "out")]
     assert main(["run", str(pairs / "run.toml"), *settings]) == 0
