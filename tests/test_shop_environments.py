@@ -17,6 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from bench_ground import ground
 from shelf import plugin_wheel, wheel_in
 
 from alignzoo.shop.wheel import sha256_of
@@ -50,13 +51,15 @@ class Environment:
     def site(self) -> Path:
         return next(self.root.glob("lib/python*/site-packages"))
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
         env = {key: value for key, value in os.environ.items() if not key.startswith(("PIP_", "UV_", "PYTHON", "VIRTUAL_ENV"))}
         command = [str(self.root / "bin" / "python"), "-m", *words]
-        return subprocess.run(command, env={**env, **self.more}, capture_output=True, text=True, check=False, cwd=self.root)
+        return subprocess.run(
+            command, env={**env, **self.more}, capture_output=True, text=True, check=False, cwd=cwd or self.root
+        )
 
-    def alignzoo(self, *words: str) -> str:
-        done = self.run("alignzoo", *words)
+    def alignzoo(self, *words: str, cwd: Path | None = None) -> str:
+        done = self.run("alignzoo", *words, cwd=cwd)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -135,6 +138,43 @@ def test_from_a_wheel_to_a_run_and_back_to_nothing(tmp_path: Path, tool: str) ->
     assert "zoo-small==1.0" in environment.alignzoo("uninstall", "thumbs")
     left = [name for name in environment.files() if name not in before and "zoo_small" not in name]
     assert left == []
+
+
+@pytest.mark.parametrize("tool", ["pip", "uv"])
+def test_from_a_scaffold_to_a_bench_and_back_to_nothing(tmp_path: Path, tool: str) -> None:
+    """As its author and its user go: new, a wheel, a private registry, install by name, a bench, uninstall."""
+    environment = fresh(tmp_path / tool, tmp_path)
+    with_tool(environment, tool)
+    state = tmp_path / "state.toml"
+    environment = Environment(environment.root, {**environment.more, "ALIGNZOO_STATE": str(state)})
+    environment.alignzoo("new", "optimizer", "thumbs", cwd=tmp_path)
+    [project] = [path.parent for path in tmp_path.glob("*/pyproject.toml")]
+    built = environment.run("hatchling", "build", "-t", "wheel", "-d", str(tmp_path), cwd=project)
+    assert built.returncode == 0, built.stderr
+    [wheel] = tmp_path.glob("*.whl")
+    dist, version = wheel.name.split("-")[:2]
+    registry = tmp_path / "registry.toml"
+    registry.write_text(
+        f'[[plugin]]\nid = "thumbs"\ndist = "{dist.replace("_", "-")}"\ntier = "community"\nsummary = "Thumbs up and down"\n'
+        'components = ["optimizer:thumbs"]\nlicense = "Apache-2.0"\nrepo = "https://example.org"\nmaintainers = ["X"]\n'
+        f'[[plugin.release]]\nversion = "{version}"\napi = "1.0"\nsha256 = "{sha256_of(wheel)}"\n'
+    )
+    before = environment.files()
+    environment.alignzoo("install", "thumbs", "--registry", str(registry))
+    assert state.exists()
+
+    folder = tmp_path / "bench"
+    folder.mkdir()
+    entry = '[[entry]]\nname = "mine"\noptimizer = {use = "optimizer:thumbs/thumbs", batch_size = 8}\n'
+    file = ground(folder, "zoo_bench_walk", entry, seeds="1")
+    told = environment.alignzoo("bench", file.name, cwd=folder)
+    assert "mine" in told
+    [run] = [path for path in folder.rglob("run.toml") if "thumbs" in path.read_text()]
+    assert f'"optimizer:thumbs/thumbs" = "{version} sha256:' in run.read_text()
+
+    environment.alignzoo("uninstall", "thumbs")
+    assert environment.files() == before
+    assert not state.exists()
 
 
 @pytest.mark.parametrize("tool", ["pip", "uv"])
