@@ -36,7 +36,7 @@ from alignzoo.learning.intake import Limits, admit
 from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import role_on
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison, Feedback, Ranking, comparisons_in
 from alignzoo_evaluations.accuracy import rightness
 from alignzoo_preference_sets.choices import PandaLM

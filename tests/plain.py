@@ -142,6 +142,6 @@ def _dequantize(model: nn.Module) -> None:
 
 
 def loaded(folder: Path, quantize: Quantization = "none", *, checkpointing: bool = False) -> Base:
-    from alignzoo.model.wardrobe import Lora
+    from alignzoo.model.loading import Lora
 
     return Base.load(str(folder), Loading(quantize=quantize, checkpointing=checkpointing), Lora(rank=RANK, alpha=8.0))

@@ -19,7 +19,7 @@ from alignzoo.model.forest import Tree, plant
 from alignzoo.model.loading import Loading, ModelError
 from alignzoo.model.role import policy_on
 from alignzoo.model.text import Text
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 from alignzoo.testing import toy_base, toy_folder, toy_model, toy_tokenizer
 
 HALVES = [torch.float32, torch.bfloat16]

@@ -13,7 +13,7 @@ from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import policy_on
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.testing import toy_folder
 from alignzoo_dpo.dpo import DPO

@@ -59,7 +59,7 @@ def test_four_roles_take_little_more_memory_than_one() -> None:
         from transformers import LlamaConfig, LlamaForCausalLM
         from alignzoo.learning.descent import Descent, Loss
         from alignzoo.model.base import Base
-        from alignzoo.model.wardrobe import Lora
+        from alignzoo.model.loading import Lora
         from alignzoo.model.forest import Tree, plant
         from alignzoo.model.role import policy_on, role_on
         from alignzoo.model.text import Text

@@ -17,7 +17,7 @@ from alignzoo.learning.ledger import Budget
 from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import bare_on, policy_on
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison, Completion, Prompt, Turn
 from alignzoo_dpo.dpo import DPO
 

@@ -183,7 +183,7 @@ class Ours:
         from alignzoo.model.base import Base
         from alignzoo.model.loading import Loading
         from alignzoo.model.role import policy_on
-        from alignzoo.model.wardrobe import Lora
+        from alignzoo.model.loading import Lora
         from alignzoo.records import Prompt
 
         self.case = case

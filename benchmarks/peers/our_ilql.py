@@ -18,7 +18,7 @@ from alignzoo.learning.memory import remembering
 from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import policy_on
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 from alignzoo.records import Rating
 from alignzoo_ilql.episodes import Path as Walk
 from alignzoo_ilql.heads import grown_on

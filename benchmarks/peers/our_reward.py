@@ -18,7 +18,7 @@ from alignzoo.learning.memory import remembering
 from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import role_on
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison
 from alignzoo_reward_model.model import grow_heads
 from alignzoo_reward_model.reward_model import RewardModel

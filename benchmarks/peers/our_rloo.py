@@ -22,7 +22,7 @@ from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import policy_on
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 from alignzoo.records import Prompt
 from alignzoo_policy_gradient.rloo import RLOO, leave_one_out
 

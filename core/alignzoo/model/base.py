@@ -26,7 +26,8 @@ from alignzoo.model.proof import prove_ahead, prove_cache, prove_packing, prove_
 from alignzoo.model.step import Steps
 from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
-from alignzoo.model.wardrobe import Lora, Wardrobe, Worn
+from alignzoo.model.loading import Lora
+from alignzoo.model.wardrobe import Wardrobe, Worn
 
 if TYPE_CHECKING:
     from alignzoo.model.role import Role

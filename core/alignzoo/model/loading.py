@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import torch
+from annotated_types import Ge, Gt
 from torch import nn
 
 Quantization = Literal["nf4", "int8", "none"]
@@ -45,6 +46,16 @@ class Loading:
             return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[self.dtype]
         gpu = self.place().type == "cuda"
         return torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float32
+
+
+@dataclass(frozen=True)
+class Lora:
+    """The shape of every adapter on one base."""
+
+    rank: Annotated[int, Ge(1)] = 16
+    alpha: Annotated[float, Gt(0)] = 32.0
+    targets: tuple[str, ...] = ()
+    """Names of the layers to adapt; empty adapts every linear layer but the head, whatever the architecture."""
 
 
 def load(path: str, how: Loading) -> tuple[Any, Any]:

@@ -18,7 +18,7 @@ import torch
 
 from alignzoo.model.base import Base
 from alignzoo.model.text import Text
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 
 WORDS: tuple[str, ...] = tuple(
     "yes no maybe please thanks sorry good bad kind rude true false the a is not and or but because so "

@@ -20,7 +20,7 @@ from alignzoo.model.base import Base
 from alignzoo.model.forest import per_reply
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import Role, load_role, policy_on
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.testing import toy_base, toy_folder
 from alignzoo_dpo.dpo import DPO

@@ -19,7 +19,7 @@ from alignzoo.learning.memory import newest, remembering
 from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import Role, load_role, policy_on
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 from alignzoo.records import Completion, Prompt, Rating, Turn
 from alignzoo.testing import toy_base, toy_folder
 from alignzoo_ilql.episodes import planted

@@ -16,7 +16,7 @@ from alignzoo.learning.memory import newest, remembering
 from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.wardrobe import Lora
+from alignzoo.model.loading import Lora
 from alignzoo.records import Completion, Demonstration, Prompt
 from alignzoo.testing import toy_base, toy_folder, toy_model
 from alignzoo_sft.sft import SFT, imitation
