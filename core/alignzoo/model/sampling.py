@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 
 from alignzoo.interfaces import Manner
 from alignzoo.model.branches import read
+from alignzoo.model.fixed import Unfaithful
 from alignzoo.model.past import Past
 from alignzoo.records import Completion, Prompt
 
@@ -78,7 +79,10 @@ def write(
     while order:
         rows = max(1, _CACHED // ((len(asked[order[0]]) + manner.max_tokens) * n))
         batch, order = order[:rows], order[rows:]
-        groups = _write_batch(base, worn, [asked[i] for i in batch], n, manner, steer)
+        try:
+            groups = _write_batch(base, worn, [asked[i] for i in batch], n, manner, steer)
+        except Unfaithful:  # said, and not to happen again
+            groups = _write_batch(base, worn, [asked[i] for i in batch], n, manner, steer)
         written |= dict(zip(batch, groups, strict=True))
     return [written[i] for i in range(len(prompts))]
 
@@ -101,7 +105,7 @@ def _write_batch(
         over = going & torch.isin(drawn, ends)
         if manner.stop:
             over |= going & _stopped(base, tokens[rows, : place + 1], manner.stop)
-        lengths[rows[over]] = place + 1
+        lengths[rows] = torch.where(over, place + 1, lengths[rows])
         going &= ~over
         left = int(going.sum())
         if not left or place == manner.max_tokens - 1:
