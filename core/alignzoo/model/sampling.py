@@ -44,6 +44,12 @@ class Steer:
     beside: tuple[str | None, ...] = ()
 
 
+class SamplingError(ValueError):
+    """Replies that cannot be written as asked."""
+
+
+_MOST = 2**16
+"""Replies to one prompt that are written at once. Nobody means more, and a slip of the hand would never end."""
 _CACHED = 16_384
 """Tokens whose keys and values are kept at once."""
 
@@ -70,8 +76,8 @@ def write(
     base: Base, worn: str | None, prompts: Sequence[Prompt], n: int, manner: Manner, steer: Steer | None = None
 ) -> list[list[Completion]]:
     """`n` completions of each prompt, in order."""
-    if n < 1:
-        raise ValueError(f"n is how many completions each prompt gets, 1 or more; got {n}")
+    if not 1 <= n <= _MOST:
+        raise SamplingError(f"n is how many completions each prompt gets, from 1 to {_MOST:,} at once; got {n:,}")
     base.text.leave_room(manner.max_tokens)
     asked = [base.text.fitted(prompt, manner.max_tokens) for prompt in prompts]
     order = sorted(range(len(asked)), key=lambda i: -len(asked[i]))
