@@ -84,6 +84,8 @@ WRONG: list[tuple[str, Kind, str, Mapping[str, Any]]] = [
     ("optimizer.ledger", "optimizer", "NoLabels", {}),
     ("optimizer.reply-only", "optimizer", "PromptInLoss", {}),
     ("optimizer.learns-ends", "optimizer", "EndsMasked", {}),
+    ("optimizer.heeds-rows", "optimizer", "FirstRowsOnly", {}),
+    ("optimizer.heeds-rows", "optimizer", "EveryOtherRow", {}),
     ("optimizer.micro-batches", "optimizer", "MeansOfMeans", {}),
     ("optimizer.same-seed", "optimizer", "HiddenState", {}),
     ("optimizer.same-seed", "optimizer", "Unseeded", {}),

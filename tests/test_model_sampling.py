@@ -15,7 +15,7 @@ from alignzoo.interfaces import Manner
 from alignzoo.model import sampling
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, bare_on, policy_on, role_on
-from alignzoo.model.sampling import Sight, draw, narrowed
+from alignzoo.model.sampling import SamplingError, Sight, draw, narrowed
 from alignzoo.model.text import TextError
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing import toy_base
@@ -178,7 +178,7 @@ def test_a_long_prompt_makes_room_and_is_counted(family: Family) -> None:
 
 
 def test_no_replies_cannot_be_asked_for(base: Base) -> None:
-    with pytest.raises(ValueError, match="n is how many completions each prompt gets, 1 or more; got 0"):
+    with pytest.raises(SamplingError, match="n is how many completions each prompt gets, from 1 to 65,536 at once; got 0"):
         policy_on(base).sample(PROMPTS, 0)
     assert policy_on(base).sample([], 2) == []
 

@@ -185,8 +185,9 @@ def test_a_cut_takes_the_beginning_of_the_prompt_but_not_bos_and_is_counted() ->
     assert text.tree(ASK, [Completion("yes")]).prompt == (BOS, *whole[2:])
     assert text.cuts.prompts == 1
     assert text.tree(ASK, [Completion("yes no yes no")]).prompt == (BOS, *whole[-2:])
-    assert text.cuts.prompts == 2
+    assert text.cuts.prompts == 1  # the same one, read again
     assert text.tree(ASK, [Completion("yes", finished=False)]).prompt == whole
+    assert text.tree(Prompt.ask("is the dog small"), [Completion("yes no yes no")]).prompt[0] == BOS
     assert text.cuts.prompts == 2
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 import tomli_w
-from annotated_types import Ge, Gt, Interval, Len, MinLen, MultipleOf, Predicate
+from annotated_types import Ge, Gt, Interval, Le, Len, MinLen, MultipleOf, Predicate
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,6 +116,9 @@ def test_everything_said_arrives_in_its_type() -> None:
         ({"betta": 1}, "optimizer.betta: no such setting; did you mean 'beta'?"),
         ({"beta": -1}, "optimizer.beta: must be greater than 0; got -1"),
         ({"beta": math.nan}, "optimizer.beta: must be a number; got nan"),
+        ({"beta": math.inf}, "optimizer.beta: must be a number with an end; got inf"),
+        ({"descent": {"rate": -math.inf}}, "optimizer.descent.rate: must be a number with an end; got -inf"),
+        ({"weights": {"a": math.inf}}, "optimizer.weights.a: must be a number with an end; got inf"),
         ({"beta": 10**400}, "optimizer.beta: must be below 2⁶³ in size; got a number of 1329 bits"),
         ({"epochs": 2**63}, "optimizer.epochs: must be below 2⁶³ in size; got a number of 64 bits"),
         ({"epochs": 16**5000}, "optimizer.epochs: must be below 2⁶³ in size; got a number of 20001 bits"),
@@ -229,9 +232,9 @@ algorithms = st.builds(
     share=st.floats(0, 1),
     sizes=st.lists(st.integers(1, 99)).map(tuple),
     pair=st.tuples(st.integers(-9, 9), st.text(max_size=5)),
-    weights=st.dictionaries(st.text("abc", min_size=1), st.floats(allow_nan=False)),
+    weights=st.dictionaries(st.text("abc", min_size=1), st.floats(allow_nan=False, allow_infinity=False)),
     stages=st.lists(descents, min_size=1, max_size=3).map(tuple),
-    schedule=st.builds(Linear, st.floats(allow_nan=False)) | st.builds(Cosine, st.integers(0, 9)),
+    schedule=st.builds(Linear, st.floats(allow_nan=False, allow_infinity=False)) | st.builds(Cosine, st.integers(0, 9)),
     length=st.integers(0, 9) | st.just("auto"),
     corpus=st.sampled_from([Path("a"), Path("/b/c.jsonl")]),
     note=st.none() | st.text(max_size=5),
@@ -331,3 +334,18 @@ class Outer:
 
 def test_a_nested_table_keeps_the_defaults_that_the_outer_one_chose() -> None:
     assert build(Outer, {"inner": {"warm": 7}}) == Outer(Inner(rate=5.0, warm=7))
+
+
+def test_an_infinite_number_is_taken_where_it_is_meant() -> None:
+    @dataclass(frozen=True)
+    class Patient:
+        wait: float = math.inf
+        limit: Annotated[float, Le(math.inf)] = 1.0
+        share: Annotated[float, Interval(ge=0, le=math.inf)] = 0.5
+        least: Annotated[float, Ge(0)] = 0.0
+
+    given = {"wait": math.inf, "limit": math.inf, "share": math.inf}
+    assert build(Patient, given) == Patient(**given)
+    for wrong in ({"wait": -math.inf}, {"least": math.inf}, {"limit": -math.inf}):
+        with pytest.raises(SettingsError, match="must be a number with an end"):
+            build(Patient, wrong)

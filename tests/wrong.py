@@ -78,6 +78,20 @@ class Idle(Right):
         return 0.0 * margin
 
 
+class FirstRowsOnly(Right):
+    """It is dealt all rows and learns from the first ones of the lesson, again and again."""
+
+    def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
+        reference, step = self.reference(policy), self.descent.on(policy)
+        for _ in Deck(lesson.comparisons, self.batch_size, self.epochs, self.seed):
+            yield step(partial(self.loss, policy, reference), self.batch(policy, lesson.comparisons[: self.batch_size]))
+
+
+class EveryOtherRow(Right):
+    def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
+        return super().improve(policy, replace(lesson, comparisons=lesson.comparisons[::2]))
+
+
 class MeansOfMeans(Right):
     def loss(self, policy: Role, reference: Role, forest: Forest) -> Loss:
         whole = super().loss(policy, reference, forest)

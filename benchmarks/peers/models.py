@@ -53,6 +53,7 @@ SIZES = {
     for size in (
         Size("tiny4k", hidden=256, layers=4, heads=4, inner=704, vocabulary=4096),
         Size("tiny32k", hidden=256, layers=4, heads=4, inner=704, vocabulary=32000),
+        Size("llama7b", hidden=4096, layers=32, heads=32, inner=11008, vocabulary=32000),
         Size("small32k", hidden=512, layers=6, heads=8, inner=1408, vocabulary=32000),
     )
 }

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from alignzoo import __version__
 from alignzoo.interfaces import Asking, Closed, Manner
@@ -92,7 +92,7 @@ class Answering:
     """How many of them at most."""
     file: str = ""
     """JSON lines with prompts of your own ("prompt": a text, or "turns": a list), instead of the task's."""
-    n: Annotated[int, Ge(1)] = 1
+    n: Annotated[int, Interval(ge=1, le=10_000)] = 1
     """Answers to each."""
     manner: Manner = Manner(max_tokens=64)
     """How they are sampled."""

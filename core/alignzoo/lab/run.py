@@ -195,7 +195,7 @@ class Run:
             store.write_json(self.files.serving, {"start": before, "policy": after})
             store.write_rows(self.files.answers, [*first, *second])
             if cut := self.base.text.cuts.prompts:
-                self.listener.line(f"prompts lost their beginning to the context {cut} times")
+                self.listener.line(f"{cut} prompts lost their beginning to the context")
         return self.files.answers
 
     def _closed(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from alignzoo.interfaces import Manner, Metrics
@@ -45,8 +45,8 @@ class Watch:
     """How long those answers may be."""
     pairs: Annotated[int, Ge(0)] = 32
     """Of how many of the comparisons learned from it is asked whether the chosen answer has become less likely."""
-    kl_limit: Annotated[float, Gt(0)] = 60.0
-    """Nats per reply from the start, by samples, above which a run is stopped as exploded."""
+    kl_limit: Annotated[float, Gt(0), Le(math.inf)] = 60.0
+    """Nats per reply from the start, by samples, above which a run is stopped as exploded; inf never stops it."""
     own_answers: bool = True
     """Stop where answers that are sampled and learned from in one training are not the policy's own. False is for algorithms
     that mean another's."""

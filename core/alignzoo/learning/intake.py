@@ -124,12 +124,13 @@ def _unfit_pair(pair: Comparison, text: Text) -> str:
 
 
 def _notice_cuts(asked: Iterable[tuple[Prompt, Sequence[Completion]]], text: Text, intake: Intake) -> None:
-    cut = sum(
-        len(text.prompt_ids(prompt)) + max(len(text.reply_ids(reply)) for reply in replies) > text.context
+    cut = {
+        prompt.id
         for prompt, replies in asked
-    )
+        if len(text.prompt_ids(prompt)) + max(len(text.reply_ids(reply)) for reply in replies) > text.context
+    }
     if cut:
-        intake.noticed["prompts that lose their beginning to the context"] += cut
+        intake.noticed["prompts that lose their beginning to the context"] += len(cut)
 
 
 def _notice_pairs(pairs: Sequence[Comparison], intake: Intake) -> None:

@@ -85,6 +85,7 @@ def forest_attention(
     *,
     packing: Packing | None = None,
     branching: Branching | None = None,
+    columns: Columns | None = None,
     scaling: float | None = None,
     dropout: float = 0.0,
     sliding_window: int | None = None,
@@ -96,6 +97,8 @@ def forest_attention(
     if branching is not None:
         prompts = branching.prompts[getattr(module, "layer_idx")]  # noqa: B009
         return after_prompts(query, (key, value), prompts, branching.rows, scaling, sliding_window or 0), None
+    if columns is not None:
+        return next_token(query, key, value, columns.mask(sliding_window or 0, key), scaling, None), None
     if query.shape[2] == 1 and packing is None:
         return next_token(query, key, value, attention_mask, scaling, sliding_window), None
     groups = query.shape[1] // key.shape[1]
@@ -129,6 +132,31 @@ def next_token(
         mask = mask if mask is None else mask[..., -window:]
     asked = query.view(rows, key.shape[1], heads // key.shape[1], width)
     return attend(asked, key, value, attn_mask=mask, scale=scaling).reshape(rows, 1, heads, width)
+
+
+@dataclass
+class Columns:
+    """Keys and values in room of a fixed length, of which each row sees a stretch. Where that ends is known on the device only,
+    so that the same operations serve every token."""
+
+    first: Tensor
+    """(rows, 1) The column that each row's prompt begins in."""
+    now: Tensor
+    """(1) The column of the token that is being read."""
+    long: int = 0
+    """How many columns there are to look at."""
+    masks: dict[int, Tensor] = field(default_factory=dict)
+    """Of this token, by window."""
+
+    def mask(self, window: int, like: Tensor) -> Tensor:
+        """(rows, 1, 1, columns) To be added. A `window` of 0 sees everything."""
+        if window not in self.masks:
+            columns = torch.arange(self.long, device=self.now.device)
+            seen = (columns >= self.first) & (columns <= self.now)
+            if window:
+                seen &= columns > self.now - window
+            self.masks[window] = like.new_zeros(seen.shape).masked_fill_(~seen, -torch.inf)[:, None, None]
+        return self.masks[window]
 
 
 @dataclass

@@ -19,10 +19,11 @@ from transformers import Cache
 
 from alignzoo.model import ahead, loading, sampling
 from alignzoo.model.attention import Packing
+from alignzoo.model.fixed import Record, graph
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
 from alignzoo.model.meter import Meter, Sizes
-from alignzoo.model.proof import prove_ahead, prove_cache, prove_packing, prove_prefix, prove_steps, prove_tail
+from alignzoo.model.proof import prove_ahead, prove_cache, prove_fixed, prove_packing, prove_prefix, prove_steps, prove_tail
 from alignzoo.model.step import Steps
 from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
@@ -68,7 +69,9 @@ class Reading:
 class Base:
     """The shared weights and the wardrobe of adapters that may be worn over them."""
 
-    def __init__(self, model: Any, text: Text, lora: Lora = Lora(), *, checkpointing: bool = False) -> None:
+    def __init__(
+        self, model: Any, text: Text, lora: Lora = Lora(), *, checkpointing: bool = False, recording: bool = True
+    ) -> None:
         self.model = model.requires_grad_(False).eval()
         self.text = text
         self.lora = lora
@@ -100,6 +103,7 @@ class Base:
         self.caches = True
         self.steps: Steps | None = None  # until it is proven that a next token may be read in fewer operations
         self.branches = False  # until it is proven that prompts may be kept once for all their replies
+        self.record: Record | None = None  # until it is proven that a next token may be read in shapes that stay the same
         self.prefixes = False  # until it is proven that a beginning that texts share may be read once and kept
         self.keeps = False  # until it is proven that other replies can go on from what a pass has made of its prompts
         prove_packing(self)
@@ -108,6 +112,8 @@ class Base:
         prove_cache(self)
         if self.packs and self.plain_head and self.caches and self.exact:
             prove_steps(self)
+        if recording and self.packs and self.caches and self.device.type == "cuda":
+            prove_fixed(self, graph)
         if self.packs and self.plain_head and self.caches:
             prove_prefix(self)
             prove_ahead(self)
@@ -120,7 +126,7 @@ class Base:
         context = getattr(model.config, "max_position_embeddings", None) or 2048
         ends = getattr(model.generation_config, "eos_token_id", None) or ()
         text = Text.of(tokenizer, how.template, context, ends if isinstance(ends, list) else [ends] if ends else [])
-        return cls(model, text, lora, checkpointing=how.checkpointing)
+        return cls(model, text, lora, checkpointing=how.checkpointing, recording=how.decoding == "auto")
 
     @property
     def device(self) -> torch.device:

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers import Cache, DynamicCache
 
 from alignzoo.model.attention import Branching, after_prompts
+from alignzoo.model.fixed import Fixed
 from alignzoo.model.past import Cached, Ids, Past, Reread, Shelf, last, packed
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ def read(base: Base, prompts: Sequence[Ids], n: int, room: int) -> Past:
     be given up to `room` tokens."""
     if not base.caches:
         return Reread(base, prompts, n)
+    if base.record:
+        return Fixed(base, prompts, n, room)
     if base.branches and sum(map(len, prompts)) * (n - 1) >= _WORTH * len(prompts):
         return Branched(base, prompts, n, room)
     return Cached(base, prompts, n, room)

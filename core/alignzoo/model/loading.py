@@ -31,6 +31,9 @@ class Loading:
     """Where the model lives; auto is the GPU if there is one."""
     checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, half as much work again (the base is frozen)."""
+    decoding: Literal["auto", "plain"] = "auto"
+    """How replies are written on a GPU: auto reads each token by a CUDA graph, where that is proven to say the same; plain
+    never does. On a CPU there is nothing to record."""
     template: Literal["auto", "chat", "dialogue", "plain"] = "auto"
     """How turns become text: the tokenizer's chat template, or "dialogue" or "plain" where it has none."""
     trust_remote_code: bool = False

@@ -33,7 +33,7 @@ class Past(Protocol):
     states: Tensor
     """(rows, width) The state that each row's next token is written from."""
     logits: Tensor
-    """(rows, vocabulary) Of that token, in float32."""
+    """(rows, vocabulary) Of that token, in float32. Neither need be there any more once the next was read."""
 
     def keep(self, rows: Tensor) -> None:
         """Go on with these rows alone, in this order."""
@@ -51,15 +51,8 @@ class Shelf(DynamicLayer):  # type: ignore[misc]
         """Prompts' keys and values lie side by side, (heads, all their tokens, width): give each prompt's to n rows."""
         super().__init__()
         self.first, self.taken = 0, max(lengths)
-        self.room = tuple(self._laid_out(states, lengths, n, room) for states in (keys, values))
+        self.room = tuple(laid_out(states, lengths, n, room) for states in (keys, values))
         self.dtype, self.device, self.is_initialized = keys.dtype, keys.device, True
-
-    def _laid_out(self, states: Tensor, lengths: Sequence[int], n: int, room: int) -> Tensor:
-        heads, _, width = states.shape
-        laid = states.new_zeros(len(lengths) * n, heads, self.taken + room, width)  # zeros: what is masked must be finite
-        for place, prompt in enumerate(torch.split(states, list(lengths), 1)):
-            laid[place * n : (place + 1) * n, :, self.taken - lengths[place] : self.taken] = prompt
-        return laid
 
     def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         """Put new columns behind the others, and return all that are taken."""
@@ -151,6 +144,17 @@ class Cached:
         if base.positions:
             inputs["position_ids"] = (real.cumsum(1) - 1).clamp(min=0)
         return last(base, inputs)
+
+
+def laid_out(states: Tensor, lengths: Sequence[int], n: int, room: int) -> Tensor:
+    """(prompts · n, heads, longest prompt + room, width) From prompts side by side, (heads, all their tokens, width): each
+    prompt's n times, ending in the same column."""
+    heads, _, width = states.shape
+    longest = max(lengths)
+    laid = states.new_zeros(len(lengths) * n, heads, longest + room, width)  # zeros: what is masked must be finite
+    for place, prompt in enumerate(torch.split(states, list(lengths), 1)):
+        laid[place * n : (place + 1) * n, :, longest - lengths[place] : longest] = prompt
+    return laid
 
 
 def packed(base: Base, prompts: Sequence[Ids], cache: DynamicCache) -> tuple[Tensor, Tensor]:

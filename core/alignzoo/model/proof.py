@@ -17,6 +17,7 @@ from alignzoo.model import panels
 from alignzoo.model.ahead import gone_on
 from alignzoo.model.attention import Packing, UnknownAttention
 from alignzoo.model.branches import Branched
+from alignzoo.model.fixed import Fixed, Record
 from alignzoo.model.forest import Forest, Tree, plant, rows_of
 from alignzoo.model.past import Cached, Past, Reread
 from alignzoo.model.prefix import Prefix
@@ -94,6 +95,15 @@ def prove_steps(base: Base) -> None:
         if _apart(_written(base, partial(Cached, room=2)), wanted) <= _bearable(base):
             return
     base.head, base.steps = head, None
+
+
+def prove_fixed(base: Base, record: Record) -> None:
+    """Write in fixed shapes and in growing ones; lend no recorder where they differ. Whether the steps of this model can be
+    recorded is found out when there is something to write."""
+    with torch.no_grad(), suppress(TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError):
+        wanted = _written(base, partial(Cached, room=2))
+        if _apart(_written(base, partial(Fixed, room=2)), wanted) <= _bearable(base):
+            base.record = record
 
 
 def prove_prefix(base: Base) -> None:

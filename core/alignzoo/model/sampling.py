@@ -18,6 +18,7 @@ from torch.nn.functional import pad
 
 from alignzoo.interfaces import Manner
 from alignzoo.model.branches import read
+from alignzoo.model.fixed import Unfaithful
 from alignzoo.model.past import Past
 from alignzoo.records import Completion, Prompt
 
@@ -43,6 +44,12 @@ class Steer:
     beside: tuple[str | None, ...] = ()
 
 
+class SamplingError(ValueError):
+    """Replies that cannot be written as asked."""
+
+
+_MOST = 2**16
+"""Replies to one prompt that are written at once. Nobody means more, and a slip of the hand would never end."""
 _CACHED = 16_384
 """Tokens whose keys and values are kept at once."""
 
@@ -69,8 +76,8 @@ def write(
     base: Base, worn: str | None, prompts: Sequence[Prompt], n: int, manner: Manner, steer: Steer | None = None
 ) -> list[list[Completion]]:
     """`n` completions of each prompt, in order."""
-    if n < 1:
-        raise ValueError(f"n is how many completions each prompt gets, 1 or more; got {n}")
+    if not 1 <= n <= _MOST:
+        raise SamplingError(f"n is how many completions each prompt gets, from 1 to {_MOST:,} at once; got {n:,}")
     base.text.leave_room(manner.max_tokens)
     asked = [base.text.fitted(prompt, manner.max_tokens) for prompt in prompts]
     order = sorted(range(len(asked)), key=lambda i: -len(asked[i]))
@@ -78,7 +85,10 @@ def write(
     while order:
         rows = max(1, _CACHED // ((len(asked[order[0]]) + manner.max_tokens) * n))
         batch, order = order[:rows], order[rows:]
-        groups = _write_batch(base, worn, [asked[i] for i in batch], n, manner, steer)
+        try:
+            groups = _write_batch(base, worn, [asked[i] for i in batch], n, manner, steer)
+        except Unfaithful:  # said, and not to happen again
+            groups = _write_batch(base, worn, [asked[i] for i in batch], n, manner, steer)
         written |= dict(zip(batch, groups, strict=True))
     return [written[i] for i in range(len(prompts))]
 
@@ -101,7 +111,7 @@ def _write_batch(
         over = going & torch.isin(drawn, ends)
         if manner.stop:
             over |= going & _stopped(base, tokens[rows, : place + 1], manner.stop)
-        lengths[rows[over]] = place + 1
+        lengths[rows] = torch.where(over, place + 1, lengths[rows])
         going &= ~over
         left = int(going.sum())
         if not left or place == manner.max_tokens - 1:

@@ -25,9 +25,14 @@ class TextError(ValueError):
 
 @dataclass
 class Cuts:
-    """How many prompts lost their beginning to fit the context. Counted, and printed by whoever runs."""
+    """How many prompts lost their beginning to fit the context, however often each was read. Counted, and printed by whoever
+    runs."""
 
-    prompts: int = 0
+    lost: set[int] = field(default_factory=set)
+
+    @property
+    def prompts(self) -> int:
+        return len(self.lost)
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class Text:
             return ids
         if room < 1:
             raise TextError(f"a reply of {reply_room} tokens leaves no room in the context of {self.context}")
-        self.cuts.prompts += 1
+        self.cuts.lost.add(hash(ids))
         start = ids[:1] if ids[0] == self.tokenizer.bos_token_id and room > 1 else ()
         return start + ids[len(ids) - room + len(start) :]
 

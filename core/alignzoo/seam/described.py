@@ -129,7 +129,7 @@ def _limit(node: ast.expr) -> str:
         return ""
     name = ast.unparse(node.func).rpartition(".")[2]
     if name in SIGNS and node.args:
-        return f"{SIGNS[name]} {ast.unparse(node.args[0])}"
+        return f"{SIGNS[name]} {ast.unparse(node.args[0]).removeprefix('math.')}"
     if name == "Interval":
         return ", ".join(f"{SIGNS[word.arg]} {ast.unparse(word.value)}" for word in node.keywords if word.arg in SIGNS)
     return ast.unparse(node) if name in ("MultipleOf", "MinLen", "MaxLen", "Len", "Predicate") else ""

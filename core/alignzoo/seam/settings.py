@@ -57,7 +57,10 @@ class _Walk:
                 self.wrong(_below(at, name), "missing, and it has no default")
         hints = _hints(kind)
         given = {name: _over_default(f, hints[name], table[name]) for name, f in known.items() if name in table}
-        values = {name: self.value(hints[name], raw, _below(at, name)) for name, raw in given.items()}
+        values = {
+            name: raw if _endless(raw) and raw == known[name].default else self.value(hints[name], raw, _below(at, name))
+            for name, raw in given.items()
+        }
         if len(self.problems) > before:
             return None
         try:
@@ -71,6 +74,8 @@ class _Walk:
             from alignzoo.seam.limits import broken_limit  # late: the registry has no limits, and listing is quick
 
             inner, *limits = get_args(hint)
+            if inner is float and _endless(raw) and any(_names(limit, raw) for limit in limits):
+                return raw
             before = len(self.problems)
             value = self.value(inner, raw, at)
             if len(self.problems) == before and value is not None and (broken := broken_limit(value, limits)):
@@ -141,6 +146,8 @@ class _Walk:
             return self.wrong(at, f"must be {NAMES[hint]}; got {_shown(raw)}{exact}")
         if isinstance(raw, float) and math.isnan(raw):
             return self.wrong(at, "must be a number; got nan")
+        if _endless(raw):  # computed with, it would make numbers that are none, long after the model was loaded
+            return self.wrong(at, f"must be a number with an end; got {raw}")
         return raw
 
 
@@ -252,6 +259,15 @@ def _over_default(f: Field[Any], hint: Any, raw: Any) -> Any:
 def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     both = {name for name in over if isinstance(over[name], Mapping) and isinstance(under.get(name), Mapping)}
     return {**under, **over, **{name: _laid_over(under[name], over[name]) for name in both}}
+
+
+def _endless(raw: Any) -> bool:
+    """An infinite number. It is taken where it is the setting's default, or one of its limits: Le(math.inf)."""
+    return isinstance(raw, float) and math.isinf(raw)
+
+
+def _names(limit: Any, number: float) -> bool:
+    return is_dataclass(limit) and number in [getattr(limit, f.name) for f in fields(limit)]
 
 
 def _required(f: Field[Any]) -> bool:

@@ -8,6 +8,7 @@ import math
 import os
 import random
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from alignzoo.interfaces import Manner, Policy, Reward
+from alignzoo.interfaces import Lesson, Manner, Policy, Reward
 from alignzoo.learning.descent import Descent
 from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading
@@ -46,6 +47,36 @@ def same_seed(subject: Subject) -> None:
 def _whole(subject: Subject) -> Course:
     whole: Course = subject.once("whole", lambda: pull(quick(subject), taught(subject), SHORT))
     return whole
+
+
+@check("optimizer", after=("same-seed", "moves"))
+def heeds_rows(subject: Subject) -> None:
+    """What it learns depends on the rows that it is given: on those in odd places, on those in even places, on those behind the
+    first few."""
+    trained(subject)
+    given, optimizer = taught(subject), quick(subject)
+    most = max(len(rows) for rows in _rows(given).values())
+    if most < 4:
+        raise NotRun("its lesson has too few rows")
+    places = {"in odd places": range(1, most, 2), "in even places": range(0, most, 2), "behind the eighth": range(8, most)}
+    usual = pull(optimizer, given, HALF).digests
+    for where, changed in places.items():
+        if changed and pull(optimizer, _without(given, changed), HALF).digests == usual:
+            raise Failed(f"{HALF} updates are the same with other rows {where}: what is dealt to it does not reach its loss")
+
+
+def _rows(lesson: Lesson) -> dict[str, Sequence[Any]]:
+    return {name: rows for name, rows in vars(lesson).items() if name != "reward"}
+
+
+def _without(lesson: Lesson, places: Sequence[int]) -> Lesson:
+    """Of the rows in these places, every other is a copy of the row two places before: thumbs up and down, which take turns,
+    stay as many as they are."""
+    others: dict[str, Any] = {
+        name: tuple(rows[i - 2] if i in places and i % 4 > 1 else row for i, row in enumerate(rows))
+        for name, rows in _rows(lesson).items()
+    }
+    return replace(lesson, **others)
 
 
 @check("optimizer", after=("same-seed",))

@@ -15,7 +15,9 @@ from typing import Literal
 
 import torch
 
-from alignzoo.interfaces import LessonError
+from alignzoo.interfaces import LessonError, Reward
+from alignzoo.learning.memory import State, track
+from alignzoo.learning.rewards import checked
 from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo.model.text import Text, TextError
 from alignzoo.records import Completion, Prompt, Rating
@@ -34,6 +36,30 @@ class Episode:
     """(turn, reward) of those turns of the prompt that were rated, too."""
     each: tuple[float, ...] = ()
     """A reward for each token of the answer, in addition."""
+
+
+# Scores ---------------------------------------------------------------------------------------------------------------
+
+
+class Scores:
+    """What a reward says of rated answers. It is asked once: a training that is resumed knows what was said."""
+
+    def __init__(self) -> None:
+        self.said: list[float] = []
+        track(self)
+
+    def of(self, ratings: Sequence[Rating], reward: Reward) -> list[Rating]:
+        """The ratings, each with its score from the reward."""
+        if len(self.said) != len(ratings):  # the deck will say what has changed, where something has
+            given = reward([rating.prompt for rating in ratings], [rating.completion for rating in ratings])
+            self.said = checked("the reward", given, len(ratings))
+        return [replace(rating, score=score) for rating, score in zip(ratings, self.said, strict=True)]
+
+    def state(self) -> State:
+        return {"said": self.said}
+
+    def restore(self, state: State) -> None:
+        self.said = list(state["said"])
 
 
 # Rewards --------------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role, role_on
 from alignzoo.model.text import Text
 from alignzoo.records import Completion, Prompt
-from alignzoo_ilql.episodes import Episode, Path, Scale, chained, path_of, planted, scaled
+from alignzoo_ilql.episodes import Episode, Path, Scale, Scores, chained, path_of, planted, scaled
 from alignzoo_ilql.heads import Heads, grown_on
 from alignzoo_ilql.steering import Steered, Steering
 
@@ -177,9 +177,7 @@ class ILQL:
         """Every episode as ids with its rewards. All that can be wrong with the lesson is found here, before any pass."""
         ratings = list(lesson.ratings)
         if self.rewards == "reward":
-            given = lesson.reward([r.prompt for r in ratings], [r.completion for r in ratings])
-            scores = checked("the reward", given, len(ratings))
-            ratings = [replace(rating, score=score) for rating, score in zip(ratings, scores, strict=True)]
+            ratings = Scores().of(ratings, lesson.reward)
         episodes = chained(scaled(ratings, self.scale))
         if self.token_rewards:
             episodes = [replace(episode, each=self.rewarded(episode, text)) for episode in episodes]

@@ -324,6 +324,27 @@ def test_interrupted_is_uninterrupted_bit_for_bit(stop: int, how: dict[str, Any]
     assert resumed == roles
 
 
+def test_a_reward_is_asked_once_however_often_a_training_is_resumed(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def short(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+        asked.append(len(completions))
+        return [-float(len(completion.text)) for completion in completions]
+
+    optimizer, told = replace(QUICK, batch_size=16, rewards="reward"), []
+    for _ in range(3):
+        base = toy_base()
+        with remembering(base, newest(tmp_path)) as memory:
+            told.append(next(iter(optimizer.improve(policy_on(base), replace(LESSON, reward=short)))))
+            memory.write(tmp_path, len(told), {})
+    assert asked == [len(LESSON.ratings)]
+    base, whole = toy_base(), []
+    with remembering(base):
+        for _, metrics in zip(range(3), optimizer.improve(policy_on(base), replace(LESSON, reward=short)), strict=False):
+            whole.append(metrics)
+    assert told == whole
+
+
 # What it is given ---------------------------------------------------------------------------------------------------------
 
 
