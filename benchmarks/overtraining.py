@@ -20,9 +20,8 @@ import torch
 from alignzoo.interfaces import Asking, Lesson, Manner
 from alignzoo.lab import store
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import Role, bare_on, policy_on
-from alignzoo.model.loading import Lora
 from alignzoo.seam.settings import build
 from alignzoo_dpo.dpo import DPO
 from alignzoo_random_walks.feedback import RandomWalksFeedback

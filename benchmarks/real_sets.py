@@ -34,9 +34,8 @@ from alignzoo.learning.canaries import Canaries, Watch, watching
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.intake import Limits, admit
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import role_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison, Feedback, Ranking, comparisons_in
 from alignzoo_evaluations.accuracy import rightness
 from alignzoo_preference_sets.choices import PandaLM

@@ -18,10 +18,9 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from alignzoo.model.base import Base
-from alignzoo.model.loading import ModelError
+from alignzoo.model.loading import Lora, ModelError
 from alignzoo.model.role import Role, load_role, policy_on, role_on
 from alignzoo.model.tensors import told_of
-from alignzoo.model.loading import Lora
 from alignzoo.testing import toy_base, toy_folder
 
 Family = Callable[[str], Path]

@@ -13,9 +13,8 @@ from torch import Tensor
 
 from alignzoo.interfaces import Manner
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, checksum, quantized_layers
+from alignzoo.model.loading import Loading, Lora, checksum, quantized_layers
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Prompt
 from alignzoo.testing import toy_folder
 

@@ -13,9 +13,8 @@ from alignzoo.learning.descent import Descent, Loss
 from alignzoo.model.base import Base
 from alignzoo.model.fixed import Launch
 from alignzoo.model.forest import Forest, Tree, plant
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import policy_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.testing import toy_folder
 from alignzoo_dpo.dpo import DPO

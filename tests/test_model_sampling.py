@@ -15,7 +15,8 @@ from alignzoo.interfaces import Manner
 from alignzoo.model import sampling
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, bare_on, policy_on, role_on
-from alignzoo.model.sampling import SamplingError, Sight, draw, narrowed
+from alignzoo.model.sampling import SamplingError, draw, narrowed
+from alignzoo.model.steering import Sight
 from alignzoo.model.text import TextError
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing import toy_base

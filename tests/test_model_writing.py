@@ -20,7 +20,8 @@ from alignzoo.model.base import Base
 from alignzoo.model.head import Head
 from alignzoo.model.past import Cached, Reread
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.sampling import Sight, Steer, draw
+from alignzoo.model.sampling import draw
+from alignzoo.model.steering import Sight, Steer
 from alignzoo.model.text import Text
 from alignzoo.records import Completion, Prompt
 from alignzoo.seam.settings import SettingsError, build, table_of

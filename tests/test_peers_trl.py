@@ -15,9 +15,8 @@ from alignzoo.interfaces import Lesson
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison, Completion, Prompt, Rating
 from alignzoo.seam.local import entry_of, module_of
 from alignzoo.testing import toy_folder

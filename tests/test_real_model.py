@@ -15,9 +15,8 @@ from alignzoo.learning.descent import Descent
 from alignzoo.learning.intake import admit
 from alignzoo.learning.ledger import Budget
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import bare_on, policy_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison, Completion, Prompt, Turn
 from alignzoo_dpo.dpo import DPO
 

@@ -181,9 +181,8 @@ class Ours:
         from models import SIZES, folder
 
         from alignzoo.model.base import Base
-        from alignzoo.model.loading import Loading
+        from alignzoo.model.loading import Loading, Lora
         from alignzoo.model.role import policy_on
-        from alignzoo.model.loading import Lora
         from alignzoo.records import Prompt
 
         self.case = case

@@ -16,9 +16,8 @@ from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.memory import remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import policy_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Rating
 from alignzoo_ilql.episodes import Path as Walk
 from alignzoo_ilql.heads import grown_on

@@ -21,9 +21,8 @@ from alignzoo.learning.memory import remembering
 from alignzoo.learning.rollouts import Experience, Exploring, scores_of
 from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import Role, policy_on, role_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Prompt
 from alignzoo_ppo.ppo import PPO, token_rewards
 from alignzoo_reward_model.model import LearnedReward, grow_heads

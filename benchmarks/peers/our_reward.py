@@ -16,9 +16,8 @@ from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.memory import remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import role_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison
 from alignzoo_reward_model.model import grow_heads
 from alignzoo_reward_model.reward_model import RewardModel

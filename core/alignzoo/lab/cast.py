@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -13,9 +14,11 @@ from alignzoo.lab import store
 from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Plan, Rewarding
 from alignzoo.learning.rewards import Combined, Scored, Voice
-from alignzoo.model.base import Base
 from alignzoo.model.role import Role, bare_on, load_role, role_on
 from alignzoo.records import Feedback
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 
 @dataclass
@@ -32,6 +35,8 @@ class Cast:
         if self.plan.threads:
             torch.set_num_threads(self.plan.threads)
         self.stage("load", f"{self.plan.model} ({self.plan.loading.quantize})")
+        from alignzoo.model.base import Base  # and with it the libraries of models, which no refusal waits for
+
         base = Base.load(self.plan.model, self.plan.loading, self.plan.lora)
         base.text.leave_room(self.plan.answer.manner.max_tokens)  # or it would be told after the training
         return base

@@ -17,8 +17,7 @@ from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
 from alignzoo.learning.rewards import Combine, Voice
-from alignzoo.model.loading import Loading
-from alignzoo.model.loading import Lora
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.records import Feedback
 from alignzoo.seam.composed import Composed
 from alignzoo.seam.settings import table_of

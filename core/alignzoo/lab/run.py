@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -32,7 +32,6 @@ from alignzoo.learning.intake import admit
 from alignzoo.learning.ledger import Budget, Ledger
 from alignzoo.learning.memory import newest
 from alignzoo.learning.reference import keeping
-from alignzoo.model.base import Base
 from alignzoo.model.role import Role
 from alignzoo.records import Feedback, Prompt
 from alignzoo.seam.discovery import discover
@@ -40,6 +39,9 @@ from alignzoo.seam.hooks import Hooks
 from alignzoo.seam.hookspecs import Course
 from alignzoo.seam.settings import table_of
 from alignzoo.tally import Tally
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 
 @dataclass

@@ -18,8 +18,7 @@ from alignzoo.learning.canaries import Watch
 from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
 from alignzoo.learning.rewards import Combine, Voice
-from alignzoo.model.loading import Loading
-from alignzoo.model.loading import Lora
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.seam.discovery import bringing, discover
 from alignzoo.seam.hookspecs import Kind
 from alignzoo.seam.settings import SettingsError, build, override

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alignzoo.interfaces import Lesson, Metrics, Optimizer
 from alignzoo.lab.doubts import doubts
@@ -20,9 +20,11 @@ from alignzoo.learning.canaries import Canaries, CanaryError, Watch, watching
 from alignzoo.learning.ledger import Budget, Ledger, counting
 from alignzoo.learning.memory import Memory, MemoryLost, newest, remembering, track
 from alignzoo.learning.rewards import Combined
-from alignzoo.model.base import Base
 from alignzoo.model.role import Role
 from alignzoo.records import Comparison, Prompt
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 Tell = Callable[[int, Metrics, Ledger], None]
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from alignzoo.interfaces import Manner
-from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, Ids
-from alignzoo.model.sampling import Steer
+from alignzoo.model.steering import Steer
 from alignzoo.records import Completion, Prompt
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 _REMEMBERED = 50_000
 """Answers whose authors are kept in mind: some megabytes."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -16,11 +16,13 @@ from torch import Tensor
 
 from alignzoo.interfaces import Manner, Metrics
 from alignzoo.learning.authors import Authors
-from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.loading import checksum
 from alignzoo.model.role import Role
 from alignzoo.records import Comparison, Prompt
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 T = TypeVar("T")
 

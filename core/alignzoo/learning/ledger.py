@@ -8,13 +8,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import torch
 from annotated_types import Gt
 
-from alignzoo.model.base import Base
 from alignzoo.model.meter import Meter
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 Limit = Annotated[float, Gt(0)] | None
 

@@ -16,14 +16,16 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from alignzoo.model import tensors as files
-from alignzoo.model.base import Base
 from alignzoo.model.loading import ModelError
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 State = dict[str, Any]
 """Tensors, and values that JSON can hold."""

@@ -12,13 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
 
 import safetensors
 import safetensors.torch
 import torch
-import transformers
 from torch import Tensor
 
 from alignzoo.learning.ledger import charge
@@ -189,7 +189,7 @@ def _kept_of(fingerprint: str, role: Role) -> Kept | None:
     """What was kept of a role; of these weights, computed in this way."""
     if (shelf := _shelf.get()) is None:
         return None
-    with_what = (torch.__version__, transformers.__version__, torch.get_num_threads(), role.base.device, role.base.lora)
+    with_what = (torch.__version__, version("transformers"), torch.get_num_threads(), role.base.device, role.base.lora)
     way = "/".join(map(str, (fingerprint, *with_what)))
     name = hashlib.blake2b(way.encode(), digest_size=8).hexdigest()
     kept = Kept(shelf.folder / f"{name}.safetensors")

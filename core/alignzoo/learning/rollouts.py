@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
-from typing import Annotated, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Literal, Protocol
 
 import torch
 from annotated_types import Gt
@@ -19,9 +19,11 @@ from torch import Tensor
 from alignzoo.interfaces import Count, Lesson, LessonError, Manner, Metrics, Positive, Reward
 from alignzoo.learning.divergence import k1
 from alignzoo.learning.memory import Dice, State, track
-from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.records import Completion, Prompt
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,10 @@ values that the pass over the batch has made of the prompts.
 from __future__ import annotations
 
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from transformers import Cache
-from transformers.cache_utils import DynamicLayer
 
 from alignzoo.model import head
 from alignzoo.model.attention import Packing
@@ -46,19 +44,6 @@ class Ahead:
         if self.read is None or forest.trees is not self.forest.trees:
             return self.role.logps(forest)
         return self.read.logps()
-
-
-def witnesses(base: Base) -> Cache:
-    """To be given to a pass whose keys and values are wanted."""
-    return Cache(layers=[Witness() for _ in range(base.model.config.get_text_config().num_hidden_layers)])
-
-
-class Witness(DynamicLayer):  # type: ignore[misc]
-    """Sees one layer's keys and values go by."""
-
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        self.keys, self.values = key_states.detach(), value_states.detach()
-        return key_states, value_states
 
 
 @torch.no_grad()

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 from torch.nn.functional import scaled_dot_product_attention as attend
-from transformers import AttentionInterface
 
 from alignzoo.model.forest import Forest, Segment
 from alignzoo.model.tail import Tail
@@ -255,6 +254,3 @@ def _windowed(mask: Tensor | None, window: int | None, query: Tensor, key: Tenso
     behind = torch.arange(columns - queries, columns, device=query.device)[:, None] - torch.arange(columns, device=query.device)
     near = (behind >= 0) & (behind < window)
     return near if mask is None else mask & near
-
-
-AttentionInterface.register(NAME, forest_attention)

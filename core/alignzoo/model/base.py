@@ -17,17 +17,17 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache
 
-from alignzoo.model import ahead, loading, sampling
+from alignzoo.model import loading, past, sampling
 from alignzoo.model.attention import Packing
 from alignzoo.model.fixed import Record, graph
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
+from alignzoo.model.loading import Lora
 from alignzoo.model.meter import Meter, Sizes
 from alignzoo.model.proof import prove_ahead, prove_cache, prove_fixed, prove_packing, prove_prefix, prove_steps, prove_tail
 from alignzoo.model.step import Steps
 from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
-from alignzoo.model.loading import Lora
 from alignzoo.model.wardrobe import Wardrobe, Worn
 
 if TYPE_CHECKING:
@@ -197,7 +197,7 @@ class Base:
         with self._passing(forest, worn, learning):
             if not self.packs:
                 return self.rowed(forest)
-            return self.packed(forest, witnesses=ahead.witnesses(self) if keeping and self.keeps else None)
+            return self.packed(forest, witnesses=past.witnesses(self) if keeping and self.keeps else None)
 
     def every(self, forest: Forest, worn: str | None, *, learning: bool) -> Tensor:
         """(packed, width) The state of every token, of a prompt's, too: for a base that packs."""

@@ -223,3 +223,16 @@ def _side_by_side(states: Tensor, lengths: list[int], packed: bool) -> Tensor:
     if packed:
         return states[0]
     return torch.cat([row[:, row.shape[1] - length :] for row, length in zip(states, lengths, strict=True)], 1)
+
+
+def witnesses(base: Base) -> Cache:
+    """To be given to a pass whose keys and values are wanted."""
+    return Cache(layers=[Witness() for _ in range(base.model.config.get_text_config().num_hidden_layers)])
+
+
+class Witness(DynamicLayer):  # type: ignore[misc]
+    """Sees one layer's keys and values go by."""
+
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
+        self.keys, self.values = key_states.detach(), value_states.detach()
+        return key_states, value_states

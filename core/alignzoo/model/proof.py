@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from transformers import AttentionInterface
 from transformers.pytorch_utils import Conv1D
 
 from alignzoo.model import panels
 from alignzoo.model.ahead import gone_on
-from alignzoo.model.attention import Packing, UnknownAttention
+from alignzoo.model.attention import NAME, Packing, UnknownAttention, forest_attention
 from alignzoo.model.branches import Branched
 from alignzoo.model.fixed import Fixed, Record
 from alignzoo.model.forest import Forest, Tree, plant, rows_of
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from alignzoo.model.base import Base, Reading
 
 log = logging.getLogger("alignzoo")
+
+AttentionInterface.register(NAME, forest_attention)
 
 
 def prove_packing(base: Base) -> None:
@@ -156,7 +159,7 @@ def _packing_differs(base: Base, forest: Forest, expected: Reading) -> str:
     if strange := kinds - {"full_attention", "sliding_attention"}:
         return f"it has layers of kind {', '.join(sorted(strange))}"
     try:
-        base.model.set_attn_implementation("alignzoo")
+        base.model.set_attn_implementation(NAME)
         hidden = base.packed_states(forest, packing)[0]
     except UnknownAttention as error:
         return f"its attention needs {error}"

@@ -9,18 +9,21 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from alignzoo.interfaces import Manner
 from alignzoo.model import head, tensors
-from alignzoo.model.base import Base, Reading
 from alignzoo.model.forest import Forest
 from alignzoo.model.grown import chain, layers_of, widths_of
 from alignzoo.model.loading import ModelError
-from alignzoo.model.sampling import Steer
+from alignzoo.model.steering import Steer
 from alignzoo.records import Completion, Prompt
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base, Reading
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -20,28 +19,11 @@ from alignzoo.interfaces import Manner
 from alignzoo.model.branches import read
 from alignzoo.model.fixed import Unfaithful
 from alignzoo.model.past import Past
+from alignzoo.model.steering import Sight, Steer
 from alignzoo.records import Completion, Prompt
 
 if TYPE_CHECKING:
     from alignzoo.model.base import Base
-
-
-class Sight(NamedTuple):
-    """What one role sees of the token that is to be written next, row by row."""
-
-    states: Tensor
-    """(rows, width)"""
-    logits: Tensor
-    """(rows, vocabulary) In float32."""
-
-
-@dataclass(frozen=True)
-class Steer:
-    """Changes the logits of the next token before it is drawn: `change(own, *others)` gives (rows, vocabulary), from what the
-    writing role sees and what each of the adapters `beside` it sees of the same texts."""
-
-    change: Callable[..., Tensor]
-    beside: tuple[str | None, ...] = ()
 
 
 class SamplingError(ValueError):

@@ -20,7 +20,7 @@ from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, Tree
 from alignzoo.model.loading import checksum
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.sampling import Steer
+from alignzoo.model.steering import Steer
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing.toy import toy_base
 

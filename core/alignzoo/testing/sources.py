@@ -13,7 +13,7 @@ from typing import Any
 from alignzoo.interfaces import Asking, Manner
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, bare_on, policy_on
-from alignzoo.model.sampling import Steer
+from alignzoo.model.steering import Steer
 from alignzoo.records import NOWHERE, Comparison, Completion, Critique, Feedback, Prompt, Ranking, oriented
 from alignzoo.seam.settings import SettingsError, build, table_of
 from alignzoo.testing.checks import Failed, NotRun, Subject, check

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from alignzoo.interfaces import Manner
 from alignzoo.model.role import Role
-from alignzoo.model.sampling import Sight
+from alignzoo.model.steering import Sight
 from alignzoo.records import Completion, Prompt
 from alignzoo_ilql.heads import Heads
 

@@ -10,13 +10,16 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 
 from alignzoo.interfaces import LessonError, Metrics
-from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest
 from alignzoo.records import Completion, Prompt, Rating
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 log = logging.getLogger("alignzoo")
 

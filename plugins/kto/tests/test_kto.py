@@ -23,9 +23,8 @@ from alignzoo.learning.reference import Remembered
 from alignzoo.model.ahead import Ahead
 from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, per_reply
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison, Completion, Prompt, Rating
 from alignzoo.testing import toy_base, toy_folder
 from alignzoo_kto.bco import BCO

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,11 +17,14 @@ from torch import Tensor
 from alignzoo.interfaces import Manner
 from alignzoo.learning.memory import State, track
 from alignzoo.model import head
-from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role
-from alignzoo.model.sampling import Sight, narrowed
+from alignzoo.model.sampling import narrowed
+from alignzoo.model.steering import Sight
 from alignzoo.records import Completion, Prompt
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 
 def likely(logits: Tensor, temperature: float, top_p: float) -> Tensor:

@@ -21,7 +21,7 @@ from alignzoo.learning.rollouts import Explorer, Exploring
 from alignzoo.model import head
 from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.sampling import Sight
+from alignzoo.model.steering import Sight
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing import toy_base
 from alignzoo_policy_gradient.masks import Mask, Masked, breadth, likely

@@ -4,13 +4,16 @@ that it shall go on writing well, by + γ E[log π(y|x)] over demonstrations."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 
 from alignzoo.learning.decks import Deck
-from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest, joined
 from alignzoo.records import Demonstration
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 
 class Reminder:

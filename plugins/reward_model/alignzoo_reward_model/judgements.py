@@ -6,16 +6,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, pstdev
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
 from alignzoo.interfaces import Lesson, LessonError, Metrics
-from alignzoo.model.base import Base
 from alignzoo.model.forest import Forest
 from alignzoo.records import Comparison, Ranking, Rating, comparisons_of_ratings, pairs_of_ranking
 from alignzoo_reward_model.losses import Pairs, bradley_terry, class_weights, off_centre, squared, thumb
+
+if TYPE_CHECKING:
+    from alignzoo.model.base import Base
 
 
 @dataclass(frozen=True)

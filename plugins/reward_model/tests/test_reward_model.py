@@ -21,9 +21,8 @@ from alignzoo.learning.descent import Descent
 from alignzoo.learning.ledger import Budget, Ledger, counting
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import Role, load_role, policy_on, role_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Comparison, Completion, Prompt, Provenance, Ranking, Rating
 from alignzoo.testing import toy_base, toy_folder
 from alignzoo_reward_model.model import LearnedReward, grow_heads, head_names, heads_of

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from alignzoo.interfaces import Manner
-from alignzoo.model.base import Base
 from alignzoo.model.forest import Ids
 from alignzoo.model.role import Role, bare_on
 from alignzoo.records import Completion, Prompt
@@ -39,6 +38,8 @@ class LocalOracle:
     def of(cls, hired: Hired, role: Role | None) -> LocalOracle:
         """The run's bare base, or the judge's own model, which is loaded here."""
         if hired.model:
+            from alignzoo.model.base import Base
+
             role = bare_on(Base.load(hired.model, hired.loading), "judge")
         if role is None:
             raise JudgeError("model: a local judge needs a model; there is no run here to lend its base, so name one")

@@ -14,9 +14,8 @@ from alignzoo.learning.descent import Descent
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.loading import Lora
 from alignzoo.records import Completion, Demonstration, Prompt
 from alignzoo.testing import toy_base, toy_folder, toy_model
 from alignzoo_sft.sft import SFT, imitation
