@@ -203,6 +203,19 @@ def test_answers_before_and_after_share_their_random_numbers(done: Run) -> None:
     assert all(row["kl"] == pytest.approx(0.0, abs=1e-3) for row in rows if row["who"] == "start")
 
 
+def test_luck_in_drawing_is_not_the_same_under_every_seed(run_file: Path, tmp_path: Path) -> None:
+    still = ["start.descent.lr=1e-12", "optimizer.descent.lr=1e-12", "start.epochs=1", "budget.updates=1", "watch.every=0"]
+
+    def answered(name: str, *changes: str) -> list[str]:
+        run = Run.open(run_file, tmp_path / name, [*still, *changes])
+        run.answer()
+        return [row["completion"] for row in store.read_rows(run.files.answers) if row["who"] == "start"]
+
+    first, second = answered("first", "seed=0"), answered("second", "seed=1")
+    assert not any(a == b for a, b in zip(first, second, strict=True))
+    assert answered("counted", "seed=0", "answer.manner.seed=1") == second
+
+
 def test_a_reward_with_a_wrong_count_is_named(done: Run, tmp_path: Path) -> None:
     def short(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
         return [1.0]

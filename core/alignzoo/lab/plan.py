@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Annotated, Any
 
 from annotated_types import Ge, Interval
@@ -94,7 +94,11 @@ class Answering:
     n: Annotated[int, Interval(ge=1, le=10_000)] = 1
     """Answers to each."""
     manner: Manner = Manner(max_tokens=64)
-    """How they are sampled."""
+    """How they are sampled. Its seed is counted from the run's."""
+
+    def under(self, seed: int) -> Answering:
+        """The same with the random numbers of one run: luck in drawing must not be the same under every seed."""
+        return replace(self, manner=replace(self.manner, seed=(self.manner.seed + seed) % 2**31))
 
 
 @dataclass(frozen=True)

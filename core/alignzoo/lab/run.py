@@ -209,7 +209,9 @@ class Run:
         """What a policy says, and what that cost."""
         served = Ledger()
         told = self.listener.progress
-        rows = list(answers(who, policy, self.start_role(), self._test_prompts(), self.plan.answer, told, served))
+        rows = list(
+            answers(who, policy, self.start_role(), self._test_prompts(), self.plan.answer.under(self.plan.seed), told, served)
+        )
         return rows, {"answers": len(rows), **served.row()}
 
     def _start_answers(self) -> tuple[list[dict[str, Any]], dict[str, float]]:
@@ -307,7 +309,7 @@ class Run:
             return None
         prompts = task.made.prompts(how.split)[: how.prompts]
         gold = self.cast.lent(check_judge(self.plan).made, "judge")
-        return Trail(self.files.train.trail, how.every, prompts, self.plan.answer, gold)
+        return Trail(self.files.train.trail, how.every, prompts, self.plan.answer.under(self.plan.seed), gold)
 
     def _train(self, optimizer: Part, files: store.Training, seat: Callable[[Base], Role], terms: Terms) -> Trained:
         feedback = self.files.feedback if files == self.files.train else files.feedback
