@@ -61,7 +61,7 @@ class PPO:
     """How answers are written and scored."""
     critic: Literal["trunk", "adapter"] = "trunk"
     """A value head on the policy's own trunk, or an adapter with a head of its own."""
-    leash: Leash = Leash()
+    leash: Leash = Leash(target=2.5, horizon=200.0)
     """The weight β of the divergence from the reference in the reward: fixed, or steered to a target."""
     gamma: Annotated[float, Interval(gt=0, le=1)] = 1.0
     """γ: how much a later reward counts."""
