@@ -478,6 +478,44 @@ def test_answers_of_somebody_else_are_not_learned_from(frozen: str, base: Base) 
     round_of(reference, 6)  # nobody watches
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_answers_are_compared_in_the_distribution_that_they_were_drawn_from(dtype: str, tmp_path: Path) -> None:
+    """A ratio with the probabilities of another temperature is not 1 at the start, and nothing else says so. Who learns from
+    answers without those of when they were drawn (imitation of one's own best) may do it at any temperature."""
+    prompts = [Prompt.ask("is the cat small"), Prompt.ask("tell i about the dog")]
+    folder = toy_folder(tmp_path)
+
+    def begin(drawn_at: float, learned_at: float, keeping: bool = True, **watch: Any) -> None:
+        base = Base.load(str(folder), Loading(quantize="none", dtype=dtype, device="cpu"))  # type: ignore[arg-type]
+        policy = stirred(policy_on(base), size=0.3)
+        groups = policy.sample(prompts, 3, Manner(max_tokens=8, seed=1, temperature=drawn_at))
+        forest = base.text.replies(prompts, groups)
+        old = torch.tensor([logp for group in groups for reply in group for logp in reply.logps])
+
+        def ratios(forest: Forest) -> Loss:
+            if drawn_at == learned_at:
+                policy.logps(forest, 2.0)  # for a figure, say
+            then = forest.tokens["then"] if keeping else 0.0
+            return Loss.over(-(policy.logps(forest, learned_at) - then).exp())
+
+        with watched(base, **watch):
+            groups = policy.sample(prompts, 3, Manner(max_tokens=8, seed=1, temperature=drawn_at))
+            before = policy.digest
+            try:
+                Descent(lr=1e-2).on(policy)(ratios, forest.attach(tokens={"then": old} if keeping else {}))
+            except CanaryError:
+                assert policy.digest == before
+                raise
+
+    begin(0.5, 0.5)
+    begin(1.0, 1.0)
+    begin(0.5, 1.0, keeping=False)
+    begin(0.5, 0.7, own_answers=False)
+    for drawn_at, learned_at in ((0.5, 0.8), (1.0, 0.5)):
+        with pytest.raises(CanaryError, match="sampled at one temperature and compared at another"):
+            begin(drawn_at, learned_at)
+
+
 def test_answers_to_another_prompt_are_anothers_on_purpose(base: Base) -> None:
     """What is distilled is said to a prompt with more in it, and learned without."""
     policy = policy_on(base)

@@ -5,19 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
+from typing import Any
 
 import pytest
 import torch
 from plain import stirred
+from torch import Tensor
 
 from alignzoo.interfaces import Lesson, LessonError, Reward
+from alignzoo.learning.canaries import Canaries, CanaryError, watching
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.learning.rollouts import Experience, Explorer, Exploring, Scale
+from alignzoo.model import head
 from alignzoo.model.base import Base
 from alignzoo.model.forest import per_reply
+from alignzoo.model.head import Head
 from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing import WORDS, toy_base
+from alignzoo_best_of_n.expert_iteration import ExpertIteration
+from alignzoo_online_dpo.online_dpo import OnlineDPO
+from alignzoo_policy_gradient.grpo import GRPO
+from alignzoo_policy_gradient.nlpo import NLPO
+from alignzoo_policy_gradient.reinforce import ReinforcePlusPlus
+from alignzoo_policy_gradient.rloo import RLOO
+from alignzoo_ppo.ppo import PPO
 
 PROMPTS = [Prompt.ask(f"tell i about the {thing}") for thing in ("cat", "old river", "sun and moon and tree", "house")]
 
@@ -225,3 +237,53 @@ def test_a_resumed_explorer_goes_on_where_it_was(tmp_path: Path) -> None:
     assert rest == []
     assert (resumed.scale.mean, resumed.scale.deviation, resumed.scale.known) == (first.scale.mean, first.scale.deviation, True)
     assert go_on(1)[0] == whole[2:3]
+
+
+COOL = Exploring(max_tokens=8, temperature=0.5, unfinished="ignore")
+ON_POLICY = [
+    PPO(exploring=COOL),
+    PPO(exploring=COOL, critic="adapter"),
+    RLOO(exploring=COOL),
+    GRPO(exploring=COOL),
+    ReinforcePlusPlus(exploring=COOL),
+    NLPO(exploring=COOL),
+    OnlineDPO(exploring=COOL),
+]
+
+
+@pytest.mark.parametrize("optimizer", ON_POLICY, ids=lambda optimizer: type(optimizer).__name__)
+def test_every_optimizer_learns_at_the_temperature_that_it_samples_at(
+    base: Base, optimizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Left in peace as it is; stopped before anything moves where what is learned from is taken at temperature 1. Who compares
+    with nothing that was said at sampling may learn at any."""
+
+    def first(base: Base) -> Role:
+        policy = stirred(policy_on(base), size=0.3)
+        before = [parameter.clone() for parameter in policy.adapter]
+        with watching(Canaries(base)):
+            try:
+                next(iter(optimizer.improve(policy, Lesson(prompts=PROMPTS, reward=variety))))
+            except CanaryError:
+                assert all(map(torch.equal, policy.adapter, before))
+                raise
+        return policy
+
+    first(base)
+    own = head.logps
+
+    def forgetful(states: Tensor, targets: Tensor, of: Head, temperature: float = 1.0, allowed: Tensor | None = None) -> Tensor:
+        return own(states, targets, of, 1.0 if states.requires_grad else temperature, allowed)
+
+    monkeypatch.setattr(head, "logps", forgetful)
+    if isinstance(optimizer, OnlineDPO):
+        first(toy_base())
+        return
+    with pytest.raises(CanaryError, match="sampled at one temperature and compared at another"):
+        first(toy_base())
+
+
+def test_who_imitates_its_own_best_may_sample_at_any_temperature(base: Base) -> None:
+    expert = ExpertIteration(n=2, max_tokens=8, temperature=0.5)
+    with watching(Canaries(base)):
+        next(iter(expert.improve(stirred(policy_on(base)), Lesson(prompts=PROMPTS, reward=variety))))

@@ -13,6 +13,7 @@ from alignzoo.interfaces import Lesson, Policy, Reading, Reward, no_reward
 from alignzoo.lab import store
 from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Plan, Rewarding
+from alignzoo.lab.shelf import likeness
 from alignzoo.learning.rewards import Combined, Scored, Voice
 from alignzoo.model.role import Role, bare_on, load_role, role_on
 from alignzoo.records import Feedback
@@ -41,6 +42,19 @@ class Cast:
         base.text.leave_room(self.plan.answer.manner.max_tokens)  # or it would be told after the training
         return base
 
+    @cached_property
+    def likeness(self) -> str:
+        """What tells the base from another; empty for a name on the hub."""
+        return likeness(self.plan.model)
+
+    def check_base(self, files: store.Training) -> None:
+        """An adapter fits every base of its shape, and says something on each of them."""
+        if (then := store.read_summary(files).get("base", "")) and self.likeness and then != self.likeness:
+            raise RunError(
+                f"{files.adapter} was trained on another base than {self.plan.model} is now; put that one back, or delete "
+                f"{files.folder} to train again"
+            )
+
     # Policies ---------------------------------------------------------------------------------------------------------
 
     def bare(self, name: str = "start") -> Role:
@@ -50,6 +64,7 @@ class Cast:
 
     def loaded(self, name: str, files: store.Training) -> Role:
         """What a training left."""
+        self.check_base(files)
         there = (files.adapter / "adapter_model.safetensors").exists()
         self.base.dismiss(name)
         role = load_role(self.base, files.adapter, name) if there else bare_on(self.base, name)
@@ -67,6 +82,7 @@ class Cast:
         """A seat under this name for a role that begins as the start."""
         if self.plan.start is None:
             return fresh(name, self.plan.seed)
+        self.check_base(self.files.start)
         adapter = self.files.start.adapter
         return lambda base: load_role(base, adapter, name, trained=True)
 

@@ -196,9 +196,15 @@ class Run:
             second, after = self._answers("policy", self.policy())
             store.write_json(self.files.serving, {"start": before, "policy": after})
             store.write_rows(self.files.answers, [*first, *second])
-            if cut := self.base.text.cuts.prompts:
-                self.listener.line(f"{cut} prompts lost their beginning to the context")
+            self._tell_cuts()
         return self.files.answers
+
+    def _tell_cuts(self) -> None:
+        """Once, of everything that was read since it was last told."""
+        cuts = self.base.text.cuts
+        if cuts.prompts:
+            self.listener.line(f"{cuts.prompts} prompts lost their beginning to the context")
+            cuts.lost.clear()
 
     def _closed(self) -> str:
         """Why the test prompts are all that there are; empty where others could have been asked."""
@@ -328,12 +334,14 @@ class Run:
             "intake": intake.row(),
             "feedback": store.file_digest(feedback) if feedback.exists() else "",
             "threads": torch.get_num_threads(),
+            "base": self.cast.likeness,
         }
         course = Course(self.plan.name, files.folder.name, str(files.folder), optimizer.found.full_name, self.plan.table())
         self.hooks.started(course)
         with keeping(self.shelf / "references") if self.shelf else nullcontext():
             trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self._telling(course), notes)
         self.hooks.ended(course, store.read_json(files.summary))
+        self._tell_cuts()
         if trained.stopped:
             self.listener.line(f"stopped by the budget: {trained.stopped}")
         for doubt in trained.doubts:

@@ -50,8 +50,8 @@ class Watch:
     kl_limit: Annotated[float, Gt(0), Le(math.inf)] = 60.0
     """Nats per reply from the start, by samples, above which a run is stopped as exploded; inf never stops it."""
     own_answers: bool = True
-    """Stop where answers that are sampled and learned from in one training are not the policy's own. False is for algorithms
-    that mean another's."""
+    """Stop where answers that are sampled and learned from in one training are not the policy's own, or are learned from at
+    another temperature. False is for algorithms that mean another's."""
 
 
 @dataclass
@@ -62,6 +62,8 @@ class Seen:
     moved: bool = False
     at_ends: bool = False
     elsewhere: bool = False
+    astray: list[float] = field(default_factory=list)
+    """Nats between log-probabilities that were kept from sampling and those that are learned from, before anything moved."""
 
 
 @dataclass
@@ -120,7 +122,7 @@ class Canaries:
             if seen.still >= 8:
                 raise CanaryError("eight updates without any gradient: the loss does not depend on what is trained")
             return
-        seen.moved = True
+        seen.moved, self.authors.drawn = True, None
         if idle := [role.name for role in roles if digests and role.digest == digests.get(role.name)]:
             raise CanaryError(f"the first update did not move {', '.join(idle)}: no gradient reached it")
         self.untouched()
@@ -181,6 +183,21 @@ class Canaries:
                 f"{foreign} of {known} answers that were sampled to learn from come from {_named(by)}, not from "
                 f"{_named({role.worn for role in roles})}, which learns: their probabilities are another's. Sample from the "
                 "role that is trained, or set watch.own_answers = false if another's are meant"
+            )
+
+    def listen(self, seen: Seen, forest: Forest, logps: Tensor) -> None:
+        """Hear what one update learns from."""
+        if self.fresh and self.watch.own_answers and self.authors.drawn:
+            gap = self.authors.astray(forest, logps, self._tolerance(1e-3, 0.15))
+            seen.astray += [] if gap is None else [gap]
+
+    def one_distribution(self, seen: Seen) -> None:
+        """Before anything has moved, the log-probabilities of an answer are those that it was drawn with."""
+        if seen.astray and min(seen.astray) > self._tolerance(1e-3, 0.15):
+            raise CanaryError(
+                f"nothing has moved, and answers are {min(seen.astray):.3g} nats a token off what they were drawn with: are "
+                "they sampled at one temperature and compared at another? Give both the same, or set watch.own_answers = false "
+                "if it is meant"
             )
 
     def _references_agree(self, batch: Forest) -> None:
@@ -275,10 +292,12 @@ def gradients(roles: Sequence[Role]) -> Iterator[dict[str, str]]:
             seen.elsewhere |= int((gradient != 0).sum()) > at_ends
 
         logps.register_hook(note)  # type: ignore[no-untyped-call]
+        canaries.listen(seen, forest, logps)
 
     canaries.base.listener = listen
     try:
         yield {role.name: role.digest for role in roles}
+        canaries.one_distribution(seen)
     finally:
         canaries.base.listener = None
 

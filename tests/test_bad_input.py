@@ -1,0 +1,236 @@
+"""What may be wrong with the input of an on-policy run, through the command: one line that names who is to blame, before or at
+the first use, and the last good checkpoint left as it was."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file, save_file
+
+from alignzoo.cli import main
+from alignzoo.lab.run import Run
+from alignzoo.learning.memory import newest
+from alignzoo.model.base import Base
+from alignzoo.testing import toy_folder
+
+RUN = """
+name = "bad"
+checkpoint_every = 1
+[task]
+use = "playground"
+[model]
+path = "{model}"
+[model.lora]
+rank = 2
+[reward]
+use = "{reward}"
+[optimizer]
+{optimizer}
+[watch]
+every = 0
+prompts = 2
+tokens = 4
+[answer]
+prompts = 2
+[answer.manner]
+max_tokens = 6
+[judge]
+use = "playground-gold"
+"""
+ROUNDS = "updates = 4\nprompts_per_update = 4\n[optimizer.exploring]\nmax_tokens = 6\nunfinished = 'ignore'"
+ROUNDED = ("ppo", "rloo", "grpo", "reinforce-plus-plus", "nlpo", "online-dpo")
+OPTIMIZERS = {name: f'use = "{name}"\n{ROUNDS}' for name in ROUNDED} | {
+    "expert-iteration": 'use = "expert-iteration"\nrounds = 4\nprompts = 4\nn = 8\nmax_tokens = 24',
+}
+SOUR = """
+asked = []
+
+def score(prompts, completions):
+    asked.append(len(completions))
+    scores = [float(len(set(reply.text.split()))) for reply in completions]
+    if len(asked) <= {good}:
+        return scores
+    {fault}
+"""
+FAULTS = {
+    "count": ("return scores[1:]", "sour:score gave {fewer} scores for {count} answers"),
+    "nan": ("return [float('nan')] * len(scores)", "sour:score gave nan for answer 1; a score is a finite number"),
+    "infinite": ("return [float('inf')] * len(scores)", "sour:score gave inf for answer 1; a score is a finite number"),
+    "raises": ("raise ValueError('the endpoint is gone')", "sour:score raised ValueError: the endpoint is gone"),
+    "crashes": ("return None.missing", "sour:score raised AttributeError: 'NoneType' object has no attribute 'missing'"),
+}
+
+
+Written = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return toy_folder(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture
+def written(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Written:
+    """A run file with this optimizer, in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+    def write(optimizer: str, reward: str = "playground-gold", fault: str = "return scores", good: int = 2) -> Path:
+        (tmp_path / "sour.py").write_text(SOUR.format(fault=fault, good=good))
+        sys.modules.pop("sour", None)
+        file = tmp_path / "bad.toml"
+        file.write_text(RUN.format(model=model, reward=reward, optimizer=optimizer))
+        return file
+
+    return write
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The one line that a command ends with where something is wrong."""
+
+    def run(*words: object) -> str:
+        assert main([str(word) for word in words]) == 2
+        [*_, line] = capsys.readouterr().err.strip().splitlines()
+        return line
+
+    return run
+
+
+# A reward that does not keep its word --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_reward_that_breaks_in_the_third_update_is_named_and_two_updates_are_kept(
+    fault: str, written: Written, said: Callable[..., str], tmp_path: Path
+) -> None:
+    broken, words = FAULTS[fault]
+    file = written(OPTIMIZERS["rloo"], "sour:score", broken)
+    assert words.format(fewer=15, count=16) in said("train", file, "--out", tmp_path / "run")
+    found = newest(tmp_path / "run" / "train" / "checkpoint")
+    assert found is not None
+    assert found.update == 2
+    file = written(OPTIMIZERS["rloo"], "sour:score")
+    assert main(["train", str(file), "--out", str(tmp_path / "run"), "--other-bytes"]) == 0
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "rloo"])
+def test_every_on_policy_optimizer_names_the_reward(
+    name: str, written: Written, said: Callable[..., str], tmp_path: Path
+) -> None:
+    file = written(OPTIMIZERS[name], "sour:score", FAULTS["nan"][0])
+    assert "sour:score gave nan for answer 1" in said("train", file, "--out", tmp_path / "run")
+    found = newest(tmp_path / "run" / "train" / "checkpoint")
+    assert found is not None
+    assert found.update == (4 if name == "expert-iteration" else 2)  # two epochs over what a round kept
+
+
+def test_best_of_n_names_the_reward(written: Written, said: Callable[..., str], tmp_path: Path) -> None:
+    """It asks when it answers, once for each text."""
+    file = written('use = "best-of-n"\nn = 4', "sour:score", FAULTS["count"][0], 0)
+    assert "sour:score gave " in said("run", file, "--out", tmp_path / "run")
+
+
+# Numbers and prompts --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "words"),
+    [
+        ("best-of-n", "optimizer.n=0", "optimizer.n: must be at least 1; got 0"),
+        ("rloo", "optimizer.replies=0", "optimizer.replies: must be at least 2; got 0"),
+        ("rloo", "optimizer.replies=1", "optimizer.replies: must be at least 2; got 1"),
+        ("grpo", "optimizer.replies=0", "optimizer.replies: must be at least 2; got 0"),
+        ("ppo", "optimizer.replies=0", "optimizer.replies: must be at least 1; got 0"),
+        ("ppo", "optimizer.prompts_per_update=0", "optimizer.prompts_per_update: must be at least 1; got 0"),
+        ("ppo", "optimizer.exploring.max_tokens=0", "optimizer.exploring.max_tokens: must be at least 1; got 0"),
+        ("ppo", "optimizer.exploring.temperature=0", "optimizer.exploring.temperature: must be greater than 0; got 0"),
+        ("ppo", "optimizer.descent.lr=inf", "optimizer.descent.lr: must be a number with an end; got inf"),
+        ("expert-iteration", "optimizer.n=0", "optimizer.n: must be at least 2; got 0"),
+        ("ppo", "answer.n=0", "answer.n: must be at least 1; got 0"),
+        ("ppo", "answer.n=1000000000000000000", "answer.n: must be at most 10000; got 1000000000000000000"),
+    ],
+)
+def test_numbers_that_cannot_be_are_told_before_a_model_is_loaded(
+    name: str, change: str, words: str, written: Written, said: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Base, "load", lambda *given: pytest.fail("a model was loaded"))
+    optimizer = OPTIMIZERS.get(name, 'use = "best-of-n"')
+    assert words in said("train", written(optimizer), "--set", change)
+
+
+@pytest.mark.parametrize("name", ["ppo", "rloo", "best-of-n"])
+def test_answers_that_leave_no_room_for_a_prompt_are_refused(
+    name: str, written: Written, said: Callable[..., str], tmp_path: Path
+) -> None:
+    optimizer = OPTIMIZERS.get(name, 'use = "best-of-n"').replace("max_tokens = 6", "max_tokens = 100000")
+    line = said("run", written(optimizer), "--out", tmp_path / "run", "--set", "answer.manner.max_tokens=100000")
+    assert "max_tokens = 100000 leaves no room for a prompt in this model's context of " in line
+
+
+def test_prompts_that_are_longer_than_the_context_lose_their_beginning_and_are_counted(
+    written: Written, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    long = " ".join(["the old dog and the red cat"] * 400)
+    asked = "\n".join(f'{{"prompt": "{long} {word}"}}' for word in ("why", "where", "how", "what", "who", "when", "so", "yes"))
+    (tmp_path / "long.jsonl").write_text(asked)
+    file = written(OPTIMIZERS["rloo"].replace("updates = 4", "updates = 1"), "sour:score")
+    file.write_text(file.read_text().replace('use = "playground"', 'use = "prompts"\nfile = "long.jsonl"\ntest = 0.4', 1))
+    assert main(["train", str(file), "--out", str(tmp_path / "run")]) == 0
+    told = capsys.readouterr()
+    assert "prompts lost their beginning to the context" in told.out + told.err
+
+
+EMPTY = """
+from dataclasses import dataclass
+from alignzoo.seam.hookspecs import Component, hookimpl
+
+@dataclass(frozen=True)
+class Nothing:
+    def prompts(self, split):
+        return []
+
+@hookimpl
+def alignzoo_components():
+    yield Component("task", "nothing", "{module}:Nothing", summary="")
+"""
+
+
+@pytest.mark.parametrize("name", ["ppo", "rloo", "best-of-n"])
+def test_a_task_without_a_prompt_is_named(name: str, written: Written, said: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "empty_task.py").write_text(EMPTY.format(module="empty_task"))
+    file = written(OPTIMIZERS.get(name, 'use = "best-of-n"'), "sour:score")
+    file.write_text(file.read_text().replace('use = "playground"', 'use = "empty_task:Nothing"', 1))
+    line = said("run", file, "--out", tmp_path / "run")
+    assert "empty_task:Nothing" in line, line
+
+
+LEARNED = """
+[reward]
+use = "reward-model"
+batch_size = 8
+samples = 4
+[reward.feedback]
+use = "playground"
+count = 16
+answers = 2
+"""
+
+
+def test_a_reward_model_of_another_base_is_refused(
+    written: Written, said: Callable[..., str], tmp_path: Path, model: Path
+) -> None:
+    """A run whose reward was learned on one base goes on with another of the same shape, on which its head fits as well."""
+    shutil.copytree(model, tmp_path / "base")
+    file = written(OPTIMIZERS["ppo"].replace("updates = 4", "updates = 1"))
+    file.write_text(file.read_text().replace('[reward]\nuse = "playground-gold"', LEARNED).replace(str(model), "base"))
+    Run.open(file, tmp_path / "run").rewards()
+    weights = tmp_path / "base" / "model.safetensors"
+    save_file({key: 1.01 * tensor for key, tensor in load_file(weights).items()}, weights, {"format": "pt"})
+    line = said("train", file, "--out", tmp_path / "run")
+    assert f"{tmp_path / 'run' / 'reward' / 'adapter'} was trained on another base than base is now" in line
+    assert not (tmp_path / "run" / "train").exists()
