@@ -3,6 +3,7 @@ and settings, memory that does not grow with the file, and no group on both side
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -32,6 +33,8 @@ from alignzoo.testing.offered import instance
 from alignzoo_reddit_votes import dumps, threads
 
 each = pytest.mark.parametrize("corpus", CORPORA, ids=[corpus.id for corpus in CORPORA])
+OF_DATA = [corpus for corpus in CORPORA if "data" in corpus.placed("", "all")]
+"""Those that read whatever form a set comes in."""
 ASKED = {
     "ai-preferences": ("ai-preferences", "judge local"),
     "critique-revision": ("critique-revision", "base"),
@@ -123,6 +126,52 @@ def test_the_order_of_the_threads_decides_no_record(corpus: Corpus, tmp_path: Pa
     named = corpus.source == "file" and not corpus.settings.get("source")
     assert not named or {record.provenance.source for record in one} == {"tailors"}
     assert sorted(map(to_json, one)) == sorted(map(to_json, other))
+
+
+def _array(rows: list[Any], path: Path) -> None:
+    path.write_text(json.dumps(rows, indent=1))
+
+
+def _parquet(rows: list[Any], path: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = dict.fromkeys(name for row in rows for name in row)
+    pq.write_table(pa.Table.from_pylist([{name: row.get(name) for name in names} for row in rows]), path)
+
+
+def _table(rows: list[Any], path: Path) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], delimiter="\t" if path.suffix == ".tsv" else ",")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _packed(rows: list[Any], path: Path) -> None:
+    import pyarrow as pa
+
+    plain = path.with_suffix("")
+    (_table if plain.suffix == ".csv" else _array)(rows, plain)
+    with pa.CompressedOutputStream(str(path), {".gz": "gzip", ".zst": "zstd"}[path.suffix]) as file:
+        file.write(plain.read_bytes())
+
+
+@pytest.mark.parametrize(
+    "name", ["rows.json", "rows.parquet", "rows.json.zst", "rows.csv", "rows.tsv", "rows.csv.gz", "rows.csv.zst"]
+)
+@pytest.mark.parametrize("corpus", OF_DATA, ids=[corpus.id for corpus in OF_DATA])
+def test_the_same_rows_are_the_same_records_however_they_are_kept(corpus: Corpus, name: str, tmp_path: Path) -> None:
+    path = corpus.file(tmp_path, range(4))
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    if {".csv", ".tsv"} & set(Path(name).suffixes) and not _flat(rows):
+        pytest.skip("a table has no cells within cells")
+    form: Any = {".gz": _packed, ".zst": _packed, ".json": _array, ".parquet": _parquet}.get(Path(name).suffix, _table)
+    form(rows, tmp_path / name)
+    assert corpus.collected(tmp_path / name)[0] == corpus.collected(path)[0]
+
+
+def _flat(rows: list[Any]) -> bool:
+    return not any(isinstance(cell, dict | list) for row in rows for cell in row.values()) and len({*map(tuple, rows)}) == 1
 
 
 def test_another_process_finds_the_same(tmp_path: Path) -> None:
