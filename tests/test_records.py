@@ -52,7 +52,7 @@ HERE = Provenance("votes", annotator="ann", licence="CC0")
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Turn("robot", "hi"), "'robot' is no speaker; a turn belongs to one of system, user, assistant"),
+        (lambda: Turn("robot", "hi"), "a turn belongs to one of system, user, assistant; got 'robot'"),
         (lambda: Prompt(()), "a prompt needs at least one turn"),
         (lambda: Completion("a", (1, 2), logps=(0.5,)), "2 tokens cannot have 1 log-probabilities"),
         (lambda: Comparison(ASK, A, B, strength=1.2), "between 0 and 1; got 1.2"),
@@ -61,6 +61,8 @@ HERE = Provenance("votes", annotator="ann", licence="CC0")
         (lambda: Ranking(ASK, (A, B), (0,)), "2 answers cannot have 1 ranks"),
         (lambda: Ranking(ASK, (A, B), (1, 0)), "a ranking lists the best first; got the ranks [1, 0]"),
         (lambda: Rating(ASK, A, math.inf), "a rating is a finite number; got inf"),
+        (lambda: Rating(ASK, A, math.nan), "a rating is a finite number; got nan"),
+        (lambda: Rating(ASK, A, 10**309), "a rating is a finite number; got 1000"),
     ],
 )
 def test_a_record_that_cannot_be_is_refused(make: Any, message: str) -> None:
@@ -177,7 +179,7 @@ GOOD: dict[str, Any] = json.loads(to_json(Comparison(ASK, A, B, provenance=HERE)
         ({"prompt": {"turns": "hi"}}, "'comparison.prompt.turns' must be a list; got str"),
         ({"prompt": {"turns": []}}, "a prompt needs at least one turn"),
         ({"prompt": {"turns": ["hi"]}}, "'comparison.prompt.turns[0]' must be a table; got str"),
-        ({"prompt": {"turns": [{"speaker": "me", "text": "a"}]}}, "'me' is no speaker"),
+        ({"prompt": {"turns": [{"speaker": "me", "text": "a"}]}}, "a turn belongs to one of system, user, assistant; got 'me'"),
         ({"prompt": {"turns": [{"speaker": 1, "text": "a"}]}}, "'comparison.prompt.turns[0].speaker' must be str"),
         ({"provenance": {"source": 1}}, "'comparison.provenance.source' must be str; got 1"),
     ],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from itertools import combinations
@@ -31,7 +31,7 @@ class Turn:
 
     def __post_init__(self) -> None:
         if self.speaker not in get_args(Speaker):
-            raise RecordError(f"'{self.speaker}' is no speaker; a turn belongs to one of {', '.join(get_args(Speaker))}")
+            raise RecordError(f"a turn belongs to one of {', '.join(get_args(Speaker))}; got {self.speaker!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +153,7 @@ class Rating:
     provenance: Provenance = NOWHERE
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.score):
+        if not abs(self.score) <= sys.float_info.max:  # also refuses NaN, and whole numbers that no float holds
             raise RecordError(f"a rating is a finite number; got {self.score}")
 
 

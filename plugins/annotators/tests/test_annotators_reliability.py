@@ -154,6 +154,17 @@ def test_it_finds_who_turns_choices_round(seed: int) -> None:
     assert found.reliability == pytest.approx([0.95, 0.95, 0.9, 0.1, 0.5], abs=0.15)
 
 
+@pytest.mark.parametrize("mean", [0.7, 0.95])
+@pytest.mark.parametrize("seed", range(3))
+def test_how_far_a_crowd_means_what_it_says_is_found_whatever_was_thought_before(mean: float, seed: int) -> None:
+    """Twelve people, as reliable on the average as the prior (0.8) does not say."""
+    rates = np.clip(np.random.default_rng(seed).normal(mean, 0.1, 12), 0.05, 0.99).tolist()
+    choices, worth = games(rates, 120, seed)
+    found = crowd_bt(choices)
+    assert float(found.reliability.mean()) == pytest.approx(np.mean(rates), abs=0.04)
+    assert np.corrcoef(found.answers, worth)[0, 1] > 0.95
+
+
 def test_believing_everybody_is_worse() -> None:
     choices, worth = games([0.95, 0.95, 0.9, 0.1, 0.1], 60, 7)
     plain = crowd_bt(choices, trust=(1e6, 1e-6))

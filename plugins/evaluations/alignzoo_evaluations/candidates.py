@@ -6,7 +6,7 @@ Everything that can be wrong is found before a model is loaded; `load` loads it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +36,7 @@ class Candidate:
 def component(name: str, settings: Mapping[str, Any]) -> Candidate:
     """A reward by its name, or "module:function"."""
     found = discover().find("reward", name)
-    described = found.load()
-    made = build(described, settings, "reward") if isinstance(described, type) else described
+    made = _made(found.load(), found.full_name, settings)
     if isinstance(made, Reading):
         raise EvaluationError(
             f"{found.full_name} reads with a model, and has none of its own; name it in a run file, [reward] use = "
@@ -45,6 +44,15 @@ def component(name: str, settings: Mapping[str, Any]) -> Candidate:
         )
     held = Held(made, found.full_name)
     return Candidate(found.full_name, lambda: held)
+
+
+def _made(described: Any, name: str, settings: Mapping[str, Any]) -> Any:
+    """A dataclass by its settings; anything else has none."""
+    if isinstance(described, type) and is_dataclass(described):
+        return build(described, settings, "reward")
+    if settings:
+        raise EvaluationError(f"{name} is no dataclass, so it has no settings: reward.{next(iter(settings))}")
+    return described() if isinstance(described, type) else described
 
 
 def of_run(run: Run, name: str = "") -> Candidate:

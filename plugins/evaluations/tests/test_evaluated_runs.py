@@ -14,12 +14,15 @@ from alignzoo.lab.run import Run
 from alignzoo.learning.intake import IntakeError, Limits
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role, policy_on
-from alignzoo.records import Comparison, Completion, Prompt, to_json
-from alignzoo.tally import TallyError
+from alignzoo.records import Comparison, Completion, Prompt, Ranking, to_json
+from alignzoo.tally import Tally, TallyError
 from alignzoo.testing import toy_base, toy_folder
+from alignzoo_evaluations.accuracy import EvaluationError
+from alignzoo_evaluations.behaviours import compared
 from alignzoo_evaluations.candidates import Candidate, component, of_policy, of_run
 from alignzoo_evaluations.implicit import Implicit
 from alignzoo_evaluations.pairs import Trial, trial_of, tried
+from alignzoo_evaluations.questions import QuestionError, questions_in
 
 RUN = """
 name = "toy"
@@ -86,6 +89,34 @@ def told(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str
     return code, said.out, said.err
 
 
+HEARD = """
+[optimizer]
+use = "best-of-n"
+n = 2
+[[reward]]
+use = "length"
+free = 1
+[[reward]]
+use = "reward-model"
+samples = 0
+[reward.feedback]
+use = "playground"
+candidates = "world"
+count = 8
+"""
+
+
+@pytest.fixture(scope="module")
+def chosen(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run of two rewards, the second of them learned, whose policy chooses among several answers."""
+    folder = tmp_path_factory.mktemp("chosen")
+    head = f'name = "two"\n[task]\nuse = "playground"\n[model]\npath = "{model}"\n'
+    (folder / "two.toml").write_text(head + HEARD)
+    run = Run.open(folder / "two.toml", folder / "done")
+    run.train()
+    return run
+
+
 # Rewards --------------------------------------------------------------------------------------------------------------------
 
 
@@ -119,6 +150,41 @@ def test_the_reward_that_a_run_trained(done: Run, pairs: Path, capsys: pytest.Ca
     sides = [reward([pair.prompt] * 2, [pair.chosen, pair.rejected]) for pair in trial.pairs]
     assert (code, found["reward"]) == (0, "toy: reward-model")
     assert found["micro"]["accuracy"]["mean"] == pytest.approx(sum(a > b for a, b in sides) / 5)
+
+
+def test_one_of_several_rewards_by_its_name(chosen: Run) -> None:
+    """Only the second was trained here, so it is the first that was trained: `reward`, and not `reward-2`."""
+    prompts, replies = [Prompt.ask("is it")] * 2, [Completion("yes please thanks"), Completion("no")]
+    heard = {name: list(of_run(chosen, name).load()(prompts, replies)) for name in ("length", "reward-model1", "")}
+    assert heard["length"] == pytest.approx([-0.1, 0.0])  # 0.05 for each of two words too many
+    assert heard["reward-model1"] != heard["length"]
+    assert heard[""] == pytest.approx([a + b for a, b in zip(heard["length"], heard["reward-model1"], strict=True)], abs=1e-5)
+
+
+def test_a_policy_that_chooses_has_no_log_probabilities(chosen: Run, questions: Path) -> None:
+    with pytest.raises(EvaluationError, match="best-of-n deploys gives no log-probabilities, so it has no implicit reward"):
+        of_policy(chosen, "sum").load()
+    with pytest.raises(QuestionError, match="best-of-n deploys gives no log-probabilities"):
+        compared(chosen, list(questions_in(questions, Tally())))
+
+
+def test_a_reward_that_reads_with_a_model_needs_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine_reader.py").write_text(
+        "class Reader:\n    def reading(self, role):\n        return self\n\n"
+        "    def __call__(self, prompts, completions):\n        return [0.0] * len(prompts)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(EvaluationError, match="reads with a model, and has none of its own; name it in a run file"):
+        component("mine_reader:Reader", {})
+    with pytest.raises(EvaluationError, match=r"is no dataclass, so it has no settings: reward\.free"):
+        component("mine_reader:Reader", {"free": 1})
+
+
+def test_the_implicit_reward_per_token_is_the_sum_over_the_tokens(done: Run) -> None:
+    prompts, replies = [Prompt.ask("is the cat small")], [Completion("yes please")]  # two words and the end
+    [whole], [each] = (of_policy(done, per, 1.0).load()(prompts, replies) for per in ("sum", "mean"))
+    assert whole != 0.0
+    assert each == pytest.approx(whole / 3)
 
 
 def test_what_the_policy_has_become(done: Run, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,6 +243,28 @@ def test_more_damage_than_is_allowed_is_refused_in_files_and_by_models(tmp_path:
     with pytest.raises(IntakeError, match="1 of 2 rows cannot be used"):
         tried(reader, trial, Limits(dropped=0.4))
     assert tried(reader, trial, Limits(dropped=0.6))[0].micro.pairs == 1
+
+
+def test_rankings_are_pairs_and_a_likelier_side_is_the_chosen_one(tmp_path: Path) -> None:
+    prompt = Prompt.ask("is it")
+    said = [
+        Ranking(prompt, (Completion("yes"), Completion("so"), Completion("no"))),
+        Comparison(prompt, Completion("bad"), Completion("good"), 0.25),
+    ]
+    (tmp_path / "said.jsonl").write_text("".join(to_json(one) + "\n" for one in said))
+    trial = trial_of("file", {"data": {"path": str(tmp_path / "said.jsonl")}})
+    sides = [(pair.chosen.text, pair.rejected.text, pair.strength) for pair in trial.pairs]
+    assert sides == [("yes", "so", 1.0), ("yes", "no", 1.0), ("so", "no", 1.0), ("good", "bad", 0.75)]
+
+
+def test_nothing_to_try_a_reward_on(tmp_path: Path) -> None:
+    (tmp_path / "none.jsonl").write_text("\n")
+    with pytest.raises(EvaluationError, match="pandalm gave no pair"):
+        trial_of("pandalm", {"data": {"path": str(tmp_path / "none.jsonl")}})
+    long = Trial((Comparison(Prompt.ask("is it"), Completion("yes"), Completion("no " * 200)),))
+    reader = Candidate("length", lambda: lambda _, said: [len(one.text) for one in said], lambda: toy_base().text)
+    with pytest.raises(EvaluationError, match="none of the pairs can be read by this model"):
+        tried(reader, long, Limits(dropped=1.0))
 
 
 def test_every_pair_has_its_own_scores_and_contradictions_are_pairs_too() -> None:

@@ -56,6 +56,7 @@ def test_choices_that_no_answer_names_count_as_not_matching() -> None:
     assert found.chance == 0.25
     assert of("(C)", "(A)", asked).options == ("(C)", "(A)", "(B)", "(D)")
     assert of(" Yes", " No", asked).options == (" Yes", " No")
+    assert of(" (A)", " No", asked).options == (" (A)", " No")  # where words are answers, letters are no choices
 
 
 @pytest.mark.parametrize(

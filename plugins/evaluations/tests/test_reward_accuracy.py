@@ -62,6 +62,14 @@ def test_one_pair_to_a_prompt_is_wilson_and_several_are_resampled_together() -> 
 
 def test_a_share_is_over_pairs_and_not_over_prompts() -> None:
     assert share_of({"a": [1.0, 1.0, 1.0], "b": [0.0]}).mean == 0.75
+    found = share_of({f"{i}": [1.0] if i % 2 else [0.0] * 9 for i in range(40)})  # and so is its interval
+    assert found.low < found.mean == 0.1 < found.high < 0.25
+
+
+def test_the_interval_holds_95_of_100() -> None:
+    """400 prompts, each right or wrong as a whole: a standard error of 0.5 / 20, and 1.96 of it each way."""
+    found = share_of({f"{i}": [float(i % 2)] * 2 for i in range(400)})
+    assert found.high - found.low == pytest.approx(2 * 1.96 * 0.025, abs=0.006)
 
 
 def test_the_mean_of_subsets_adds_distances_in_squares() -> None:
@@ -74,6 +82,7 @@ def test_the_mean_of_subsets_adds_distances_in_squares() -> None:
 def test_correlation_by_hand() -> None:
     assert correlation([1.0, 2.0, 3.0], [2.0, 4.0, 6.0]) == pytest.approx(1.0)
     assert correlation([1.0, 2.0, 3.0], [3.0, 1.0, 2.0]) == pytest.approx(-0.5)
+    assert correlation([1e-3, 2e-3, 3e-3], [3e-3, 1e-3, 2e-3]) == pytest.approx(-0.5)
     assert correlation([1.0, 1.0], [2.0, 4.0]) == 0.0
 
 
@@ -95,6 +104,7 @@ def test_micro_is_over_pairs_and_macro_over_subsets() -> None:
     ]
     assert found.micro.accuracy.mean == pytest.approx(2.5 / 6)
     assert found.macro.mean == pytest.approx((1.0 + 0.5 / 4) / 2)
+    assert found.macro_length.mean == pytest.approx((1.0 + 1 / 4) / 2)
     assert found.micro.level == 1
     assert found.micro.prompts == 4
 
@@ -107,6 +117,14 @@ def test_lengths_alone_take_the_side_that_is_right_more_often() -> None:
     assert turned.ahead.mean == 0.0
     assert turned.length_correlation == pytest.approx(-1.0)
     assert evaluated("mine", SCORES[:3]).ahead.mean == pytest.approx(-1 / 3)
+
+
+def test_the_reward_is_set_against_the_lengths_prompt_by_prompt() -> None:
+    """It is right where the longer one is, and wrong where it is not: it knows nothing else, without any doubt."""
+    sides = {True: {"chosen": "a long answer", "rejected": "short"}, False: {"chosen": "short", "rejected": "a long answer"}}
+    found = evaluated("mine", [scored(str(i), float(i % 3), 1.0 * (i % 3 == 0), **sides[i % 3 > 0]) for i in range(30)])
+    assert found.micro.accuracy.mean == pytest.approx(2 / 3)
+    assert (found.ahead.low, found.ahead.mean, found.ahead.high) == (0.0, 0.0, 0.0)
 
 
 def test_ties_of_the_label_are_left_out_and_said() -> None:

@@ -138,6 +138,8 @@ class LMHumanPreferences:
         if not isinstance(row.cells.get(name), list):
             return row.text(name)
         ids = [Row({name: number}).whole(name) for number in row.cells[name]]
+        if not ids:  # known without asking for the tokenizer
+            raise Unfit(f"'{name}' is empty")
         words = decoded(self.tokenizer, ids).strip()
         if not words:
             raise Unfit(f"'{name}' is empty")

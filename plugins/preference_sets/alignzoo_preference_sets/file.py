@@ -11,12 +11,12 @@ kind, …                                  → records as alignzoo writes them
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Feedback, RecordError, from_json
@@ -130,8 +130,15 @@ def first_names(data: Data) -> tuple[str, ...]:
 def recorded(row: Row) -> Taken:
     """A record as `feedback.jsonl` holds it."""
     try:
-        line = whole_text(json.dumps(dict(row.cells), ensure_ascii=False), "the row")
+        line = whole_text(json.dumps(_said(row.cells), ensure_ascii=False), "the row")
         record = from_json(line)
     except RecordError as error:
         raise Unfit(f"no sound record: {str(error).partition('; got')[0]}") from None
     return Taken(record.prompt.turns[0].text, (record,))
+
+
+def _said(value: Any) -> Any:
+    """The value without what is null: where rows have different fields, parquet writes null for those that a row lacks."""
+    if isinstance(value, Mapping):
+        return {name: _said(inner) for name, inner in value.items() if inner is not None}
+    return [_said(inner) for inner in value] if isinstance(value, list) else value

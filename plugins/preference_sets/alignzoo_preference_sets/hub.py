@@ -45,4 +45,6 @@ def _told(path: str, remedy: str) -> Iterator[None]:
         raise
     except Exception as error:
         first = str(error).strip().partition("\n")[0]
+        if "Offline" in f"{type(error).__name__} {error}":  # asked for by the environment, so no mistake in the name
+            remedy = f"HF_HUB_OFFLINE is set: unset it, or {remedy.rpartition('; or ')[2]}"
         raise ReadError(f"{path}: cannot be read: {type(error).__name__}: {first}; {remedy}") from error

@@ -85,7 +85,8 @@ class Oasst:
         if len(set(texts)) < len(texts):
             notices.append("two answers to a message are the same")
         completions, ranks = tuple(map(Completion, texts)), tuple(rank for rank, _ in ranked)
-        source = Provenance("oasst", licence=LICENCE)
+        # who ranked is not published, nor when: it was no earlier than the best answer
+        source = Provenance("oasst", time=ranked[0][1].maybe("created_date"), licence=LICENCE)
         if self.kind == "demonstrations":
             return [Demonstration(Prompt(path), completions[0], source)]
         return [Ranking(Prompt(path), completions, ranks, source)]
@@ -143,7 +144,9 @@ def _together(tree: str, messages: list[Any]) -> Mapping[str, Any] | Fault:
         parent = message.get("parent_id")
         if parent is None:
             roots.append(message)
-        elif isinstance(parent, str) and parent in by_id:
+        elif not isinstance(parent, str):
+            return Fault("'parent_id' must be text, or null for the first message of a tree")
+        elif parent in by_id:
             by_id[parent]["replies"].append(message)
     if len(roots) != 1:
         return Fault("messages of one tree without its one first message; they must stand together")

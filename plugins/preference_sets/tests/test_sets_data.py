@@ -222,7 +222,7 @@ def test_a_set_that_the_hub_does_not_give_is_named() -> None:
     env = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.stdout.startswith("Anthropic/hh-rlhf: cannot be read: "), done.stderr
-    assert "download it, and give the path" in done.stdout
+    assert "HF_HUB_OFFLINE is set: unset it, or download it, and give the path" in done.stdout
 
 
 # Messages → trees ----------------------------------------------------------------------------------------------------------

@@ -184,7 +184,7 @@ def rows_of(path: Path) -> Iterator[tuple[int, Attributes]]:
     fault: DumpError | None = None
     for piece in _with_end(path):
         if isinstance(piece, CutError):
-            fault = piece
+            fault = CutError(f"{piece} (line {parser.CurrentLineNumber})")
             break
         fed += len(piece)
         try:

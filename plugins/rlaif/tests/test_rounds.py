@@ -185,6 +185,7 @@ def test_what_comes_of_it_are_critiques_and_so_demonstrations_and_pairs(rules: s
     for record in records:
         assert isinstance(record, Critique)
         assert record.completion.text == "go away"
+        assert (record.provenance.source, record.provenance.annotator) == ("critique-revision", "base")
         used = record.principle.split(", ")
         assert record.revision.text == f"go away {used[0]} {used[1]}"
         assert record.critique == f"Not {used[0]} at all.\nNot {used[1]} at all."
