@@ -20,8 +20,9 @@ from alignzoo.learning.ledger import Budget
 from alignzoo.learning.rewards import Combine, Voice
 from alignzoo.model.loading import Loading
 from alignzoo.model.wardrobe import Lora
-from alignzoo.seam.discovery import bringing, discover
+from alignzoo.seam.discovery import discover
 from alignzoo.seam.hookspecs import Kind
+from alignzoo.seam.local import bringing
 from alignzoo.seam.settings import SettingsError, build, override
 from alignzoo.seam.zoo import Zoo, ZooError
 
