@@ -10,8 +10,9 @@ import pytest
 from shelf import HEAD, Shelf, offering, optimizer, shelf_in
 
 from alignzoo.seam.discovery import discover
-from alignzoo.seam.installed import entries
+from alignzoo.seam.installed import entries, search_path
 from alignzoo.seam.registry import Plugin, Registry
+from alignzoo.seam.source import source_of
 from alignzoo.seam.zoo import Zoo
 
 OWNED = Registry((Plugin("dpo", "zoo-house", "bundled", "", ("optimizer:dpo",), "Apache-2.0"),))
@@ -172,6 +173,23 @@ def test_metadata_that_lies_in_the_current_directory_is_not_installed(shelf: She
     assert "optimizer:good/good" in names(discover())
     monkeypatch.chdir(shelf.folder)
     assert "optimizer:good/good" not in names(discover())
+
+
+def test_a_folder_is_one_by_whatever_way_it_is_reached(shelf: Shelf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shelf.healthy("good")
+    last, way = tmp_path / "last", tmp_path / "way"
+    last.mkdir()
+    way.symlink_to(shelf.folder)
+    monkeypatch.setattr(sys, "path", [str(way), str(tmp_path / "none"), str(last), str(shelf.folder)])
+    assert search_path() == [str(way), str(last)]
+    monkeypatch.chdir(shelf.folder)
+    assert search_path() == [str(last)]
+
+
+def test_an_object_is_found_at_the_end_of_a_long_module(shelf: Shelf) -> None:
+    module = shelf.put("good", offering(optimizer("good", "zoo_good")), work="# long\n" * 20_000 + "class Work:\n    pass\n")
+    assert look(shelf).broken == ()
+    assert len(source_of(f"{module}.work") or b"") > 140_000
 
 
 def test_standing_in_site_packages_hides_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

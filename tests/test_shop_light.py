@@ -12,7 +12,10 @@ from shelf import Shelf
 
 HEAVY = ("torch", "transformers", "peft", "bitsandbytes", "datasets", "accelerate", "numpy", "rich", "packaging")
 SLOW = ("importlib.metadata", "email", "subprocess", "urllib.request", "zipfile", "tempfile", "json", "asyncio", "inspect")
-DEAR = ("dataclasses", "typing", "re", "enum", "contextlib", "argparse", "pluggy", "tomllib", "importlib.util", "threading")
+DEAR = (
+    *("dataclasses", "typing", "re", "enum", "contextlib", "argparse", "pluggy", "tomllib", "importlib.util", "threading"),
+    *("warnings", "contextvars", "signal", "functools"),
+)
 """What costs more than ten plugins, and every plugin and every entry of a registry can be listed without."""
 SPY = f"""
 import sys

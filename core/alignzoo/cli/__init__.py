@@ -24,14 +24,13 @@ OUT_OF_MEMORY = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. What a user can mend is said in one line; a bug shows its traceback."""
-    from alignzoo.cli.plain import plainly
+    from alignzoo.cli.plain import QUICK, plainly
 
     said, collecting = sys.argv[1:] if argv is None else argv, gc.isenabled()
     try:
-        if args := plainly(said):
-            gc.disable()  # a listing ends before there is anything to collect
-        else:
-            args = _parsed(said)
+        if said[:1] and said[0] in QUICK:
+            _forgo_collecting(process_is_ours=argv is None)
+        args = plainly(said) or _parsed(said)
         code: int = args.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
@@ -55,6 +54,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         if collecting:
             gc.enable()
     return code
+
+
+def _forgo_collecting(process_is_ours: bool) -> None:
+    """A listing ends before there is any garbage to collect, and its process with it."""
+    gc.disable()
+    if process_is_ours:
+        import atexit
+
+        atexit.register(gc.freeze)
 
 
 def _parsed(argv: Sequence[str]) -> Any:

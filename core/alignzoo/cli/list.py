@@ -41,7 +41,8 @@ def run(args: argparse.Namespace) -> int:
     if args.accepts:
         given = _given(args.accepts)
         found = [f for f in found if f.component.kind == "optimizer" and given.issuperset(f.component.needs)]
-    tiers = {f.plugin: state.tier(f.plugin, f.distribution, f.version, zoo.registry) for f in found}
+    plugins = {f.plugin: f for f in found}
+    tiers = {name: state.tier(name, f.distribution, f.version, zoo.registry) for name, f in plugins.items()}
     if args.json:
         import json
 

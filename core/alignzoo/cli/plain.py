@@ -5,8 +5,6 @@ Only words, flags and options with their values, each spelled out. Anything else
 
 from __future__ import annotations
 
-import importlib
-
 from alignzoo.seam.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -55,10 +53,18 @@ class Page:
 
 def plainly(argv: Sequence[str]) -> Args | None:
     """The arguments, with the function to `run`; None where they are not plain."""
-    if not argv or argv[0] not in QUICK:
-        return None
     page = Page()
-    importlib.import_module(f"alignzoo.cli.{argv[0]}").add(page)
+    match argv[:1]:
+        case ["list"]:
+            from alignzoo.cli.list import add as add_list
+
+            add_list(page)
+        case ["search"]:
+            from alignzoo.cli.search import add as add_search
+
+            add_search(page)
+        case _:
+            return None
     said, rest = dict(page.said), list(argv[1:])
     while rest:
         option = page.options.get(rest[0])

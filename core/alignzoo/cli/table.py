@@ -7,24 +7,23 @@ import sys
 from alignzoo.seam.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 LEAST_ROOM = 24
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Rows under a heading. Empty columns are left out; in a terminal the last column is wrapped at its edge."""
-    lines = [list(head), *(list(row) for row in rows)]
-    *columns, last = [i for i in range(len(head)) if any(line[i] for line in lines[1:])] or [0]
-    widths = {i: max(len(line[i]) for line in lines) for i in columns}
-    indent = sum(widths.values()) + 2 * len(widths)
+    columns = [column for column in zip(head, *rows, strict=True) if any(column[1:])] or [tuple(head[:1])]
+    *widths, _ = [max(map(len, column)) for column in columns]
+    start = "".join(f"{{:{width}}}  " for width in widths)
+    indent = sum(widths) + 2 * len(widths)
     room = max(_width() - indent, LEAST_ROOM)
     shown = []
-    for line in lines:
-        start = "".join(line[i].ljust(widths[i] + 2) for i in columns)
-        for part in _wrapped(line[last], room):
-            shown.append(f"{start}{part}".rstrip())
-            start = " " * indent
+    for *words, last in zip(*columns, strict=True):
+        first, *more = _wrapped(last, room)
+        shown.append(f"{start.format(*words)}{first}".rstrip())
+        shown += [f"{' ' * indent}{part}" for part in more]
     return "\n".join(shown)
 
 
@@ -37,10 +36,9 @@ def _width() -> int:
     return get_terminal_size().columns
 
 
-def _wrapped(text: str, room: int) -> Iterator[str]:
+def _wrapped(text: str, room: int) -> list[str]:
     if len(text) <= room:
-        yield text
-        return
+        return [text]
     from textwrap import wrap
 
-    yield from wrap(text, room)
+    return wrap(text, room) or [""]

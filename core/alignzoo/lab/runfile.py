@@ -19,8 +19,9 @@ from alignzoo.learning.intake import Limits
 from alignzoo.learning.ledger import Budget
 from alignzoo.learning.rewards import Combine, Voice
 from alignzoo.model.loading import Loading, Lora
-from alignzoo.seam.discovery import bringing, discover
+from alignzoo.seam.discovery import discover
 from alignzoo.seam.hookspecs import Kind
+from alignzoo.seam.local import bringing
 from alignzoo.seam.settings import SettingsError, build, override
 from alignzoo.seam.zoo import Zoo, ZooError
 

@@ -36,6 +36,8 @@ def hooks_of(module: ModuleType, entry: Entry) -> dict[str, str]:
 def _marked(module: ModuleType) -> Iterator[tuple[str, str]]:
     """The names of a module's hooks, here and in `hookspecs`; a misspelled one or one without its mark is a fault."""
     for name, thing in list(vars(module).items()):
+        if name[:2] == "__":
+            continue  # Python's own
         mark = getattr(thing, "alignzoo_impl", None) if callable(thing) else None
         if isinstance(mark, dict):
             hook = mark.get("specname") or name

@@ -7,18 +7,16 @@ A plugin that was disabled or revoked is not imported at all.
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import sys
-from contextvars import ContextVar
 
 from alignzoo.seam.calling import caller, hooks_of
 from alignzoo.seam.hookspecs import Component
 from alignzoo.seam.installed import LOCAL, entries, normal
 from alignzoo.seam.kept import kept
 from alignzoo.seam.light import TYPE_CHECKING
-from alignzoo.seam.local import LocalError, entry_of, module_of
+from alignzoo.seam.local import LocalError, brought, entry_of, module_of
 from alignzoo.seam.patience import TookTooLong, limit, patience
 from alignzoo.seam.registry import Registry, read
 from alignzoo.seam.vetting import KINDS, Fault, check, check_command, tell
@@ -58,8 +56,8 @@ def discover(
     offers: list[_Offer] = []
     claims: list[Entry] = []
     asleep: list[Entry] = []
-    brought = tuple(dict.fromkeys(map(os.path.normpath, (*_BROUGHT.get(), *files))))
-    local = [entry_of(path) for path in brought]
+    named = tuple(dict.fromkeys(map(os.path.normpath, (*brought(), *files))))
+    local = [entry_of(path) for path in named]
     for entry in (*entries(paths), *local):
         owner = catalogue.owner(entry.plugin)
         if owner and normal(owner) != normal(entry.distribution):
@@ -79,26 +77,10 @@ def discover(
         sorted((added for offer in offers for added in offer.commands), key=lambda added: added.plugin), catalogue
     )
     faults = [fault for offer in offers for fault in offer.broken]
-    if named := [fault for fault in faults if fault.version == LOCAL]:
-        raise LocalError("\n".join(f"{fault.distribution}: {fault.reason}. {fault.fix}" for fault in named))
+    if fatal := [fault for fault in faults if fault.version == LOCAL]:
+        raise LocalError("\n".join(f"{fault.distribution}: {fault.reason}. {fault.fix}" for fault in fatal))
     hooked = tuple(one for offer in offers for one in offer.hooked)
-    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked, tuple(asleep), brought)
-
-
-_BROUGHT: ContextVar[tuple[str, ...]] = ContextVar("brought", default=())
-
-
-class bringing:
-    """In the body, whoever looks for plugins finds those of this zoo that are files, too: a component may name another one."""
-
-    def __init__(self, zoo: Zoo) -> None:
-        self.files = zoo.files
-
-    def __enter__(self) -> None:
-        self.before = _BROUGHT.set(self.files)
-
-    def __exit__(self, *raised: object) -> None:
-        _BROUGHT.reset(self.before)
+    return Zoo(tuple(found), (*faults, *clashes), catalogue, tuple(commands), hooked, tuple(asleep), named)
 
 
 def discover_one(plugin: str, distribution: str) -> Zoo:
@@ -201,7 +183,10 @@ def _module(entry: Entry) -> ModuleType:
         fix = f'It must name a module and nothing else, as in {entry.plugin} = "alignzoo_{entry.plugin}". {tell(entry)}'
         raise Fault(f"its entry point is '{entry.module}'", fix)
     try:
-        return module_of(entry) if entry.file else importlib.import_module(entry.module)
+        if entry.file:
+            return module_of(entry)
+        __import__(entry.module)  # `importlib` says it more nicely, and costs a listing two plugins
+        return sys.modules[entry.module]
     except (KeyboardInterrupt, TookTooLong, Fault):
         raise
     except ModuleNotFoundError as error:

@@ -12,6 +12,7 @@ import site
 import sys
 
 from alignzoo.seam.light import TYPE_CHECKING, dataclass
+from alignzoo.seam.source import bytes_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -44,7 +45,7 @@ def entries(paths: Iterable[str] | None = None) -> list[Entry]:
     for folder in _info_folders(search_path() if paths is None else paths):
         name, version = _name_and_version(folder)
         first = seen.setdefault(normal(name), folder)
-        points = _points(os.path.join(folder, "entry_points.txt"))
+        points = _points(f"{folder}{os.sep}entry_points.txt")
         if first is folder:
             found += [Entry(plugin, module, name, version, folder) for plugin, module in points]
         elif os.path.dirname(first) == os.path.dirname(folder) and folder.endswith(".dist-info"):
@@ -66,10 +67,23 @@ def _with_rival(found: list[Entry], first: str, rival: Entry, points: list[tuple
 def search_path() -> list[str]:
     """`sys.path` without the current directory, where a cloned repository's metadata would pass for an installation.
     A folder that packages are installed into stays, wherever one stands."""
-    here = os.path.realpath(os.getcwd())
-    installed_into = {os.path.realpath(folder) for folder in site.getsitepackages()}
-    folders = {os.path.realpath(folder): None for folder in sys.path if folder}
-    return [folder for folder in folders if folder != here or folder in installed_into]
+    folders: dict[tuple[int, int], str] = {}
+    for folder in filter(None, sys.path):
+        if known := _known(folder):
+            folders.setdefault(known, folder)
+    here = _known(os.curdir)
+    if here in folders and here not in map(_known, site.getsitepackages()):
+        del folders[here]
+    return list(folders.values())
+
+
+def _known(folder: str) -> tuple[int, int] | None:
+    """What a folder is to the system, by whatever way it is reached; None where there is none."""
+    try:
+        there = os.stat(folder)
+    except (OSError, ValueError):
+        return None
+    return there.st_dev, there.st_ino
 
 
 def normal(distribution: str) -> str:
@@ -84,11 +98,11 @@ def _info_folders(paths: Iterable[str]) -> Iterator[str]:
     """Metadata folders in the order of the path; in one folder, a wheel's before an egg's."""
     for path in paths:
         try:
-            names = sorted(os.listdir(path))
+            names = [name for name in os.listdir(path) if name.endswith(INFO_ENDINGS)]
         except OSError:
             continue
-        for ending in INFO_ENDINGS:
-            yield from (os.path.join(path, name) for name in names if name.endswith(ending))
+        for name in sorted(names, key=lambda name: (name.endswith(".egg-info"), name)):
+            yield f"{path}{os.sep}{name}"
 
 
 def _name_and_version(folder: str) -> tuple[str, str]:
@@ -100,8 +114,7 @@ def _name_and_version(folder: str) -> tuple[str, str]:
 def _points(path: str) -> list[tuple[str, str]]:
     """The (name, module) pairs of our group in an `entry_points.txt`."""
     try:
-        with open(path, "rb", buffering=0) as file:
-            written = file.read()
+        written = bytes_of(path)
     except OSError:
         return []
     if GROUP.encode() not in written:

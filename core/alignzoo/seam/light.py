@@ -62,9 +62,9 @@ def _begun(cls: Any) -> Any:
     checked = "__post_init__" in vars(cls)
 
     def __init__(self: Any, *args: Any, **named: Any) -> None:
-        given = {**dict(zip(names, args, strict=False)), **named}
-        whole = {**blank, **given}
-        if len(given) < len(args) + len(named) or len(whole) > len(names) or not required <= given.keys():
+        given = dict(zip(names, args, strict=False)) | named
+        whole = blank | given
+        if len(given) < len(args) + len(named) or len(whole) > len(names) or not given.keys() >= required:
             _finish(cls)
             cls.__init__(self, *args, **named)  # it says what is wrong
         vars(self).update(whole)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from _thread import get_ident
 
 from alignzoo.seam import hookspecs
 from alignzoo.seam.hookspecs import hookimpl
@@ -16,6 +17,8 @@ from alignzoo.seam.vetting import Fault
 
 if TYPE_CHECKING:
     from types import ModuleType
+
+    from alignzoo.seam.zoo import Zoo
 
 _READ: dict[str, tuple[str, bytes]] = {}
 """The modules that are local files: where each lies, and the bytes that it was made of."""
@@ -80,3 +83,27 @@ def _there_already(entry: Entry) -> str:
 def modules() -> tuple[str, ...]:
     """The names of the modules that are local files."""
     return tuple(_READ)
+
+
+_BROUGHT: dict[int, tuple[str, ...]] = {}
+"""The files that each thread has brought along just now."""
+
+
+class bringing:
+    """In the body, whoever looks for plugins finds those of this zoo that are files, too: a component may name another one."""
+
+    def __init__(self, zoo: Zoo) -> None:
+        self.files = zoo.files
+
+    def __enter__(self) -> None:
+        self.thread = get_ident()
+        self.before = _BROUGHT.get(self.thread, ())
+        _BROUGHT[self.thread] = self.files
+
+    def __exit__(self, *raised: object) -> None:
+        _BROUGHT[self.thread] = self.before
+
+
+def brought() -> tuple[str, ...]:
+    """What is brought along where this is asked."""
+    return _BROUGHT.get(get_ident(), ())

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import _signal as signal  # type: ignore[import-not-found]  # without the enums that take as long as ten plugins
 import os
 import sys
 
 from alignzoo.seam.light import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import signal
     from types import FrameType
+else:
+    try:
+        import _signal as signal  # what `signal` dresses in enums, which take as long to be made as twenty plugins to be listed
+    except ImportError:  # it is CPython's own
+        import signal
 
 SECONDS = 20.0
 """For importing one plugin. A light one takes milliseconds, and one that drags torch in still comes back in time."""

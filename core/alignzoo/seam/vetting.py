@@ -7,7 +7,7 @@ import sys
 from alignzoo.seam.hookspecs import API, Command, Component
 from alignzoo.seam.light import TYPE_CHECKING
 from alignzoo.seam.nearest import nearest
-from alignzoo.seam.source import file_of
+from alignzoo.seam.source import file_of, source_of
 
 if TYPE_CHECKING:
     from typing import Any
@@ -94,16 +94,14 @@ def _check_object(component: Component, entry: Entry, sources: dict[str, bytes])
     if not (module and colon and attribute.isidentifier()):
         raise Fault(f"{where} that is not of the form module:attribute", tell(entry))
     if module not in sources:
-        path = file_of(module)
-        if not path:
+        source = source_of(module)
+        if source is None:
             raise Fault(f"{where} there is no module '{module}'", tell(entry))
-        with open(path, "rb", buffering=0) as file:
-            sources[module] = file.read()
+        sources[module] = source
     text = sources[module]
-    hidden = b"import *" in text or b"__getattr__" in text
     loaded = entry.file and module in sys.modules
     named = attribute in vars(sys.modules[module]) if loaded else _has_word(text, attribute.encode())
-    if not hidden and not named:
+    if not named and b"import *" not in text and b"__getattr__" not in text:
         raise Fault(f"{where} {module} has no '{attribute}'", tell(entry))
 
 

@@ -6,7 +6,6 @@ A component's full name is `optimizer:ppo/ppo`: kind, plugin, component. Short f
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 
@@ -57,6 +56,8 @@ class Found:
 
     def load(self) -> Any:
         """Import the object: the only moment at which a plugin's heavy code runs."""
+        import importlib
+
         module_name, _, attribute = self.component.object.partition(":")
         try:
             module = importlib.import_module(module_name)
