@@ -224,7 +224,7 @@ class Run:
         """What the start says: to all runs that begin alike and ask alike, the same."""
         if self.shelf is None:
             return self._answers("start", self.start_role())
-        key = key_of(self.plan, {"answer": table_of(self.plan.answer)}, ("start", "start.feedback"))
+        key = key_of(self.plan, {"answer": table_of(self.plan.answer.under(self.plan.seed))}, ("start", "start.feedback"))
         kept = store.Folder(self.shelf / key)
         with claimed(self.shelf / f"{key}.claim", self.listener.line):
             if not kept.answers.exists():
