@@ -155,7 +155,6 @@ class Fixed:
 
     def _step(self) -> None:
         """Read `drawn`. The same again if called again: it moves nothing on."""
-        self.columns.masks.clear()
         inputs = {"input_ids": self.drawn, "position_ids": self.positions, "attention_mask": None, "columns": self.columns}
         read = last(self.base, inputs | {"past_key_values": self.cache, "use_cache": True})
         for said, of in zip(self.said, read, strict=True):
