@@ -127,10 +127,7 @@ def test_calibration_by_hand() -> None:
     assert calibration_error([four, four, four, -four], [1.0] * 4) == pytest.approx(0.05)
     assert calibration_error([four, four, four, -four, -one], [1.0] * 5) == pytest.approx((4 * 0.05 + 0.95) / 5)
     assert calibration_error([math.log(1.5)] * 2, [1.0] * 2) == pytest.approx(0.4)  # sure to 0.6 only, and always right
-    near = [
-        math.log(0.56 / 0.44),
-        -math.log(0.64 / 0.36),
-    ]  # two bins of a twentieth: their errors do not make up for each other
+    near = [math.log(0.52 / 0.48), -math.log(0.58 / 0.42)]  # in two bins of a twentieth: the errors do not cancel
     assert calibration_error(near, [1.0, 1.0]) == pytest.approx((0.48 + 0.58) / 2)
     assert calibration_error([-100.0], [1.0]) == pytest.approx(1.0)  # as sure as can be, and wrong
     assert calibration_error([math.log(3)] * 2, [0.75] * 2) == pytest.approx(0.0, abs=1e-9)
