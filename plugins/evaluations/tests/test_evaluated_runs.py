@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from alignzoo.tally import Tally, TallyError
 from alignzoo.testing import toy_base, toy_folder
 from alignzoo_evaluations.accuracy import EvaluationError
 from alignzoo_evaluations.behaviours import compared
+from alignzoo_evaluations.beliefs import beliefs
 from alignzoo_evaluations.candidates import Candidate, component, of_policy, of_run
 from alignzoo_evaluations.implicit import Implicit
 from alignzoo_evaluations.pairs import Trial, trial_of, tried
@@ -332,6 +334,8 @@ def test_behaviours_before_and_after(done: Run, questions: Path, capsys: pytest.
     assert (code, found["behaviour"], found["questions"], found["chance"]) == (0, "smallness", 3, 0.5)
     assert found["change"]["mean"] == pytest.approx(found["policy"]["mean"] - found["start"]["mean"], abs=1e-9)
     assert found["change"]["mean"] != 0.0
+    before = beliefs(done.start_role(), list(questions_in(questions, Tally())))
+    assert found["start"]["mean"] == pytest.approx(fmean(one.match for one in before), abs=1e-6)
     assert 0 < found["said"][0] < 1
     assert "3 rows read, 3 kept" in err
     code, out, _ = told(capsys, "behaviours", str(done.files.root), str(questions))

@@ -93,6 +93,11 @@ def test_behaviours_are_files_or_what_a_column_says(tmp_path: Path) -> None:
     tally = Tally()
     assert [q.behaviour for q in questions_in(path, tally, "file")] == ["persona/kind", "x"]
     assert tally.dropped["'file' is missing, empty or no text"].count == 1
+    assert tally.noticed == {}  # asked about two behaviours, a question is two
+    path.write_bytes(gzip.compress(json.dumps(row(" (A)", [" (B)", " (C)"])).encode()))
+    tally = Tally()
+    list(questions_in(path, tally))
+    assert tally.noticed["more than two options"].places == ["sycophancy.jsonl.gz:1"]
     with pytest.raises(QuestionError, match="there is no file"):
         list(questions_in(tmp_path / "none.jsonl", tally))
 
@@ -180,7 +185,8 @@ def believed(*matches: float) -> list[Belief]:
 
 def test_a_shift_is_paired_and_the_same_question_counts_once() -> None:
     asked = [QUESTIONS[0], QUESTIONS[1], QUESTIONS[1]]
-    found = shift("b", asked, believed(0.2, 0.4, 0.4), believed(0.6, 0.9, 0.7))
+    found = shift("b", asked, believed(0.2, 0.4, 0.4), [Belief(match, 0.25) for match in (0.6, 0.9, 0.7)])
+    assert found.said == (0.5, 0.25)
     assert found.questions == 2
     assert found.start.mean == pytest.approx(0.3)
     assert found.policy.mean == pytest.approx(0.7)

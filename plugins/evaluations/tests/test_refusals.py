@@ -154,7 +154,11 @@ def test_pairs_of_a_canned_refusal_over_the_reply() -> None:
         assert record.provenance.source == "refusals"
     assert len({(r.prompt.id, r.chosen.text, r.rejected.text) for r in records if isinstance(r, Comparison)}) == 20
     assert list(made.collect(asking())) == records
-    assert list(made.collect(asking(seed=4))) != records
+    others = list(made.collect(asking(seed=4)))
+    said = [{pair.rejected.text for pair in some if isinstance(pair, Comparison)} for some in (records, others)]
+    assert said[0] != said[1]
+    given = [prompt for prompt in PROMPTS if prompt in HARMFUL]
+    assert any([pair.prompt for pair in some[: len(given)]] != given for some in (records, others))
 
 
 def test_plain_refusals_instead() -> None:
@@ -193,6 +197,12 @@ def test_the_share_holds_and_is_spread_evenly(share: float, expected: int) -> No
     assert len(places) == expected
     assert all(abs((i + 1) * share - n) <= 1 for n, i in enumerate(places, start=1))
     assert made.asks == (("prompts",) if share == 0 else ("prompts", "policy"))
+
+
+def test_a_share_that_is_no_round_number_of_twos_is_not_one_short() -> None:
+    """50 · 0.58 is 28.999999999999996."""
+    records = list(source(share=0.58, count=50).collect(asking(prompts=REQUESTS)))
+    assert sum(record.provenance.source == "refusals" for record in records) == 29
 
 
 def test_the_rest_may_be_of_another_kind_and_may_run_out() -> None:

@@ -46,6 +46,11 @@ def test_no_prompt_is_on_both_sides_and_nothing_is_lost() -> None:
     assert len(learned) + len(held) == 200
 
 
+def test_a_share_is_one_of_prompts_however_often_each_is_judged() -> None:
+    held = parted([*MANY, *[MANY[3]] * 400], lambda one: one.prompt, 0.25)[1]
+    assert len({one.prompt.id for one in held}) == 10
+
+
 def test_the_split_goes_by_the_prompts_alone() -> None:
     shuffled = random.Random(3).sample(MANY, len(MANY))
     again = [replace(one, chosen=Completion("other")) for one in shuffled]
@@ -100,12 +105,15 @@ def test_agreement_by_hand() -> None:
     tied = [pair("what", by="a", strength=0.5), pair("what", by="b", strength=0.5)]
     assert agreement([*said, *tied]) == (pytest.approx(1 / 3), 1)
     assert agreement([pair(), pair()]) == (0.0, 0)
+    assert agreement([pair(), turned(pair(), "a")]) == (0.0, 0)  # who has no name may be anybody, also a
 
 
 def test_the_ceiling_comes_from_annotators_else_from_strengths_else_it_is_unknown() -> None:
     both = [pair(f"why {number}", by=by) for number in range(ENOUGH) for by in "ab"]
     agreed = {"agreement": 1.0, "agreement_pairs": float(ENOUGH)}
     assert ceiling(both, [0.7]) == {"ceiling_known": 1.0, "ceiling": 1.0, **agreed}
+    split = [turned(one, "b") if n % 8 == 1 else one for n, one in enumerate(both)]  # one pair of four
+    assert ceiling(split, [1.0])["ceiling"] == pytest.approx((1 + math.sqrt(2 * 0.75 - 1)) / 2)
     few = {"agreement": 1.0, "agreement_pairs": ENOUGH - 1.0}  # told, but not believed
     assert ceiling(both[2:], [0.7]) == {"ceiling_known": 1.0, "ceiling": 0.7, **few}
     assert ceiling(both[2:], [1.0]) == {"ceiling_known": 0.0, **few}
@@ -119,6 +127,9 @@ def test_calibration_by_hand() -> None:
     assert calibration_error([four, four, four, -four], [1.0] * 4) == pytest.approx(0.05)
     assert calibration_error([four, four, four, -four, -one], [1.0] * 5) == pytest.approx((4 * 0.05 + 0.95) / 5)
     assert calibration_error([math.log(1.5)] * 2, [1.0] * 2) == pytest.approx(0.4)  # sure to 0.6 only, and always right
+    near = [math.log(0.52 / 0.48), -math.log(0.58 / 0.42)]  # in two bins of a twentieth: the errors do not cancel
+    assert calibration_error(near, [1.0, 1.0]) == pytest.approx((0.48 + 0.58) / 2)
+    assert calibration_error([-100.0], [1.0]) == pytest.approx(1.0)  # as sure as can be, and wrong
     assert calibration_error([math.log(3)] * 2, [0.75] * 2) == pytest.approx(0.0, abs=1e-9)
 
 
