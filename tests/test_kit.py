@@ -16,6 +16,7 @@ from shelf import HEAD, Shelf, offering, shelf_in
 from alignzoo.cli.check import CheckError, _laid_out
 from alignzoo.seam.hookspecs import Component, Kind
 from alignzoo.seam.zoo import Found
+from alignzoo.shop.wheel import WheelError
 from alignzoo.testing import Trial, conformance, optimizers
 from alignzoo.testing.checks import CHECKS, Subject, Verdict
 from alignzoo.testing.conformance import alone, subjects, verdicts
@@ -299,3 +300,32 @@ def test_what_cannot_be_checked_is_a_mistake_in_the_command(tmp_path: Path, what
     done = alignzoo("check", what, cwd=tmp_path)
     assert done.returncode == 2
     assert said in done.stderr
+
+
+@pytest.mark.parametrize("written", [b"[proj", b"name = '\xff'", b"project = 3", b"[project]\nentry-points = 3"])
+def test_a_pyproject_that_cannot_be_read_is_told_in_a_line(tmp_path: Path, written: bytes) -> None:
+    (tmp_path / "pyproject.toml").write_bytes(written)
+    with pytest.raises(CheckError, match="cannot be read as the pyproject"):
+        _laid_out([str(tmp_path)], tmp_path / "room")
+
+
+def test_a_wheel_that_is_no_zip_or_a_bomb_is_not_laid_out(tmp_path: Path) -> None:
+    wheel = tmp_path / "zoo_mine-1.0-py3-none-any.whl"
+    wheel.write_bytes(b"no zip")
+    with pytest.raises(WheelError, match="cannot be read as a zip file"):
+        _laid_out([str(wheel)], tmp_path / "room")
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("zoo_mine/__init__.py", b"0" * 4_000_000)
+    with pytest.raises(WheelError, match="a zip bomb"):
+        _laid_out([str(wheel)], tmp_path / "room")
+
+
+def test_a_check_has_one_thread_unless_told_otherwise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = project(tmp_path)
+    (folder / "zoo_mine" / "__init__.py").write_text(
+        "import os\nraise RuntimeError(os.environ['OMP_NUM_THREADS'] + ' threads')\n"
+    )
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert "RuntimeError: 1 threads" in alignzoo("check", ".", cwd=folder).stdout
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert "RuntimeError: 3 threads" in alignzoo("check", ".", cwd=folder).stdout

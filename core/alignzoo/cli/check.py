@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import IO, Any
 
 FAILED = 1
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""The toy base gains nothing from a second thread, and beside other work its threads wait for each other without end."""
 STATUSES = ("passed", "failed", "expected", "not run")
 
 
@@ -49,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     with ExitStack() as stack, tempfile.TemporaryDirectory() as folder:
         names, paths = _laid_out(args.what, Path(folder))
         options = [*(["--all"] if args.all else []), *(word for change in args.settings for word in ("--set", change))]
-        env = {**os.environ, "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)}
+        path = os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]).strip(os.pathsep)
+        env = {**ONE_THREAD, **os.environ, "PYTHONPATH": path}
         command = [sys.executable, "-m", "alignzoo.cli.trying", *names, *options]
         heard = stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace"))
         process = stack.enter_context(
@@ -89,13 +92,12 @@ def _laid_out(what: Sequence[str], room: Path) -> tuple[list[str], list[str]]:
 
 def _wheel(path: Path, room: Path) -> tuple[list[str], list[str]]:
     """A wheel, unpacked as an installer would: a pure one is installed by that."""
-    import zipfile
-
     from alignzoo.seam.installed import entries
+    from alignzoo.shop.wheel import opened
 
     if not path.is_file():
         raise CheckError(f"there is no wheel {path}")
-    with zipfile.ZipFile(path) as archive:
+    with opened(path) as archive:
         archive.extractall(room)
     plugins = [entry.plugin for entry in entries([str(room)])]
     if not plugins:
@@ -110,8 +112,11 @@ def _project(path: Path, room: Path) -> tuple[list[str], list[str]]:
     file = path / "pyproject.toml"
     if not file.is_file():
         raise CheckError(f"{path} has no pyproject.toml; name a plugin's project folder, its wheel, or an installed plugin")
-    project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
-    points = project.get("entry-points", {}).get("alignzoo.plugins", {})
+    try:
+        project = tomllib.loads(file.read_text(encoding="utf-8")).get("project", {})
+        points = project.get("entry-points", {}).get("alignzoo.plugins", {})
+    except (ValueError, AttributeError) as error:
+        raise CheckError(f"{file} cannot be read as the pyproject.toml of a plugin: {error}") from None
     if not points or "name" not in project:
         raise CheckError(f'{file} offers no plugin; it needs [project.entry-points."alignzoo.plugins"] with name = "module"')
     name, version = project["name"], project.get("version", "0")
