@@ -69,10 +69,9 @@ def _rows(lesson: Lesson) -> dict[str, Sequence[Any]]:
 
 
 def _without(lesson: Lesson, places: Sequence[int]) -> Lesson:
-    """Of the rows in these places, every other is a copy of the row two places before: thumbs up and down, which take turns,
-    stay as many as they are."""
+    """The row in each of these places is the one two places before: thumbs up and down, which take turns, stay as they are."""
     others: dict[str, Any] = {
-        name: tuple(rows[i - 2] if i in places and i % 4 > 1 else row for i, row in enumerate(rows))
+        name: tuple(rows[i - 2] if i in places and i > 1 else row for i, row in enumerate(rows))
         for name, rows in _rows(lesson).items()
     }
     return replace(lesson, **others)
