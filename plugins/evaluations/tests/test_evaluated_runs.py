@@ -171,15 +171,15 @@ def test_a_policy_that_chooses_has_no_log_probabilities(chosen: Run, questions: 
 
 
 def test_a_reward_that_reads_with_a_model_needs_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "mine_reader.py").write_text(
+    (tmp_path / "mine_lone_reader.py").write_text(
         "class Reader:\n    def reading(self, role):\n        return self\n\n"
         "    def __call__(self, prompts, completions):\n        return [0.0] * len(prompts)\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(EvaluationError, match="reads with a model, and has none of its own; name it in a run file"):
-        component("mine_reader:Reader", {})
+        component("mine_lone_reader:Reader", {})
     with pytest.raises(EvaluationError, match=r"is no dataclass, so it has no settings: reward\.free"):
-        component("mine_reader:Reader", {"free": 1})
+        component("mine_lone_reader:Reader", {"free": 1})
 
 
 def test_the_implicit_reward_per_token_is_the_sum_over_the_tokens(done: Run) -> None:

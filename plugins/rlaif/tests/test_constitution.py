@@ -140,7 +140,11 @@ def test_the_published_principles_load_unchanged() -> None:
         ("a.json", '[{"key": "x", "prompt": [1], "edit_request": "E"}]', r"a\.json:1: key, prompt, .* are texts"),
         ("a.json", "5", r"a\.json: principles stand in a list or a table; got int"),
         ("a.json", "[" * 100_000, r"a\.json: not JSON"),
-        ("a.toml", '[[principle]]\nid = "x"\ntext = "X"\nweight = inf\n', r"a\.toml:1: principle\.weight: .* with an end; got inf"),
+        (
+            "a.toml",
+            '[[principle]]\nid = "x"\ntext = "X"\nweight = inf\n',
+            r"a\.toml:1: principle\.weight: .* with an end; got inf",
+        ),
         ("a.toml", '[[principle]]\nid = "x"\ntext = "  "\n', r"a\.toml:1: principle: a principle says nothing"),
         ("a.toml", '[[principle]]\nid = "x\\ny"\ntext = "X"\n', r"a\.toml:1: principle: .* an id of one line"),
         (
