@@ -138,7 +138,7 @@ class Fixed:
         if self.read == 3:
             got = self._left()
             self._step()
-            gap = max(map(_apart, got, self._left()))
+            gap = max(map(apart, got, self._left()))
             if not gap <= (1e-4 if got[0].dtype == torch.float32 else 0.02):
                 self._give_up(f"it says something else: {gap:.2g}")
                 raise Unfaithful  # who knows what it has written over
@@ -188,6 +188,6 @@ def _aside(device: int) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
-def _apart(got: Tensor, wanted: Tensor) -> float:
+def apart(got: Tensor, wanted: Tensor) -> float:
     """How far off the worst row is, as a share of its length."""
     return float(((got - wanted).float().norm(dim=-1) / wanted.float().norm(dim=-1).clamp(min=1e-6)).max())

@@ -18,7 +18,7 @@ from alignzoo.model import panels
 from alignzoo.model.ahead import gone_on
 from alignzoo.model.attention import NAME, Packing, UnknownAttention, forest_attention
 from alignzoo.model.branches import Branched
-from alignzoo.model.fixed import Fixed, Record
+from alignzoo.model.fixed import Fixed, Record, apart
 from alignzoo.model.forest import Forest, Tree, plant, rows_of
 from alignzoo.model.past import Cached, Past, Reread
 from alignzoo.model.prefix import Prefix
@@ -41,7 +41,7 @@ def prove_packing(base: Base) -> None:
         plain = base.model(input_ids=rows, use_cache=False).logits.flatten(0, 1)[flat].float()
         expected = base.rowed(forest)
         ours = base.head.logits(expected.hidden[expected.before])
-        base.plain_head = _apart(ours, plain) < (1e-4 if base.head.weight.dtype == torch.float32 else 0.02)
+        base.plain_head = apart(ours, plain) < (1e-4 if base.head.weight.dtype == torch.float32 else 0.02)
         reason = _packing_differs(base, forest, expected)
     if reason:
         base.packs = False
@@ -61,7 +61,7 @@ def prove_tail(base: Base, head: nn.Module) -> None:
     with torch.no_grad():
         whole = base.packed(forest).hidden.float()
         base.tail_layers = base.model.config.get_text_config().num_hidden_layers
-        gap = _apart(base.packed(forest).hidden.float(), whole)
+        gap = apart(base.packed(forest).hidden.float(), whole)
         if not gap <= _bearable(base):
             base.tail_layers = 0
 
@@ -71,7 +71,7 @@ def prove_cache(base: Base) -> None:
     with torch.no_grad():
         wanted = _written(base, Reread)
         try:
-            gap = _apart(_written(base, partial(Cached, room=2)), wanted)
+            gap = apart(_written(base, partial(Cached, room=2)), wanted)
             reason = "" if gap <= _bearable(base) else f"what was kept differs by {gap:.2g}"
         except (TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError) as error:
             reason = f"{type(error).__name__}: {error}"
@@ -81,7 +81,7 @@ def prove_cache(base: Base) -> None:
                     "same results, slower", type(base.model).__name__, reason)  # fmt: skip
     elif base.packs and base.exact and base.device.type == "cpu":  # where it was measured; half precision would round otherwise
         with torch.no_grad(), suppress(TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError):
-            base.branches = _apart(_written(base, partial(Branched, room=2)), wanted) <= _bearable(base)
+            base.branches = apart(_written(base, partial(Branched, room=2)), wanted) <= _bearable(base)
 
 
 def prove_steps(base: Base) -> None:
@@ -95,7 +95,7 @@ def prove_steps(base: Base) -> None:
         base.head = replace(head, panel=panels.Panel(lambda: (head.weight, head.bias), [head.weight, head.bias]))
         if 0 < Steps.bytes(base.trunk) <= panels.ROOM - head.weight.nbytes:
             base.steps = Steps(base.trunk)
-        if _apart(_written(base, partial(Cached, room=2)), wanted) <= _bearable(base):
+        if apart(_written(base, partial(Cached, room=2)), wanted) <= _bearable(base):
             return
     base.head, base.steps = head, None
 
@@ -105,7 +105,7 @@ def prove_fixed(base: Base, record: Record) -> None:
     recorded is found out when there is something to write."""
     with torch.no_grad(), suppress(TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError):
         wanted = _written(base, partial(Cached, room=2))
-        if _apart(_written(base, partial(Fixed, room=2)), wanted) <= _bearable(base):
+        if apart(_written(base, partial(Fixed, room=2)), wanted) <= _bearable(base):
             base.record = record
 
 
@@ -115,7 +115,7 @@ def prove_prefix(base: Base) -> None:
     rests = (ids[1:3], ids[2:5])
     with torch.no_grad(), suppress(TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError):
         wanted = base.ends(plant([Tree(ids, rests)], base.device), None, learning=False).float()
-        base.prefixes = _apart(Prefix(base, None, ids).ends(rests).float(), wanted) <= _bearable(base)
+        base.prefixes = apart(Prefix(base, None, ids).ends(rests).float(), wanted) <= _bearable(base)
 
 
 def prove_ahead(base: Base) -> None:
@@ -130,7 +130,7 @@ def prove_ahead(base: Base) -> None:
         base.keeps = True
         reading = base.read(batch, None, learning=False, keeping=True)
         got = gone_on(base, None, reading, batch, others)
-        base.keeps = _apart(got.float(), wanted.hidden[wanted.before].float()) <= _bearable(base)
+        base.keeps = apart(got.float(), wanted.hidden[wanted.before].float()) <= _bearable(base)
         return
     base.keeps = False
 
@@ -168,15 +168,10 @@ def _packing_differs(base: Base, forest: Forest, expected: Reading) -> str:
     if packing.calls != base.model.config.get_text_config().num_hidden_layers:
         return f"only {packing.calls} of its layers use the attention that can be replaced"
     wanted, got = expected.hidden[expected.before].float(), hidden[forest.before].float()
-    gap = _apart(got, wanted)
+    gap = apart(got, wanted)
     return "" if gap <= _bearable(base) else f"the packed form differs by {gap:.2g}"
 
 
 def _bearable(base: Base) -> float:
     """How far two ways to the same state may be apart by rounding."""
     return 1e-4 if base.head.weight.dtype == torch.float32 else 0.1
-
-
-def _apart(got: Tensor, wanted: Tensor) -> float:
-    """How far off the worst row is, as a share of its length."""
-    return float(((got - wanted).norm(dim=-1) / wanted.norm(dim=-1)).max())
