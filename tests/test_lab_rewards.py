@@ -16,7 +16,7 @@ from alignzoo.lab.costs import guess
 from alignzoo.lab.plan import PlanError
 from alignzoo.lab.run import Listener, Run
 from alignzoo.lab.runfile import read_plan
-from alignzoo.learning.ledger import Budget
+from alignzoo.learning.choices import Budget
 from alignzoo.learning.memory import newest
 from alignzoo.learning.rewards import Combined, ScoreError, Voice
 from alignzoo.model.role import bare_on

@@ -19,6 +19,7 @@ from transformers import Cache
 
 from alignzoo.model import ahead, loading, sampling
 from alignzoo.model.attention import Packing
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
 from alignzoo.model.meter import Meter, Sizes
@@ -26,7 +27,7 @@ from alignzoo.model.proof import prove_ahead, prove_cache, prove_packing, prove_
 from alignzoo.model.step import Steps
 from alignzoo.model.tail import Tail, pick
 from alignzoo.model.text import Text
-from alignzoo.model.wardrobe import Lora, Wardrobe, Worn
+from alignzoo.model.wardrobe import Wardrobe, Worn
 
 if TYPE_CHECKING:
     from alignzoo.model.role import Role
@@ -113,7 +114,7 @@ class Base:
         self.meter = Meter()  # proofs are not charged
 
     @classmethod
-    def load(cls, path: str, how: loading.Loading = loading.Loading(), lora: Lora = Lora()) -> Base:
+    def load(cls, path: str, how: Loading = Loading(), lora: Lora = Lora()) -> Base:
         """Load a causal language model from a folder or a hub name, quantized as asked, with its tokenizer."""
         model, tokenizer = loading.load(path, how)
         context = getattr(model.config, "max_position_embeddings", None) or 2048

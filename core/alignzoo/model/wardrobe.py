@@ -8,28 +8,18 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from annotated_types import Ge, Gt
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from alignzoo.model.choices import Lora
 from alignzoo.model.loading import ModelError, linear_names
 from alignzoo.model.lora import Pair, adapted
 from alignzoo.model.tail import Tail
-
-
-@dataclass(frozen=True)
-class Lora:
-    """The shape of every adapter on one base."""
-
-    rank: Annotated[int, Ge(1)] = 16
-    alpha: Annotated[float, Gt(0)] = 32.0
-    targets: tuple[str, ...] = ()
-    """Names of the layers to adapt; empty adapts every linear layer but the head, whatever the architecture."""
 
 
 @dataclass

@@ -18,9 +18,8 @@ import torch
 from alignzoo.interfaces import Manner, Policy, Reward
 from alignzoo.learning.descent import Descent
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import load_role, policy_on
-from alignzoo.model.wardrobe import Lora
 from alignzoo.testing.checks import Failed, NotRun, Subject, check
 from alignzoo.testing.course import Course, pull
 from alignzoo.testing.lessons import LONGEST, PROMPTS

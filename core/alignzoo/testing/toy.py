@@ -17,8 +17,8 @@ from typing import Any
 import torch
 
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Lora
 from alignzoo.model.text import Text
-from alignzoo.model.wardrobe import Lora
 
 WORDS: tuple[str, ...] = tuple(
     "yes no maybe please thanks sorry good bad kind rude true false the a is not and or but because so "

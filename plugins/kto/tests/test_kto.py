@@ -16,9 +16,10 @@ from alignzoo.interfaces import Lesson, LessonError, Metrics, Optimizer
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
 from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.choices import Budget
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
-from alignzoo.learning.ledger import Budget, Ledger, counting
+from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.reference import Remembered
 from alignzoo.model.ahead import Ahead
 from alignzoo.model.base import Base

@@ -16,9 +16,9 @@ from alignzoo.interfaces import Lesson, LessonError, Manner, Metrics, Optimizer
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
 from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.choices import Budget
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.divergence import Leash
-from alignzoo.learning.ledger import Budget
 from alignzoo.learning.rewards import Combined, Voice
 from alignzoo.learning.rollouts import Explorer, Exploring
 from alignzoo.model.base import Base

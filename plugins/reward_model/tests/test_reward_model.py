@@ -17,8 +17,9 @@ from alignzoo.interfaces import Lesson, LessonError, Manner, Metrics, Optimizer,
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
 from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.choices import Budget
 from alignzoo.learning.descent import Descent
-from alignzoo.learning.ledger import Budget, Ledger, counting
+from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.model.base import Base
 from alignzoo.model.loading import Loading
