@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 import pytest
+from shelf import shelf_in
 from test_cli_light import alignzoo
 
+from alignzoo.lab.bench.benchfile import look
 from alignzoo.seam.discovery import discover
+from alignzoo.seam.settings import SettingsError, build
 from alignzoo.seam.sketch import sketch
 from alignzoo.seam.zoo import Found
 
@@ -90,6 +93,16 @@ def test_what_the_entries_of_a_bench_have_in_common_is_told_once(tmp_path: Path)
     assert line == "early.toml: entry 'b': optimizer.batch_sise: no such setting; did you mean 'batch_size'?"
 
 
+def test_a_broken_plugin_is_left_to_the_second_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is its entry's misfortune, and the others' bench goes on."""
+    shelf_in(tmp_path, monkeypatch).put("bad", "1 / 0")
+    file = tmp_path / "early.toml"
+    file.write_text(BENCH.format(kind="comparisons") + '[[entry]]\nname = "x"\noptimizer.use = "bad"\n')
+    look(file)
+    with pytest.raises(SettingsError, match=r"entry 'x': optimizer\.use: no optimizer named 'baad'"):
+        look(file, ["entry.2.optimizer.use=baad"])
+
+
 def components() -> list[Any]:
     return [pytest.param(found, id=found.full_name) for found in discover().components if found.distribution == "alignzoo"]
 
@@ -164,8 +177,6 @@ class Bare:
 
 
 def test_a_sketch_says_no_more_than_its_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from alignzoo.seam.settings import SettingsError, build
-
     (tmp_path / "sketched_page.py").write_text(PAGE)
     (tmp_path / "sketched_wrong.py").write_text("def :")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -103,9 +103,8 @@ def look(path: Path, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -
     said: dict[str, list[str]] = {}
     for entry in bench.entries:
         with suppress(Exception):  # a plugin that breaks when it is looked at is told of when it is looked into
-            said[entry.name] = (
-                [] if _fault(entry.table, zoo, by_source) else list(_told(entry, partial(_look_into, bench, entry)))
-            )
+            fault = _fault(entry.table, zoo, by_source)
+            said[entry.name] = [] if fault else list(_told(entry, partial(_look_into, bench, entry)))
     _refuse(problems, said, path.name)
 
 
