@@ -30,7 +30,7 @@ from alignzoo.lab.compare.pictures import Series, svg
 from alignzoo.lab.run import Run
 from alignzoo.lab.statistics import bootstrap
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import bare_on
 from alignzoo.records import Completion, Prompt
 from alignzoo.seam.discovery import discover

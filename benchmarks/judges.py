@@ -12,7 +12,7 @@ from random import Random
 import torch
 
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.choices import Loading
 from alignzoo.model.role import Role, bare_on
 from alignzoo.records import Completion, Prompt
 from alignzoo_playground.corpus import judged_pair

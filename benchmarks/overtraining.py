@@ -20,7 +20,7 @@ import torch
 from alignzoo.interfaces import Asking, Lesson, Manner
 from alignzoo.lab import store
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import Role, bare_on, policy_on
 from alignzoo.seam.settings import build
 from alignzoo_dpo.dpo import DPO

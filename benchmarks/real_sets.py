@@ -30,11 +30,12 @@ from baselines import bag_of_words, lengths
 from alignzoo.interfaces import Asking, FeedbackSource, Lesson
 from alignzoo.lab import store
 from alignzoo.lab.statistics import bootstrap
-from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.canaries import Canaries, watching
+from alignzoo.learning.choices import Limits, Watch
 from alignzoo.learning.descent import Descent
-from alignzoo.learning.intake import Limits, admit
+from alignzoo.learning.intake import admit
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import role_on
 from alignzoo.records import Comparison, Feedback, Ranking, comparisons_in
 from alignzoo_evaluations.accuracy import rightness

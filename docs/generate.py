@@ -34,25 +34,25 @@ TABLES: tuple[tuple[str, str, str], ...] = (
     ("At the top", "alignzoo.lab.runfile:_Head", "Written above the first table."),
     (
         "`[model]`",
-        "alignzoo.model.loading:Loading",
+        "alignzoo.model.choices:Loading",
         'Say which model: `path = "folder or hub name"`, or `use = "playground"` for the model of a plugin. Beside it:',
     ),
-    ("`[model.lora]`", "alignzoo.model.base:Lora", "The shape of every adapter of the run, the start's too."),
+    ("`[model.lora]`", "alignzoo.model.choices:Lora", "The shape of every adapter of the run, the start's too."),
     (
         "`[budget]`",
-        "alignzoo.learning.ledger:Budget",
+        "alignzoo.learning.choices:Budget",
         "What the training may spend (not the start's training). "
         "It stops after the update in which a limit is reached. See [costs](../explanation/costs.md).",
     ),
     (
         "`[watch]`",
-        "alignzoo.learning.canaries:Watch",
+        "alignzoo.learning.choices:Watch",
         "What the canaries look at. See [the canaries](../explanation/architecture.md#canaries).",
     ),
-    ("`[intake]`", "alignzoo.learning.intake:Limits", "How much of the feedback may be unusable before the run refuses."),
+    ("`[intake]`", "alignzoo.learning.choices:Limits", "How much of the feedback may be unusable before the run refuses."),
     (
         "`[reward]` and `[[reward]]`",
-        "alignzoo.learning.rewards:Voice",
+        "alignzoo.learning.choices:Voice",
         "How a reward counts, beside its own settings. Several are written as `[[reward]]`, one table each; `combine` at the "
         "top says what they come to.",
     ),
@@ -80,11 +80,11 @@ WORDS: dict[str, dict[str, str]] = {
         "seed": "The seed of the run. A component with a `seed` of its own takes this one unless it is given another.",
         "checkpoint_every": "Updates between two checkpoints.",
     },
-    "alignzoo.model.base:Lora": {
+    "alignzoo.model.choices:Lora": {
         "rank": "Width of the adapters.",
         "alpha": "Their weight: what an adapter adds is multiplied by alpha/rank.",
     },
-    "alignzoo.learning.ledger:Budget": {
+    "alignzoo.learning.choices:Budget": {
         "updates": "Updates.",
         "labels": "Distinct records dealt to the optimizer.",
         "flops": "Floating-point operations of the base, by formula.",

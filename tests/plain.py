@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Loading, Quantization
 from alignzoo.model.forest import Forest, Tree, plant
-from alignzoo.model.loading import Loading, Quantization, _quantization
+from alignzoo.model.loading import _quantization
 from alignzoo.model.role import Role
 
 RANK = 4
@@ -142,6 +143,6 @@ def _dequantize(model: nn.Module) -> None:
 
 
 def loaded(folder: Path, quantize: Quantization = "none", *, checkpointing: bool = False) -> Base:
-    from alignzoo.model.loading import Lora
+    from alignzoo.model.choices import Lora
 
     return Base.load(str(folder), Loading(quantize=quantize, checkpointing=checkpointing), Lora(rank=RANK, alpha=8.0))

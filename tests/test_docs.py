@@ -275,7 +275,7 @@ def test_python_compiles_and_its_imports_exist(fence: Fence, zoo: Zoo) -> None:
 
 @pytest.mark.parametrize("fence", every("json"))
 def test_records_on_the_pages_are_read(fence: Fence, tmp_path: Path) -> None:
-    from alignzoo.lab.answering import read_prompts
+    from alignzoo.lab.prompts import read_prompts
 
     if '"kind"' in fence.text:
         assert [from_json(line) for line in fence.text.splitlines()]

@@ -7,8 +7,7 @@ from pathlib import Path
 from alignzoo.interfaces import Lesson
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, Trained, train
-from alignzoo.learning.canaries import Watch
-from alignzoo.learning.ledger import Budget
+from alignzoo.learning.choices import Budget, Watch
 from alignzoo.model.role import policy_on
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.testing import toy_base

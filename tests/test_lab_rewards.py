@@ -16,9 +16,9 @@ from alignzoo.lab.costs import guess
 from alignzoo.lab.plan import PlanError
 from alignzoo.lab.run import Listener, Run
 from alignzoo.lab.runfile import read_plan
-from alignzoo.learning.ledger import Budget
+from alignzoo.learning.choices import Budget, Voice
 from alignzoo.learning.memory import newest
-from alignzoo.learning.rewards import Combined, ScoreError, Voice
+from alignzoo.learning.rewards import Combined, ScoreError
 from alignzoo.model.role import bare_on
 from alignzoo.records import Completion, Prompt, completion_from_row, prompt_from_row
 from alignzoo.seam.settings import SettingsError

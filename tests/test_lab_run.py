@@ -17,10 +17,11 @@ from safetensors.torch import load_file
 from alignzoo.cli import main
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab import store
-from alignzoo.lab.answering import read_prompts, scores
+from alignzoo.lab.answering import scores
 from alignzoo.lab.export import merge
 from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Part
+from alignzoo.lab.prompts import read_prompts
 from alignzoo.lab.run import Listener, Run
 from alignzoo.learning.ledger import Ledger, charge, counting
 from alignzoo.learning.memory import MemoryLost

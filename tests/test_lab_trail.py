@@ -11,7 +11,8 @@ from alignzoo.lab import store
 from alignzoo.lab.plan import PlanError
 from alignzoo.lab.run import Run
 from alignzoo.lab.trail import Trail
-from alignzoo.learning.ledger import Budget, Ledger
+from alignzoo.learning.choices import Budget
+from alignzoo.learning.ledger import Ledger
 from alignzoo.testing import toy_folder
 
 RUN = """

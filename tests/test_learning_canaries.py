@@ -13,12 +13,13 @@ from plain import loaded, mixed, stirred
 from torch import Tensor
 
 from alignzoo.interfaces import Manner
-from alignzoo.learning.canaries import Canaries, CanaryError, Watch, kl_from, watching
+from alignzoo.learning.canaries import Canaries, CanaryError, kl_from, watching
+from alignzoo.learning.choices import Watch
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.model import sampling
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Loading
 from alignzoo.model.forest import Forest, Tree, per_reply, plant
-from alignzoo.model.loading import Loading
 from alignzoo.model.role import Role, bare_on, policy_on, role_on
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.testing import toy_base, toy_folder

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from alignzoo.interfaces import Lesson
-from alignzoo.learning.intake import Intake, IntakeError, Limits, admit
+from alignzoo.learning.choices import Limits
+from alignzoo.learning.intake import Intake, IntakeError, admit
 from alignzoo.model.text import Text
 from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Ranking, Rating
 from alignzoo.testing import toy_tokenizer

@@ -12,8 +12,9 @@ from families import PACKED, ROWED
 from plain import ids, loaded
 
 from alignzoo.interfaces import Manner
+from alignzoo.learning.choices import Budget
 from alignzoo.learning.decks import Deck
-from alignzoo.learning.ledger import Budget, Ledger, charge, counting, peak_bytes
+from alignzoo.learning.ledger import Ledger, charge, counting, peak_bytes
 from alignzoo.model.base import Base
 from alignzoo.model.forest import Tree, plant
 from alignzoo.model.role import bare_on, policy_on

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import pytest
 
 from alignzoo.interfaces import Reward
+from alignzoo.learning.choices import Voice
 from alignzoo.learning.ledger import Ledger, counting
-from alignzoo.learning.rewards import Combined, Scored, ScoreError, Voice
+from alignzoo.learning.rewards import Combined, Scored, ScoreError
 from alignzoo.model.base import Base
 from alignzoo.records import Completion, Prompt
 

@@ -11,7 +11,7 @@ from families import LINEAR, PACKED, ROWED
 from plain import Plain, close, gradients, loaded, mixed, pairs, stirred
 from torch import Tensor
 
-from alignzoo.model.loading import Quantization
+from alignzoo.model.choices import Quantization
 from alignzoo.model.role import policy_on
 
 Family = Callable[[str], Path]

@@ -15,8 +15,9 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaForCausalLM, LlamaMod
 
 from alignzoo.model import loading
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.forest import Tree, plant
-from alignzoo.model.loading import Loading, Lora, ModelError
+from alignzoo.model.loading import ModelError
 from alignzoo.model.role import policy_on
 from alignzoo.model.text import Text
 from alignzoo.testing import toy_base, toy_folder, toy_model, toy_tokenizer

@@ -18,7 +18,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Lora, ModelError
+from alignzoo.model.choices import Lora
+from alignzoo.model.loading import ModelError
 from alignzoo.model.role import Role, load_role, policy_on, role_on
 from alignzoo.model.tensors import told_of
 from alignzoo.testing import toy_base, toy_folder

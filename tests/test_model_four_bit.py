@@ -13,7 +13,8 @@ from torch import Tensor
 
 from alignzoo.interfaces import Manner
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora, checksum, quantized_layers
+from alignzoo.model.choices import Loading, Lora
+from alignzoo.model.loading import checksum, quantized_layers
 from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Prompt
 from alignzoo.testing import toy_folder

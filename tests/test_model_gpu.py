@@ -11,9 +11,9 @@ import torch
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.fixed import Launch
 from alignzoo.model.forest import Forest, Tree, plant
-from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import policy_on
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.testing import toy_folder

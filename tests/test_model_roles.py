@@ -19,8 +19,9 @@ from torch.utils.checkpoint import CheckpointError
 from alignzoo.interfaces import Manner
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Quantization
 from alignzoo.model.forest import Forest
-from alignzoo.model.loading import ModelError, Quantization
+from alignzoo.model.loading import ModelError
 from alignzoo.model.role import Role, bare_on, policy_on, role_on
 from alignzoo.records import Prompt
 from alignzoo.testing import toy_base, toy_folder
@@ -59,7 +60,7 @@ def test_four_roles_take_little_more_memory_than_one() -> None:
         from transformers import LlamaConfig, LlamaForCausalLM
         from alignzoo.learning.descent import Descent, Loss
         from alignzoo.model.base import Base
-        from alignzoo.model.loading import Lora
+        from alignzoo.model.choices import Lora
         from alignzoo.model.forest import Tree, plant
         from alignzoo.model.role import policy_on, role_on
         from alignzoo.model.text import Text

@@ -58,7 +58,7 @@ def test_a_step_says_what_the_models_own_code_says(name: str, kind: type, quanti
 
 def test_an_adapter_over_some_of_the_layers_counts_for_them(family: Family) -> None:
     """Of three layers that are one product, one may have none."""
-    from alignzoo.model.loading import Loading, Lora
+    from alignzoo.model.choices import Loading, Lora
 
     lora = Lora(4, 8.0, targets=("q_proj", "v_proj", "up_proj"))
     base = Base.load(str(family("llama")), Loading(quantize="none", device="cpu"), lora)

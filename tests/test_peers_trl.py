@@ -15,7 +15,7 @@ from alignzoo.interfaces import Lesson
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Comparison, Completion, Prompt, Rating
 from alignzoo.seam.local import entry_of, module_of

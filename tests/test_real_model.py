@@ -11,11 +11,11 @@ import torch
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab.store import Training, read_json
 from alignzoo.lab.training import Seat, Terms, train
+from alignzoo.learning.choices import Budget
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.intake import admit
-from alignzoo.learning.ledger import Budget
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import bare_on, policy_on
 from alignzoo.records import Comparison, Completion, Prompt, Turn
 from alignzoo_dpo.dpo import DPO

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -156,3 +157,21 @@ def test_a_promise_grows_and_never_shrinks() -> None:
     narrower = {"x.a": Name("function", "() -> int")}
     assert renewed(before, narrower, "1.3")["x.a"] == before["x.a"]
     assert promise.read(promise.written(kept)) == kept
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("alignzoo.model.loading:Loading", "alignzoo.model.choices:Loading"),
+        ("alignzoo.model.loading:Lora", "alignzoo.model.choices:Lora"),
+        ("alignzoo.model.wardrobe:Lora", "alignzoo.model.choices:Lora"),
+        ("alignzoo.learning.ledger:Budget", "alignzoo.learning.choices:Budget"),
+        ("alignzoo.learning.canaries:Watch", "alignzoo.learning.choices:Watch"),
+        ("alignzoo.learning.intake:Limits", "alignzoo.learning.choices:Limits"),
+        ("alignzoo.learning.rewards:Voice", "alignzoo.learning.choices:Voice"),
+        ("alignzoo.lab.answering:read_prompts", "alignzoo.lab.prompts:read_prompts"),
+    ],
+)
+def test_what_our_pages_named_is_found_where_it_stood(old: str, new: str) -> None:
+    """Code that was copied from them goes on working."""
+    assert pkgutil.resolve_name(old) is pkgutil.resolve_name(new)

@@ -12,8 +12,9 @@ import torch
 
 from alignzoo.interfaces import Asking, Lesson, Manner
 from alignzoo.learning.canaries import Canaries, watching
+from alignzoo.learning.choices import Limits
 from alignzoo.learning.descent import Descent
-from alignzoo.learning.intake import Limits, admit
+from alignzoo.learning.intake import admit
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role, policy_on, role_on
 from alignzoo.records import Completion, Prompt, ratings_in

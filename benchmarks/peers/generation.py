@@ -181,7 +181,7 @@ class Ours:
         from models import SIZES, folder
 
         from alignzoo.model.base import Base
-        from alignzoo.model.loading import Loading, Lora
+        from alignzoo.model.choices import Loading, Lora
         from alignzoo.model.role import policy_on
         from alignzoo.records import Prompt
 

@@ -28,9 +28,8 @@ from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.memory import remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.wardrobe import Lora
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo_dpo.dpo import DPO
 

@@ -136,7 +136,7 @@ class Ours:
         from models import SIZES, folder
 
         from alignzoo.model.base import Base
-        from alignzoo.model.loading import Loading
+        from alignzoo.model.choices import Loading
         from alignzoo.model.role import bare_on
         from alignzoo_rlaif.form import Form
         from alignzoo_rlaif.hiring import Hired

@@ -17,7 +17,7 @@ from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.memory import remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora, Quantization
+from alignzoo.model.choices import Loading, Lora, Quantization
 from alignzoo.model.role import policy_on
 from alignzoo.records import Comparison, Rating, ratings_of_comparison
 from alignzoo_dpo.dpo import DPO

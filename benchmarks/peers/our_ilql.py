@@ -16,7 +16,7 @@ from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.memory import remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import policy_on
 from alignzoo.records import Rating
 from alignzoo_ilql.episodes import Path as Walk

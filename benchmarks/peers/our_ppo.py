@@ -20,8 +20,8 @@ from alignzoo.learning.divergence import Leash
 from alignzoo.learning.memory import remembering
 from alignzoo.learning.rollouts import Experience, Exploring, scores_of
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.forest import Forest
-from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import Role, policy_on, role_on
 from alignzoo.records import Prompt
 from alignzoo_ppo.ppo import PPO, token_rewards

@@ -16,7 +16,7 @@ from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.memory import remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import role_on
 from alignzoo.records import Comparison
 from alignzoo_reward_model.model import grow_heads

@@ -19,8 +19,8 @@ from alignzoo.learning.divergence import Leash
 from alignzoo.learning.memory import remembering
 from alignzoo.learning.rollouts import Exploring
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.forest import Forest, per_reply
-from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import policy_on
 from alignzoo.records import Prompt
 from alignzoo_policy_gradient.rloo import RLOO, leave_one_out

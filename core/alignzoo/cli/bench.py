@@ -34,12 +34,10 @@ def add(verbs: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     quiet_libraries()
+    _look(args)
     from alignzoo.cli.bench_progress import watching
-    from alignzoo.lab.bench.benchfile import BenchError
     from alignzoo.lab.bench.head_to_head import HeadToHead
 
-    if args.jobs < 1:
-        raise BenchError(f"--jobs counts processes, 1 or more; got {args.jobs}")
     if args.dry_run:
         return dry(_read(args), args.jobs)
     with watching() as watcher:
@@ -58,6 +56,19 @@ def run(args: argparse.Namespace) -> int:
             f"{len(failed)} failed, see the end of the report; `alignzoo bench {bench.files.root} --retry` tries again"
         )
     return 1 if failed else 0
+
+
+def _look(args: argparse.Namespace) -> None:
+    """Tell a mistake at first sight, before anything heavy is imported."""
+    from pathlib import Path
+
+    from alignzoo.lab.bench.benchfile import look
+    from alignzoo.lab.bench.grid import BenchError
+
+    if args.jobs < 1:
+        raise BenchError(f"--jobs counts processes, 1 or more; got {args.jobs}")
+    if not Path(args.target).is_dir():
+        look(Path(args.target), args.changes, args.plugins)
 
 
 def _read(args: argparse.Namespace) -> Bench:

@@ -41,11 +41,20 @@ def add_track(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _look(args: argparse.Namespace) -> None:
+    """Tell a mistake in a run file at first sight, before anything heavy is imported."""
+    from alignzoo.lab.runfile import look
+
+    if not Path(args.target).is_dir():
+        look(Path(args.target), args.changes, args.plugins)
+
+
 def dry(args: argparse.Namespace) -> bool:
     """For --dry-run: print the plan and what it will cost, having checked everything."""
     if not args.dry_run:
         return False
     quiet_libraries()
+    _look(args)
     import tomli_w
 
     from alignzoo.lab.costs import guess
@@ -65,6 +74,7 @@ def dry(args: argparse.Namespace) -> bool:
 def looking(args: argparse.Namespace) -> Run:
     """The run that the arguments name, to be looked at: no folder is made for it."""
     quiet_libraries()
+    _look(args)
     from alignzoo.cli.progress import telling
     from alignzoo.lab.run import Run
 
@@ -77,6 +87,7 @@ def looking(args: argparse.Namespace) -> Run:
 def working(args: argparse.Namespace) -> Iterator[Run]:
     """The run that the arguments name, telling its progress; after Ctrl-C, the command that goes on."""
     quiet_libraries()
+    _look(args)
     from alignzoo.cli.progress import telling
     from alignzoo.lab.run import Run
     from alignzoo.lab.trackers import started, tracking

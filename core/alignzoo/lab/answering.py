@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from alignzoo.interfaces import Bounded, Distant, Manner, Policy, Valued
-from alignzoo.lab import store
 from alignzoo.lab.plan import Answering
+from alignzoo.lab.prompts import read_prompts as read_prompts  # stood here once
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.rewards import ScoreError, checked
 from alignzoo.model.forest import per_reply
@@ -19,13 +18,11 @@ from alignzoo.model.role import Role
 from alignzoo.records import (
     Completion,
     Prompt,
-    RecordError,
     completion_from_row,
     completion_to_row,
     prompt_from_row,
     prompt_to_row,
 )
-from alignzoo.rows import FORMATS, Fault, format_of, rows_in
 
 Columns = Callable[[Sequence[Prompt], Sequence[Completion]], dict[str, list[float]]]
 
@@ -74,37 +71,6 @@ def _divergences(groups: Sequence[Sequence[Completion]], prompts: Sequence[Promp
     return [
         [sum(reply.logps) - own if reply.logps else None for reply, own in zip(group, before, strict=False)] for group in groups
     ]
-
-
-def read_prompts(path: Path) -> list[Prompt]:
-    """Prompts from JSON lines: "prompt", a text, or "turns", a list of speaker and text. Nothing is passed over: a prompt that
-    cannot be read would not be missed."""
-    prompts = []
-    for place, row in rows_in(path, "" if format_of(path) in FORMATS else ".jsonl"):
-        where = path.with_name(place)
-        if isinstance(row, Fault):
-            raise store.StoreError(f"{where}: {row.reason}; mend this line, or delete it")
-        try:
-            prompts.append(_prompt(row))
-        except RecordError as error:
-            raise store.StoreError(f"{where}: {error}") from None
-    if not prompts:
-        raise store.StoreError(f"{path} holds no prompt")
-    return prompts
-
-
-def _prompt(row: Mapping[str, Any]) -> Prompt:
-    if isinstance(row.get("prompt"), str):
-        prompt = Prompt.ask(row["prompt"])
-    elif isinstance(row.get("turns"), list):
-        prompt = prompt_from_row({"turns": row["turns"]})
-    else:
-        raise RecordError('a row needs "prompt" (a text) or "turns" (a list)')
-    if not prompt.text.strip():
-        raise RecordError("the prompt is empty")
-    if any("\ud800" <= letter <= "\udfff" for turn in prompt.turns for letter in turn.text):
-        raise RecordError("the prompt holds half of a surrogate pair, which is no text")
-    return prompt
 
 
 def scores(judge: Any, rows: Sequence[Mapping[str, Any]], more: Columns) -> tuple[list[dict[str, Any]], dict[str, Any]]:

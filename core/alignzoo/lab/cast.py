@@ -14,7 +14,8 @@ from alignzoo.lab import store
 from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Plan, Rewarding
 from alignzoo.lab.shelf import likeness
-from alignzoo.learning.rewards import Combined, Scored, Voice
+from alignzoo.learning.choices import Voice
+from alignzoo.learning.rewards import Combined, Scored
 from alignzoo.model.role import Role, bare_on, load_role, role_on
 from alignzoo.records import Feedback
 

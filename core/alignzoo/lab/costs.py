@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from alignzoo.lab.plan import Part, Plan
-from alignzoo.model.loading import ModelError
+from alignzoo.model.loading import ModelError, dtype_of
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Guess:
 def guess(plan: Plan) -> Guess:
     """Count the model's matrices on the meta device, and multiply by what the plan asks for."""
     parameters, linear, head = _sizes(plan)
-    bits: dict[str, float] = {"nf4": 4.5, "int8": 8, "none": 32 if str(plan.loading.compute_dtype()) == "torch.float32" else 16}
-    full = 4 if plan.loading.compute_dtype().itemsize == 4 else 2
+    full = 4 if dtype_of(plan.loading).itemsize == 4 else 2
+    bits: dict[str, float] = {"nf4": 4.5, "int8": 8, "none": 8 * full}
     base_bytes = int(linear * bits[plan.loading.quantize] / 8 + (parameters - linear) * full)
     if "prompts" in plan.optimizer.made.needs and _setting(plan.optimizer, "exploring") is not None:
         return _of_sampling(plan, Guess(parameters, linear, head, base_bytes, 0, None, None, None))

@@ -13,11 +13,8 @@ from annotated_types import Ge, Interval
 
 from alignzoo import __version__
 from alignzoo.interfaces import Asking, Closed, Manner
-from alignzoo.learning.canaries import Watch
-from alignzoo.learning.intake import Limits
-from alignzoo.learning.ledger import Budget
-from alignzoo.learning.rewards import Combine, Voice
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.learning.choices import Budget, Combine, Limits, Voice, Watch
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.records import Feedback
 from alignzoo.seam.composed import Composed
 from alignzoo.seam.settings import table_of

@@ -18,18 +18,20 @@ import torch
 from alignzoo.interfaces import Asking, Closed, Metrics, Policy, Reward
 from alignzoo.lab import store
 from alignzoo.lab.acquiring import Choosing
-from alignzoo.lab.answering import answers, plainly, read_prompts, scores
+from alignzoo.lab.answering import answers, plainly, scores
 from alignzoo.lab.cast import Cast, fresh
 from alignzoo.lab.claims import claimed
 from alignzoo.lab.folders import RunError, plan_in, settle
 from alignzoo.lab.plan import Part, Plan, check_judge
+from alignzoo.lab.prompts import read_prompts
 from alignzoo.lab.report import Report, report_of
 from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.shelf import key_of, put, take
 from alignzoo.lab.trail import Trail
 from alignzoo.lab.training import Seat, Tell, Terms, Trained, say_nothing, train
+from alignzoo.learning.choices import Budget
 from alignzoo.learning.intake import admit
-from alignzoo.learning.ledger import Budget, Ledger
+from alignzoo.learning.ledger import Ledger
 from alignzoo.learning.memory import newest
 from alignzoo.learning.reference import keeping
 from alignzoo.model.role import Role

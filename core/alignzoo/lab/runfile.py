@@ -1,10 +1,14 @@
-"""A run file → a plan, with everything wrong in it found at once and before any model is loaded."""
+"""A run file → a plan, with everything wrong in it found at once and before any model is loaded.
+
+`look` finds most of it before anything heavy is imported: it reads components by their sources. The command line does that
+first, so that a mistake is told in a moment.
+"""
 
 from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,18 +16,17 @@ from typing import Annotated, Any
 from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Acquisition, FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task, Wrapper
-from alignzoo.lab.answering import read_prompts
 from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, Trailing, check_apart, check_fit
-from alignzoo.learning.canaries import Watch
-from alignzoo.learning.intake import Limits
-from alignzoo.learning.ledger import Budget
-from alignzoo.learning.rewards import Combine, Voice
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.lab.prompts import read_prompts
+from alignzoo.learning.choices import Budget, Combine, Limits, Voice, Watch
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.hookspecs import Kind
 from alignzoo.seam.local import bringing
+from alignzoo.seam.nearest import nearest
 from alignzoo.seam.settings import SettingsError, build, override
-from alignzoo.seam.zoo import Zoo, ZooError
+from alignzoo.seam.sketch import sketch
+from alignzoo.seam.zoo import Found, Zoo, ZooError
 
 PLACES: Mapping[str, tuple[Kind, type]] = {
     "task": ("task", Task),
@@ -39,6 +42,7 @@ _SECTIONS = (
     "checkpoint_every",
     "threads",
     "plugins",
+    "combine",
     "model",
     "budget",
     "watch",
@@ -54,6 +58,19 @@ _VOICE = tuple(f.name for f in fields(Voice))
 
 def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None, plugins: Sequence[str] = ()) -> Plan:
     """The plan of a run file, with settings overridden as "optimizer.beta=0.2", and with more plugins in files."""
+    table = table_of_file(path, changes, plugins)
+    zoo = zoo or discover(files=local_files(table, path.name))
+    return held(plan_of(table, file=path.name, zoo=zoo), path.name)
+
+
+def look(path: Path, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> None:
+    """Refuse a run file for what is wrong with it at first sight."""
+    table = table_of_file(path, changes, plugins)
+    there(at_sight(table, discover(files=local_files(table, path.name)), path.name), path.name)
+
+
+def table_of_file(path: Path, changes: Sequence[str], plugins: Sequence[str]) -> dict[str, Any]:
+    """A run file as it is meant: with its changes, and with more plugins."""
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -64,12 +81,18 @@ def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None, p
         table = override(table, change)
     if plugins:
         table = {**table, "plugins": [*table.get("plugins", []), *plugins]}
-    zoo = zoo or discover(files=local_files(table, path.name))
-    return held(plan_of({"name": path.stem, **table}, file=path.name, zoo=zoo), path.name)
+    return {"name": path.stem, **table}
 
 
 def held(plan: Plan, file: str) -> Plan:
     """The same plan, if the files that it needs are there and what it is judged on is held out."""
+    there(plan, file)
+    check_apart(plan)
+    return plan
+
+
+def there(plan: Plan, file: str) -> None:
+    """Refuse a plan whose files are not there."""
     if plan.answer.file and not Path(plan.answer.file).is_file():
         raise PlanError(f"{file}: answer.file: there is no file {plan.answer.file}")
     if plan.answer.file:
@@ -78,8 +101,6 @@ def held(plan: Plan, file: str) -> Plan:
         raise PlanError(f"{file}: model.path: there is no folder {plan.path}")
     if plan.trail.every and (plan.judge is None or plan.task is None):
         raise PlanError(f"{file}: trail: its points are judged on a task's prompts; name a task and a judge, or leave it out")
-    check_apart(plan)
-    return plan
 
 
 def _is_place(path: str) -> bool:
@@ -97,13 +118,29 @@ def local_files(table: Mapping[str, Any], file: str) -> tuple[str, ...]:
 
 def plan_of(table: Mapping[str, Any], zoo: Zoo, file: str = "") -> Plan:
     """The plan that a table describes. Everything wrong with it is reported at once."""
-    reader = _Reader(file, zoo, [])
-    with bringing(zoo):
+    return _read(_Reader(file, zoo), table)
+
+
+def at_sight(table: Mapping[str, Any], zoo: Zoo, file: str = "") -> Plan:
+    """The plan that a table describes, its components drawn from their sources: enough to see what is wrong, not to run."""
+    return _read(_Reader(file, zoo, described=by_source, serves=lambda made, protocol: True), table)
+
+
+def _read(reader: _Reader, table: Mapping[str, Any]) -> Plan:
+    with bringing(reader.zoo):
         plan = reader.plan(table)
     if reader.problems:
         raise SettingsError(*reader.problems)
-    check_fit(plan, zoo)
+    check_fit(plan, reader.zoo)
     return plan
+
+
+def by_source(found: Found) -> Any:
+    """A component by its source; the component itself where that does not show its settings or, of a source of feedback, what
+    it gives."""
+    drawn = sketch(found.component.object)
+    shown = drawn is not None and (found.component.kind != "feedback" or "gives" in vars(drawn))
+    return drawn if shown else found.load()
 
 
 @dataclass
@@ -139,12 +176,17 @@ class _Reader:
     file: str
     zoo: Zoo
     problems: list[str] = field(default_factory=list)
+    described: Callable[[Found], Any] = Found.load
+    """What a component's settings are built by."""
+    serves: Callable[[Any, type], bool] = isinstance
+    """Whether what was made can be used as what it is to be."""
 
     def plan(self, given: Mapping[str, Any]) -> Plan:
         table = self.tables(given)
         known = {f.name for f in fields(_Head)}
-        odd = {name: value for name, value in table.items() if name not in _SECTIONS}
-        head = self.section(_Head, {k: v for k, v in table.items() if k in known} | odd, "")
+        odd = [name for name in table if name not in _SECTIONS]
+        self.problems += [f"{self.file}: {name}: no such setting{nearest(name, _SECTIONS)}" for name in odd]
+        head = self.section(_Head, {k: v for k, v in table.items() if k in known}, "")
         seed = head.seed
         start = dict(table.get("start", {}))
         start_feedback = start.pop("feedback", None)
@@ -238,7 +280,7 @@ class _Reader:
             return None
         try:
             found = self.zoo.find(kind, name)
-            described = found.load()
+            described = self.described(found)
         except ZooError as error:
             self.problems.append(f"{self.file}: {place}.use: {error}")
             return None
@@ -250,7 +292,7 @@ class _Reader:
         except SettingsError as error:
             self.problems += error.problems
             return None
-        if not isinstance(made, protocol):
+        if not self.serves(made, protocol):
             self.problems.append(f"{self.file}: {place}.use: {found.full_name} is no {protocol.__name__}; tell its author")
             return None
         return Part(found, made, filters, acquisition)

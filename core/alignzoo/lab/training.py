@@ -16,8 +16,9 @@ from alignzoo.interfaces import Lesson, Metrics, Optimizer
 from alignzoo.lab.doubts import doubts
 from alignzoo.lab.store import Training, read_rows, write_json
 from alignzoo.lab.trail import Trail
-from alignzoo.learning.canaries import Canaries, CanaryError, Watch, watching
-from alignzoo.learning.ledger import Budget, Ledger, counting
+from alignzoo.learning.canaries import Canaries, CanaryError, watching
+from alignzoo.learning.choices import Budget, Watch
+from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import Memory, MemoryLost, newest, remembering, track
 from alignzoo.learning.rewards import Combined
 from alignzoo.model.role import Role

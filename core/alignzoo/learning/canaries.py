@@ -8,14 +8,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from alignzoo.interfaces import Manner, Metrics
 from alignzoo.learning.authors import Authors
+from alignzoo.learning.choices import Watch
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.loading import checksum
 from alignzoo.model.role import Role
@@ -33,25 +33,6 @@ class CanaryError(ValueError):
 
 _AT_ONCE = 4096
 """Packed tokens that are enough to compare a reference with the start."""
-
-
-@dataclass(frozen=True)
-class Watch:
-    """What the canaries look at while a run goes, and what they bear. The invariants themselves cannot be switched off."""
-
-    every: Annotated[int, Ge(0)] = 25
-    """Updates between two looks at samples of the policy (its KL from the start is measured then); 0 looks only at the end."""
-    prompts: Annotated[int, Ge(1)] = 16
-    """How many prompts are answered for each look."""
-    tokens: Annotated[int, Ge(1)] = 32
-    """How long those answers may be."""
-    pairs: Annotated[int, Ge(0)] = 32
-    """Of how many of the comparisons learned from it is asked whether the chosen answer has become less likely."""
-    kl_limit: Annotated[float, Gt(0), Le(math.inf)] = 60.0
-    """Nats per reply from the start, by samples, above which a run is stopped as exploded; inf never stops it."""
-    own_answers: bool = True
-    """Stop where answers that are sampled and learned from in one training are not the policy's own, or are learned from at
-    another temperature. False is for algorithms that mean another's."""
 
 
 @dataclass

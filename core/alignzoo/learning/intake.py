@@ -6,11 +6,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypeVar
-
-from annotated_types import Interval
+from typing import Any, TypeVar
 
 from alignzoo.interfaces import Lesson
+from alignzoo.learning.choices import Limits
 from alignzoo.model.text import Text, TextError
 from alignzoo.records import Comparison, Completion, Prompt, Rating
 
@@ -19,16 +18,6 @@ T = TypeVar("T")
 
 class IntakeError(ValueError):
     """Too much of the feedback cannot be used."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much of the feedback may be unusable before a run refuses."""
-
-    dropped: Annotated[float, Interval(ge=0, le=1)] = 0.2
-    """Share of all rows that may be left out."""
-    contradictory: Annotated[float, Interval(ge=0, le=1)] = 0.5
-    """Share of the comparisons that may be contradicted by another one. (Annotators do disagree.)"""
 
 
 @dataclass

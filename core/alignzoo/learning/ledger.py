@@ -1,24 +1,22 @@
-"""What a run has spent, in the units that algorithms can be compared by, and the budget that stops it."""
+"""What a run has spent, in the units that algorithms can be compared by."""
 
 from __future__ import annotations
 
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING
 
 import torch
-from annotated_types import Gt
 
+from alignzoo.learning.choices import Budget as Budget  # stood here once
 from alignzoo.model.meter import Meter
 
 if TYPE_CHECKING:
     from alignzoo.model.base import Base
-
-Limit = Annotated[float, Gt(0)] | None
 
 
 @dataclass
@@ -68,39 +66,6 @@ class Ledger:
     def from_row(cls, row: dict[str, float]) -> Ledger:
         known = {f.name for f in fields(cls)}
         return cls(**{name: value for name, value in row.items() if name in known})  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Budget:
-    """What a training may spend. It stops after the update in which any of these is reached; empty is unlimited."""
-
-    updates: Limit = None
-    labels: Limit = None
-    """Distinct records dealt to the optimizer. Exactly as many as there are stop nothing: later epochs ask nobody."""
-    tokens: Limit = None
-    """Read and written together."""
-    flops: Limit = None
-    seconds: Limit = None
-    rewards: bool = False
-    """Whether it is also what the run's own rewards are trained from: they take first, the optimizer has what they leave.
-    Updates are not shared, since those of a reward model are of another kind."""
-
-    def reached(self, ledger: Ledger) -> str:
-        """Which limit is reached, in words; empty while none is."""
-        for name, most in self.limits().items():
-            if getattr(ledger, name) >= most and not (name == "labels" and ledger.labels == most and ledger.paid):
-                return f"{name} {getattr(ledger, name):,.6g} of {most:,.6g}"
-        return ""
-
-    def limits(self) -> dict[str, float]:
-        """Those that are set."""
-        named = {name: getattr(self, name) for name in ("updates", "labels", "tokens", "flops", "seconds")}
-        return {name: most for name, most in named.items() if most is not None}
-
-    def after(self, ledgers: Sequence[Ledger]) -> Budget:
-        """What these trainings leave of it; 0 where they took all."""
-        spent = {name: sum(getattr(ledger, name) for ledger in ledgers) for name in self.limits() if name != "updates"}
-        return replace(self, **{name: max(0.0, getattr(self, name) - took) for name, took in spent.items()})
 
 
 def peak_bytes(device: torch.device) -> int:

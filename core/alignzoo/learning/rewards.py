@@ -6,16 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pvariance
-from typing import Annotated, Literal
-
-from annotated_types import Gt
 
 from alignzoo.interfaces import Metrics, Reward
+from alignzoo.learning.choices import Combine, Voice
 from alignzoo.learning.ledger import charge
 from alignzoo.learning.memory import State
 from alignzoo.records import Completion, Prompt
-
-Combine = Literal["sum", "mean", "worst", "uncertain"]
 
 
 class ScoreError(ValueError):
@@ -46,31 +42,6 @@ def checked(name: str, scores: Iterable[float], count: int) -> list[float]:
     if odd := [place for place, score in enumerate(given) if not math.isfinite(score)]:
         raise ScoreError(f"{name} gave {given[odd[0]]} for answer {odd[0] + 1}; a score is a finite number")
     return given
-
-
-@dataclass(frozen=True)
-class Voice:
-    """How one of several rewards counts."""
-
-    name: str = ""
-    """What it is called in the figures of a run; its component's name if empty."""
-    weight: float = 1.0
-    """What its scores are multiplied by; 0 only watches."""
-    clip: Annotated[float, Gt(0)] | None = None
-    """Scores beyond this are cut, before they are weighted."""
-    at_most: float | None = None
-    """A cost instead of a reward: its mean is held at or below this by a multiplier that grows while it is above."""
-    step: Annotated[float, Gt(0)] = 0.1
-    """How fast the multiplier of a cost moves: per unit of excess, once an update."""
-
-    def __post_init__(self) -> None:
-        if self.at_most is not None and self.weight != 1.0:
-            raise ValueError("a cost (at_most) is weighted by its multiplier; leave its weight at 1")
-
-    @property
-    def counts(self) -> bool:
-        """Whether it is one of those that are joined."""
-        return self.at_most is None and self.weight != 0
 
 
 @dataclass

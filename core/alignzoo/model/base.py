@@ -19,10 +19,10 @@ from transformers import Cache
 
 from alignzoo.model import loading, past, sampling
 from alignzoo.model.attention import Packing
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.fixed import Record, graph
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
-from alignzoo.model.loading import Lora
 from alignzoo.model.meter import Meter, Sizes
 from alignzoo.model.proof import prove_ahead, prove_cache, prove_fixed, prove_packing, prove_prefix, prove_steps, prove_tail
 from alignzoo.model.step import Steps
@@ -120,7 +120,7 @@ class Base:
         self.meter = Meter()  # proofs are not charged
 
     @classmethod
-    def load(cls, path: str, how: loading.Loading = loading.Loading(), lora: Lora = Lora()) -> Base:
+    def load(cls, path: str, how: Loading = Loading(), lora: Lora = Lora()) -> Base:
         """Load a causal language model from a folder or a hub name, quantized as asked, with its tokenizer."""
         model, tokenizer = loading.load(path, how)
         context = getattr(model.config, "max_position_embeddings", None) or 2048

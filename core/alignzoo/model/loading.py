@@ -3,62 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import torch
-from annotated_types import Ge, Gt
 from torch import nn
 
-Quantization = Literal["nf4", "int8", "none"]
+from alignzoo.model.choices import Loading as Loading  # stood here once
+from alignzoo.model.choices import Lora as Lora
 
 
 class ModelError(ValueError):
     """A model that cannot be loaded or used as asked."""
 
 
-@dataclass(frozen=True)
-class Loading:
-    """How a base is loaded."""
-
-    quantize: Quantization = "nf4"
-    """The frozen weights: 4-bit NormalFloat, 8-bit integers, or as they are."""
-    double_quant: bool = True
-    """Quantize the scales of nf4, too (saves 0.4 bit per parameter)."""
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What is computed in; auto is bfloat16 on a GPU that has it, and float32 elsewhere."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where the model lives; auto is the GPU if there is one."""
-    checkpointing: bool = False
-    """Recompute activations in the backward pass: less memory, half as much work again (the base is frozen)."""
-    decoding: Literal["auto", "plain"] = "auto"
-    """How replies are written on a GPU: auto reads each token by a CUDA graph, where that is proven to say the same; plain
-    never does. On a CPU there is nothing to record."""
-    template: Literal["auto", "chat", "dialogue", "plain"] = "auto"
-    """How turns become text: the tokenizer's chat template, or "dialogue" or "plain" where it has none."""
-    trust_remote_code: bool = False
-    """Run code that comes with the model. It can do anything that you can; the run records that it was allowed."""
-
-    def place(self) -> torch.device:
-        if self.device == "cuda" and not torch.cuda.is_available():
-            raise ModelError("model.device is 'cuda', but torch sees no GPU here; use 'auto' or 'cpu'")
-        return torch.device(self.device if self.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-
-    def compute_dtype(self) -> torch.dtype:
-        if self.dtype != "auto":
-            return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[self.dtype]
-        gpu = self.place().type == "cuda"
-        return torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float32
+def place_of(how: Loading) -> torch.device:
+    """Where the model is to live."""
+    if how.device == "cuda" and not torch.cuda.is_available():
+        raise ModelError("model.device is 'cuda', but torch sees no GPU here; use 'auto' or 'cpu'")
+    return torch.device(how.device if how.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
 
 
-@dataclass(frozen=True)
-class Lora:
-    """The shape of every adapter on one base."""
-
-    rank: Annotated[int, Ge(1)] = 16
-    alpha: Annotated[float, Gt(0)] = 32.0
-    targets: tuple[str, ...] = ()
-    """Names of the layers to adapt; empty adapts every linear layer but the head, whatever the architecture."""
+def dtype_of(how: Loading) -> torch.dtype:
+    """What is computed in."""
+    if how.dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[how.dtype]
+    gpu = place_of(how).type == "cuda"
+    return torch.bfloat16 if gpu and torch.cuda.is_bf16_supported() else torch.float32
 
 
 def load(path: str, how: Loading) -> tuple[Any, Any]:
@@ -68,12 +38,12 @@ def load(path: str, how: Loading) -> tuple[Any, Any]:
 
     transformers_logging.disable_progress_bar()
     trust = {"trust_remote_code": how.trust_remote_code}
-    place = {"": str(how.place())}
+    place = {"": str(place_of(how))}
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **trust)
         model = AutoModelForCausalLM.from_pretrained(
             path,
-            dtype=how.compute_dtype(),
+            dtype=dtype_of(how),
             device_map=place,
             quantization_config=_quantization(how),
             attn_implementation="sdpa" if _has_sdpa(path, trust) else None,
@@ -109,7 +79,7 @@ def _quantization(how: Loading) -> Any:
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=how.double_quant,
-        bnb_4bit_compute_dtype=how.compute_dtype(),
+        bnb_4bit_compute_dtype=dtype_of(how),
     )
 
 
@@ -136,7 +106,7 @@ def _prove_layers(model: nn.Module, how: Loading) -> None:
     guard_quantized_layers(model)
     model.requires_grad_(False)
     for name, layer in quantized_layers(model):
-        row = torch.zeros(1, 2, layer.in_features, dtype=how.compute_dtype(), device=layer.weight.device)
+        row = torch.zeros(1, 2, layer.in_features, dtype=dtype_of(how), device=layer.weight.device)
         try:
             with torch.enable_grad():
                 layer(row.requires_grad_()).sum().backward()

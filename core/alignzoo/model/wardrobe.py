@@ -16,7 +16,8 @@ from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from alignzoo.model.loading import Lora, ModelError, linear_names
+from alignzoo.model.choices import Lora
+from alignzoo.model.loading import ModelError, linear_names
 from alignzoo.model.lora import Pair, adapted
 from alignzoo.model.tail import Tail
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
-from alignzoo.seam.source import file_of
+from alignzoo.seam.pages import Page, definition, is_dataclass, page_of
 
 SIGNS = {"Gt": ">", "Ge": ">=", "Lt": "<", "Le": "<=", "gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 
@@ -29,22 +28,12 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class _Page:
-    """A module's source, parsed."""
-
-    module: str
-    package: bool
-    lines: tuple[str, ...]
-    body: tuple[ast.stmt, ...]
-
-
-@dataclass(frozen=True)
 class _Type:
     """An annotation with its aliases resolved."""
 
     text: str
     range: str = ""
-    page: _Page | None = None
+    page: Page | None = None
     fields: ast.ClassDef | None = None
 
 
@@ -56,14 +45,14 @@ def describe(kind: type[Any]) -> list[Setting]:
 def described(name: str) -> list[Setting]:
     """The settings of the dataclass "module:attribute"; none where its source does not show them."""
     module, _, attribute = name.partition(":")
-    page = _page(module)
-    place = _definition(page, attribute) if page else None
+    page = page_of(module)
+    place = definition(page, attribute) if page else None
     if place is None or not isinstance(place[1], ast.ClassDef):
         return []
     return list(_settings(place[0], place[1], "", {}))
 
 
-def _settings(page: _Page, kind: ast.ClassDef, above: str, given: dict[str, ast.expr]) -> Iterator[Setting]:
+def _settings(page: Page, kind: ast.ClassDef, above: str, given: dict[str, ast.expr]) -> Iterator[Setting]:
     """The fields of one dataclass; `given` are the defaults that an outer one chose for them."""
     for i, field in enumerate(kind.body):
         if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
@@ -83,7 +72,7 @@ def _settings(page: _Page, kind: ast.ClassDef, above: str, given: dict[str, ast.
 # Types --------------------------------------------------------------------------------------------------------------
 
 
-def _type(page: _Page, node: ast.expr) -> _Type:
+def _type(page: Page, node: ast.expr) -> _Type:
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return _type(page, ast.parse(node.value, mode="eval").body)
     if isinstance(node, ast.Name):
@@ -96,17 +85,17 @@ def _type(page: _Page, node: ast.expr) -> _Type:
     return _Type(ast.unparse(node))
 
 
-def _named(page: _Page, name: str) -> _Type:
-    place = _definition(page, name)
+def _named(page: Page, name: str) -> _Type:
+    place = definition(page, name)
     if place is None:
         return _Type(name)
     there, node = place
     if isinstance(node, ast.ClassDef):
-        return _Type(name, page=there, fields=node if _is_dataclass(node) else None)
+        return _Type(name, page=there, fields=node if is_dataclass(node) else None)
     return _type(there, node)
 
 
-def _subscripted(page: _Page, node: ast.Subscript) -> _Type:
+def _subscripted(page: Page, node: ast.Subscript) -> _Type:
     base = ast.unparse(node.value).rpartition(".")[2]
     parts = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
     if base == "Annotated":
@@ -138,7 +127,7 @@ def _limit(node: ast.expr) -> str:
 # Defaults and words -------------------------------------------------------------------------------------------------
 
 
-def _default(page: _Page, node: ast.expr | None) -> str:
+def _default(page: Page, node: ast.expr | None) -> str:
     if node is None:
         return ""
     if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] == "field":
@@ -146,63 +135,14 @@ def _default(page: _Page, node: ast.expr | None) -> str:
         if "default" in words:
             return _default(page, words["default"])
         return f"{ast.unparse(words['default_factory'])}()" if "default_factory" in words else ""
-    if isinstance(node, ast.Name) and (place := _definition(page, node.id)) and isinstance(place[1], ast.Constant):
+    if isinstance(node, ast.Name) and (place := definition(page, node.id)) and isinstance(place[1], ast.Constant):
         node = place[1]
     return ast.unparse(node).replace("'", '"') if isinstance(node, ast.Constant) else ast.unparse(node)
 
 
-def _doc(page: _Page, field: ast.AnnAssign, after: ast.stmt | None) -> str:
+def _doc(page: Page, field: ast.AnnAssign, after: ast.stmt | None) -> str:
     """The string that follows a field, or the comment at the end of its line."""
     if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
         return " ".join(after.value.value.split())
     rest = page.lines[(field.end_lineno or field.lineno) - 1].encode()[field.end_col_offset :].decode()
     return rest.partition("#")[2].strip()
-
-
-def _is_dataclass(node: ast.ClassDef) -> bool:
-    return any(ast.unparse(mark).split("(")[0].endswith("dataclass") for mark in node.decorator_list)
-
-
-# Pages --------------------------------------------------------------------------------------------------------------
-
-
-@cache
-def _page(module: str) -> _Page | None:
-    path = file_of(module)
-    if not path.endswith(".py"):
-        return None
-    with open(path, encoding="utf-8") as file:
-        text = file.read()
-    return _Page(module, path.endswith("__init__.py"), tuple(text.splitlines()), tuple(ast.parse(text, path).body))
-
-
-def _definition(page: _Page, name: str) -> tuple[_Page, Any] | None:
-    """Where a name is defined, through any number of imports: the page, and the class or the expression there."""
-    for statement in _open(page.body):
-        match statement:
-            case ast.ClassDef() if statement.name == name:
-                return page, statement
-            case ast.Assign(targets=[ast.Name(id=alias)], value=value) if alias == name:
-                return page, value
-            case ast.AnnAssign(target=ast.Name(id=alias), value=ast.expr() as value) if alias == name:
-                return page, value
-            case ast.ImportFrom(names=names):
-                for word in names:
-                    if name == (word.asname or word.name):
-                        there = _page(_source_module(page, statement))
-                        return _definition(there, word.name) if there else None
-    return None
-
-
-def _open(body: tuple[ast.stmt, ...]) -> Iterator[ast.stmt]:
-    """The statements of a page, and those under its `if`s."""
-    for statement in body:
-        yield from _open(tuple(statement.body)) if isinstance(statement, ast.If) else (statement,)
-
-
-def _source_module(page: _Page, statement: ast.ImportFrom) -> str:
-    if not statement.level:
-        return statement.module or ""
-    up = statement.level - 1 if page.package else statement.level
-    parts = page.module.split(".")
-    return ".".join([*parts[: len(parts) - up], *([statement.module] if statement.module else [])])

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from alignzoo.interfaces import Asking, Closed, Manner, Policy
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.choices import Loading
 from alignzoo.model.role import bare_on
 from alignzoo.records import Completion, Feedback, Prompt
 from alignzoo.tally import Tally

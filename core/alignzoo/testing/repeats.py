@@ -19,7 +19,7 @@ import torch
 from alignzoo.interfaces import Lesson, Manner, Policy, Reward
 from alignzoo.learning.descent import Descent
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import load_role, policy_on
 from alignzoo.testing.checks import Failed, NotRun, Subject, check
 from alignzoo.testing.course import Course, pull

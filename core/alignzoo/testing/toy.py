@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Lora
+from alignzoo.model.choices import Lora
 from alignzoo.model.text import Text
 
 WORDS: tuple[str, ...] = tuple(

@@ -12,9 +12,10 @@ import pytest
 from alignzoo.interfaces import Lesson, LessonError, Manner, Metrics, Optimizer
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, Trained, train
-from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.canaries import Canaries, watching
+from alignzoo.learning.choices import Budget, Watch
 from alignzoo.learning.descent import Descent
-from alignzoo.learning.ledger import Budget, Ledger, counting
+from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import newest
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, policy_on

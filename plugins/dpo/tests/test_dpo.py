@@ -17,8 +17,8 @@ from alignzoo.learning.descent import Descent
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.forest import per_reply
-from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import Role, load_role, policy_on
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.testing import toy_base, toy_folder

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     from alignzoo.cli.quiet import quiet_libraries
 
     quiet_libraries()
-    from alignzoo.learning.intake import Limits
+    from alignzoo.learning.choices import Limits
     from alignzoo.seam.settings import build, override
     from alignzoo_evaluations.pairs import trial_of, tried
 

@@ -8,7 +8,8 @@ from typing import Any
 
 from alignzoo.interfaces import Asking, FeedbackSource, Lesson
 from alignzoo.lab.plan import TEACHES
-from alignzoo.learning.intake import Limits, admit
+from alignzoo.learning.choices import Limits
+from alignzoo.learning.intake import admit
 from alignzoo.model.text import Text
 from alignzoo.records import Comparison, Provenance, comparisons_in
 from alignzoo.seam.discovery import discover

@@ -64,7 +64,7 @@ class Harmful:
     @cached_property
     def prompts(self) -> tuple[Prompt, ...]:
         """Those of the file."""
-        from alignzoo.lab.answering import read_prompts
+        from alignzoo.lab.prompts import read_prompts
 
         if self.file and not Path(self.file).is_file():
             raise ValueError(f"there is no file {self.file}")

@@ -12,7 +12,8 @@ import torch
 from alignzoo.cli import main
 from alignzoo.lab import store
 from alignzoo.lab.run import Run
-from alignzoo.learning.intake import IntakeError, Limits
+from alignzoo.learning.choices import Limits
+from alignzoo.learning.intake import IntakeError
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Comparison, Completion, Prompt, Ranking, to_json

@@ -17,7 +17,7 @@ from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import Role, load_role, policy_on
 from alignzoo.records import Completion, Prompt, Rating, Turn
 from alignzoo.testing import toy_base, toy_folder

@@ -15,15 +15,16 @@ from torch import Tensor
 from alignzoo.interfaces import Lesson, LessonError, Metrics, Optimizer
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
-from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.canaries import Canaries, watching
+from alignzoo.learning.choices import Budget, Watch
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
-from alignzoo.learning.ledger import Budget, Ledger, counting
+from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.reference import Remembered
 from alignzoo.model.ahead import Ahead
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.forest import Forest, per_reply
-from alignzoo.model.loading import Loading, Lora
 from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Comparison, Completion, Prompt, Rating
 from alignzoo.testing import toy_base, toy_folder

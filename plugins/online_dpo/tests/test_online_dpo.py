@@ -14,9 +14,10 @@ import torch
 from alignzoo.interfaces import Lesson, LessonError, Manner, Metrics, Optimizer, Reward
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
-from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.canaries import Canaries, watching
+from alignzoo.learning.choices import Budget, Watch
 from alignzoo.learning.descent import Descent
-from alignzoo.learning.ledger import Budget, Ledger, counting
+from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.rollouts import Explorer, Exploring
 from alignzoo.model.forest import Forest, Tree, per_reply, plant
 from alignzoo.model.role import Role, policy_on

@@ -14,9 +14,9 @@ from torch import Tensor
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
-from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.canaries import Canaries, watching
+from alignzoo.learning.choices import Budget, Watch
 from alignzoo.learning.descent import Descent
-from alignzoo.learning.ledger import Budget
 from alignzoo.learning.rollouts import Explorer, Exploring
 from alignzoo.model import head
 from alignzoo.model.forest import Forest, Tree, plant

@@ -15,10 +15,10 @@ from torch import Tensor
 from alignzoo.interfaces import Lesson, LessonError, Manner, Metrics, Optimizer, Reward
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
-from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.canaries import Canaries, watching
+from alignzoo.learning.choices import Budget, Watch
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.divergence import Leash, k3
-from alignzoo.learning.ledger import Budget
 from alignzoo.learning.rollouts import Explorer, Exploring
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role, policy_on

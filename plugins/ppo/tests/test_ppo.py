@@ -15,11 +15,11 @@ from torch.nn.functional import cosine_similarity
 from alignzoo.interfaces import Lesson, LessonError, Manner, Metrics, Optimizer
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
-from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.canaries import Canaries, watching
+from alignzoo.learning.choices import Budget, Voice, Watch
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.divergence import Leash
-from alignzoo.learning.ledger import Budget
-from alignzoo.learning.rewards import Combined, Voice
+from alignzoo.learning.rewards import Combined
 from alignzoo.learning.rollouts import Explorer, Exploring
 from alignzoo.model.base import Base
 from alignzoo.model.role import Role, policy_on

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alignzoo.interfaces import Share
-from alignzoo.lab.answering import read_prompts
+from alignzoo.lab.prompts import read_prompts
 from alignzoo.records import Prompt
 
 

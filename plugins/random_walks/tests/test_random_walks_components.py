@@ -15,7 +15,7 @@ from alignzoo.interfaces import Asking, Closed, FeedbackSource, Manner, ModelSou
 from alignzoo.lab.run import Listener, Run
 from alignzoo.lab.runfile import read_plan
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.choices import Loading
 from alignzoo.model.role import policy_on
 from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Rating
 from alignzoo_random_walks.cloning import learn, written

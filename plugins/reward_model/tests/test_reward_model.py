@@ -16,12 +16,13 @@ import torch
 from alignzoo.interfaces import Lesson, LessonError, Manner, Metrics, Optimizer, Reward
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
-from alignzoo.learning.canaries import Canaries, Watch, watching
+from alignzoo.learning.canaries import Canaries, watching
+from alignzoo.learning.choices import Budget, Watch
 from alignzoo.learning.descent import Descent
-from alignzoo.learning.ledger import Budget, Ledger, counting
+from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import Role, load_role, policy_on, role_on
 from alignzoo.records import Comparison, Completion, Prompt, Provenance, Ranking, Rating
 from alignzoo.testing import toy_base, toy_folder

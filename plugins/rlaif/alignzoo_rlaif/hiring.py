@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Share
-from alignzoo.model.loading import Loading
+from alignzoo.model.choices import Loading
 from alignzoo_rlaif.endpoint import Endpoint
 from alignzoo_rlaif.form import Form, before
 from alignzoo_rlaif.judging import JudgeError

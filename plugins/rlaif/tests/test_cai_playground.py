@@ -12,7 +12,7 @@ from alignzoo.interfaces import Asking, Manner
 from alignzoo.lab.run import Run
 from alignzoo.lab.store import read_feedback
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import policy_on
 from alignzoo.records import Comparison, Critique
 from alignzoo_rlaif.critique_revision import CritiqueRevision

@@ -11,9 +11,8 @@ import torch
 from alignzoo.interfaces import Lesson, LessonError, Optimizer
 from alignzoo.lab.store import Training, read_rows
 from alignzoo.lab.training import Seat, Terms, train
-from alignzoo.learning.canaries import Watch
+from alignzoo.learning.choices import Budget, Watch
 from alignzoo.learning.descent import Descent
-from alignzoo.learning.ledger import Budget
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Prompt

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from alignzoo.model.base import Base
+from alignzoo.model.choices import Loading
 from alignzoo.model.forest import Tree, plant
-from alignzoo.model.loading import Loading
 from alignzoo.model.role import bare_on, policy_on
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing import toy_base

@@ -11,7 +11,7 @@ import pytest
 from alignzoo.cli import main
 from alignzoo.interfaces import Reading
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading
+from alignzoo.model.choices import Loading
 from alignzoo.model.role import Role, bare_on
 from alignzoo.records import Comparison, Completion, Prompt, to_json
 from alignzoo_playground.corpus import judged_pair

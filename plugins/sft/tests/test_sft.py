@@ -14,7 +14,7 @@ from alignzoo.learning.descent import Descent
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.model.base import Base
-from alignzoo.model.loading import Loading, Lora
+from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Completion, Demonstration, Prompt
 from alignzoo.testing import toy_base, toy_folder, toy_model

@@ -1,6 +1,7 @@
 """Head to head: many runs on the same ground, at an equal budget.
 
 benchfile.py   a bench file → entries × seeds, with everything that is wrong found before a model is loaded
+grid.py        what entries have of their own, at every point of a grid
 folder.py      the bench's folder: which cells are done, failed, under way or to do; files that were damaged or changed
 tuning.py      the same number of trials for each entry, on validation prompts
 work.py        one cell, carried out; several at once, each in a process of its own

@@ -16,28 +16,25 @@ optimizer does not need (feedback or rewards that others share) is left out of i
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from itertools import product
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from alignzoo.lab.bench.grid import BenchError, laid, nested, rows_of
 from alignzoo.lab.bench.tuning import Space, Tuning, read_space, read_tuning
 from alignzoo.lab.plan import Plan, PlanError, check_judge
-from alignzoo.lab.runfile import PLACES, held, local_files, plan_of
+from alignzoo.lab.runfile import PLACES, at_sight, by_source, held, local_files, plan_of, there
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.settings import SettingsError, override
-from alignzoo.seam.zoo import Unusable, Zoo, ZooError
+from alignzoo.seam.zoo import Found, Unusable, Zoo, ZooError
 
 OWN = ("name", "model", "start", "feedback", "reward", "combine", "optimizer")
 """What entries may differ in. All else is the same ground for all: prompts, judge, decoding, budget."""
 SEEDS = 5
-
-
-class BenchError(ValueError):
-    """A bench that cannot work, or a folder that is not this bench's."""
 
 
 @dataclass(frozen=True)
@@ -73,10 +70,14 @@ class Bench:
 
     def plan(self, entry: Entry, seed: int, changes: Mapping[str, Any] | None = None) -> Plan:
         """The run of an entry under a seed, with settings (dotted) that tuning has found or tries."""
+        return trimmed(plan_of(self.run_file(entry, seed, changes), self.zoo, entry.name))
+
+    def run_file(self, entry: Entry, seed: int, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The same as a table."""
         table = {**entry.table, "name": f"{self.name}-{entry.name}", "seed": seed}
         for place, value in (changes or {}).items():
             table = laid(table, nested(place, value))
-        return trimmed(plan_of(table, self.zoo, entry.name))
+        return table
 
     def table(self) -> dict[str, Any]:
         """The bench as a file that says it once more."""
@@ -90,6 +91,25 @@ class Bench:
 
 def read_bench(path: Path, zoo: Zoo | None = None, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> Bench:
     """The bench of a file, with settings overridden as "budget.labels=400", and with more plugins in files."""
+    table = table_of_file(path, changes, plugins)
+    return bench_of(table, zoo or discover(files=local_files(table, path.name)), path.name)
+
+
+def look(path: Path, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> None:
+    """Refuse a bench file for what is wrong with it at first sight (`runfile.look`): nothing heavy is imported."""
+    table = table_of_file(path, changes, plugins)
+    zoo = discover(files=local_files(table, path.name))
+    bench, problems = drawn(table, zoo, path.name)
+    said: dict[str, list[str]] = {}
+    for entry in bench.entries:
+        with suppress(Exception):  # a plugin that breaks when it is looked at is told of when it is looked into
+            fault = _fault(entry.table, zoo, by_source)
+            said[entry.name] = [] if fault else list(_told(entry, partial(_look_into, bench, entry)))
+    _refuse(problems, said, path.name)
+
+
+def table_of_file(path: Path, changes: Sequence[str], plugins: Sequence[str]) -> dict[str, Any]:
+    """A bench file as it is meant: with its changes, and with more plugins."""
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -100,22 +120,22 @@ def read_bench(path: Path, zoo: Zoo | None = None, changes: Sequence[str] = (), 
         table = override(table, change)
     if plugins:
         table = {**table, "plugins": [*table.get("plugins", []), *plugins]}
-    return bench_of({"name": path.stem, **table}, zoo or discover(files=local_files(table, path.name)), path.name)
+    return {"name": path.stem, **table}
 
 
 def bench_of(given: Mapping[str, Any], zoo: Zoo, file: str) -> Bench:
     """The bench that a table describes. Everything wrong with any entry is reported at once."""
     bench, problems = drawn(given, zoo, file)
-    entries = [replace(entry, fault=_fault(entry.table, zoo)) for entry in bench.entries]
+    entries = [replace(entry, fault=_fault(entry.table, zoo, Found.load)) for entry in bench.entries]
+    said: dict[str, list[str]] = {}
     for place, entry in enumerate(entries):
         try:
-            problems += [] if entry.fault else _problems(bench, entry, file)
+            said[entry.name] = [] if entry.fault else list(_told(entry, partial(_check, bench, entry)))
         except ValueError:
             raise
         except Exception as error:  # a plugin that breaks when it is looked at
             entries[place] = replace(entry, fault=f"{type(error).__name__}: {error}")
-    if problems:
-        raise SettingsError(*dict.fromkeys(problems))
+    _refuse(problems, said, file)
     if all(entry.fault for entry in entries):
         raise BenchError(f"{file}: no entry can be tried: {entries[0].fault}")
     return replace(bench, entries=tuple(entries))
@@ -129,7 +149,7 @@ def drawn(given: Mapping[str, Any], zoo: Zoo, file: str) -> tuple[Bench, list[st
         raise BenchError(f"{file}: seed: a bench has several; write seeds = {SEEDS}, or a list of them")
     tuning = read_tuning(table.pop("tune", None), file)
     table.pop("gone", None)  # entries that a bench's folder had once
-    own = list(_own(table.pop("entry", []), table.pop("grid", {}), table, file))
+    own = list(rows_of(table.pop("entry", []), table.pop("grid", {}), table, file))
     name = str(table.pop("name"))
     if isinstance(table.get("budget"), Mapping):
         table["budget"] = {"rewards": True, **table["budget"]}  # a reward of one's own is paid for, too
@@ -155,31 +175,58 @@ def _entries(
         yield entry
 
 
-def _problems(bench: Bench, entry: Entry, file: str) -> Iterator[str]:
-    """What is wrong with an entry, found without a model."""
+def _check(bench: Bench, entry: Entry) -> None:
+    """Refuse an entry for whatever is wrong with it, found without a model."""
+    plan = held(bench.plan(entry, bench.seeds[0]), entry.name)
+    check_judge(plan)
+    if bench.tuning and entry.space:
+        bench.tuning.check(plan)
+        for place, one in entry.space.items():
+            bench.plan(entry, bench.seeds[0], {place: one.example()})
+
+
+def _look_into(bench: Bench, entry: Entry) -> None:
+    """Refuse an entry for what is wrong with it at first sight."""
+    plan = at_sight(bench.run_file(entry, bench.seeds[0]), bench.zoo, entry.name)
+    there(plan, entry.name)
+    check_judge(plan)
+    for place, one in entry.space.items():
+        at_sight(bench.run_file(entry, bench.seeds[0], {place: one.example()}), bench.zoo, entry.name)
+
+
+def _told(entry: Entry, check: Callable[[], None]) -> Iterator[str]:
+    """What a check says against an entry."""
     try:
-        plan = held(bench.plan(entry, bench.seeds[0]), entry.name)
-        check_judge(plan)
-        if bench.tuning and entry.space:
-            bench.tuning.check(plan)
-            for place, one in entry.space.items():
-                bench.plan(entry, bench.seeds[0], {place: one.example()})
+        check()
     except SettingsError as error:
-        yield from (f"{file}: entry '{entry.name}': {problem.removeprefix(f'{entry.name}: ')}" for problem in error.problems)
-    except ValueError as error:
-        if not isinstance(error, PlanError | BenchError):
-            raise
-        yield f"{file}: entry '{entry.name}': {str(error).removeprefix(f'{entry.name}: ')}"
+        yield from (problem.removeprefix(f"{entry.name}: ") for problem in error.problems)
+    except (PlanError, BenchError) as error:
+        yield str(error).removeprefix(f"{entry.name}: ")
 
 
-def _fault(table: Mapping[str, Any], zoo: Zoo) -> str:
+def _refuse(problems: Sequence[str], said: Mapping[str, Sequence[str]], file: str) -> None:
+    """Tell everything that is wrong. What several entries have in common is told once: it stands above them, most likely."""
+    have: dict[str, list[str]] = {}
+    for name, told in said.items():
+        for problem in dict.fromkeys(told):
+            have.setdefault(problem, []).append(name)
+    whole = [f"{file}: {'' if len(said) == len(names) > 1 else _named(names)}{problem}" for problem, names in have.items()]
+    if problems or whole:
+        raise SettingsError(*problems, *whole)
+
+
+def _named(names: Sequence[str]) -> str:
+    return f"entry '{names[0]}': " if len(names) == 1 else f"entries {', '.join(names)}: "
+
+
+def _fault(table: Mapping[str, Any], zoo: Zoo, tried: Callable[[Found], Any]) -> str:
     """Why a component that an entry rightly names is of no use: an entry's misfortune, not the bench's."""
     for place, (kind, _) in PLACES.items():
         section = table.get(place)
         named = section.get("use") if isinstance(section, Mapping) else None
         try:
             if isinstance(named, str):
-                zoo.find(kind, named).load()
+                tried(zoo.find(kind, named))
         except Unusable as error:
             return str(error)
         except ZooError:  # a wrong name is the file's mistake, and told as one
@@ -192,55 +239,6 @@ def trimmed(plan: Plan) -> Plan:
     return replace(plan, rewards=plan.raised, feedback=plan.learned)
 
 
-# Entries and grids --------------------------------------------------------------------------------------------------------
-
-
-def _own(entries: Any, grid: Any, shared: Mapping[str, Any], file: str) -> Iterator[dict[str, Any]]:
-    """What each entry has of its own: every [[entry]], at every point of the grid."""
-    if not isinstance(entries, list) or not all(isinstance(row, Mapping) for row in entries):
-        raise BenchError(f"{file}: entry: must be tables, [[entry]] with a name in each")
-    points = list(_points(grid, file))
-    used = shared.get("optimizer", {}).get("use", "run") if isinstance(shared.get("optimizer"), Mapping) else "run"
-    rows = entries or [{} if grid else {"name": str(used)}]
-    names: list[str] = []
-    for row, (suffix, point) in product(rows, points):
-        name = "-".join(part for part in (str(row.get("name", "")), suffix) if part)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
-            raise BenchError(f"{file}: entry: each needs a name of letters, digits, '.', '_' and '-'; one has {name!r}")
-        if name in names:
-            raise BenchError(f"{file}: entry: two are called '{name}'; give each a name of its own")
-        names.append(name)
-        yield {**laid(row, point), "name": name}
-
-
-def _points(grid: Any, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A name and the settings of every point of a grid; one point without any where there is no grid."""
-    if not isinstance(grid, Mapping):
-        raise BenchError(f'{file}: grid: must be a table of lists: optimizer.use = ["dpo", "ipo"]')
-    axes = list(_axes(grid, "", file))
-    for values in product(*(values for _, values in axes)):
-        point: dict[str, Any] = {}
-        for (place, _), value in zip(axes, values, strict=True):
-            point = laid(point, nested(place, value))
-        yield "-".join(_called(value) for value in values), point
-
-
-def _axes(grid: Mapping[str, Any], above: str, file: str) -> Iterator[tuple[str, list[Any]]]:
-    for name, values in grid.items():
-        place = f"{above}.{name}" if above else name
-        if isinstance(values, Mapping):
-            yield from _axes(values, place, file)
-        elif isinstance(values, list) and values:
-            yield place, values
-        else:
-            raise BenchError(f"{file}: grid.{place}: must be a list of values to try")
-
-
-def _called(value: Any) -> str:
-    text = str(value.get("name", value.get("use", "")) if isinstance(value, Mapping) else value)
-    return re.sub(r"[^A-Za-z0-9._+-]+", "_", text).strip("_")
-
-
 def _seeds(given: Any, file: str) -> tuple[int, ...]:
     if isinstance(given, list) and given and all(type(seed) is int and seed >= 0 for seed in given):
         if len(set(given)) < len(given):
@@ -249,32 +247,3 @@ def _seeds(given: Any, file: str) -> tuple[int, ...]:
     if type(given) is int and given > 0:
         return tuple(range(given))
     raise BenchError(f"{file}: seeds: must be how many (1 or more), or a list of seeds; got {given!r}")
-
-
-# Tables -------------------------------------------------------------------------------------------------------------------
-
-
-def laid(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """A table with another laid over it. One that names another `use` is another thing and takes the whole place; the word
-    "none" takes a table away."""
-    whole = dict(under)
-    for key, value in over.items():
-        below = under.get(key)
-        if value == "none" and isinstance(below, Mapping | list):
-            del whole[key]
-        elif isinstance(value, Mapping) and isinstance(below, Mapping) and not _another(below, value):
-            whole[key] = laid(below, value)
-        else:
-            whole[key] = value
-    return whole
-
-
-def _another(under: Mapping[str, Any], over: Mapping[str, Any]) -> bool:
-    return "use" in under and "use" in over and under["use"] != over["use"]
-
-
-def nested(place: str, value: Any) -> dict[str, Any]:
-    """{"optimizer": {"beta": 0.1}} for "optimizer.beta" and 0.1."""
-    for key in reversed(place.split(".")):
-        value = {key: value}
-    return dict(value)

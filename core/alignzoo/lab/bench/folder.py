@@ -25,7 +25,8 @@ from typing import Any
 import tomli_w
 
 from alignzoo.lab import store
-from alignzoo.lab.bench.benchfile import Bench, BenchError, Entry
+from alignzoo.lab.bench.benchfile import Bench, Entry
+from alignzoo.lab.bench.grid import BenchError
 from alignzoo.lab.bench.outcome import Cell, Outcome, apart, damaged
 from alignzoo.lab.bench.report import CellStanding, Standing
 from alignzoo.lab.bench.tuning import Trial, best

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from alignzoo.lab.bench.benchfile import Bench, BenchError, read_bench
+from alignzoo.lab.bench.benchfile import Bench, read_bench
 from alignzoo.lab.bench.folder import BenchFolder, mend, settle
+from alignzoo.lab.bench.grid import BenchError
 from alignzoo.lab.bench.report import Standing, report
 from alignzoo.lab.bench.work import Crew, Watcher, folder_at, work_here
 from alignzoo.lab.trackers import check
