@@ -20,9 +20,10 @@ from alignzoo.lab import store
 from alignzoo.lab.answering import scores
 from alignzoo.lab.export import merge
 from alignzoo.lab.folders import RunError
+from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import Part
 from alignzoo.lab.prompts import read_prompts
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.run import Run
 from alignzoo.learning.ledger import Ledger, charge, counting
 from alignzoo.learning.memory import MemoryLost
 from alignzoo.learning.rewards import Scored, ScoreError
