@@ -243,7 +243,7 @@ class Run:
         self.judge()
         report = report_of(self.plan.name, self.plan.table(), self.files)
         store.write_text(self.files.report, report.markdown())
-        store.write_json(self.files.root / "report.json", report.row())
+        store.write_report(self.files.root / "report.json", report.row())
         return report
 
     # What the stages share --------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def write(found: Comparison, entrants: Sequence[Entrant], folder: Path, command:
     """The report as a page, as Markdown, and as plain data."""
     store.write_text(folder / "report.html", page(found, entrants, command))
     store.write_text(folder / "report.md", markdown(found))
-    store.write_json(folder / "report.json", found.row())
+    store.write_report(folder / "report.json", found.row())
 
 
 def entrants_of(runs: Sequence[Played]) -> list[Entrant]:
