@@ -60,6 +60,7 @@ FAULTS = {
     "count": ("return scores[1:]", "sour:score gave {fewer} scores for {count} answers"),
     "nan": ("return [float('nan')] * len(scores)", "sour:score gave nan for answer 1; a score is a finite number"),
     "infinite": ("return [float('inf')] * len(scores)", "sour:score gave inf for answer 1; a score is a finite number"),
+    "nothing": ("return None", "sour:score gave no number for each answer (TypeError: 'NoneType' object is not iterable)"),
     "raises": ("raise ValueError('the endpoint is gone')", "sour:score raised ValueError: the endpoint is gone"),
     "crashes": ("return None.missing", "sour:score raised AttributeError: 'NoneType' object has no attribute 'missing'"),
 }
@@ -142,6 +143,8 @@ def test_best_of_n_names_the_reward(written: Written, said: Callable[..., str], 
     ("name", "change", "words"),
     [
         ("best-of-n", "optimizer.n=0", "optimizer.n: must be at least 1; got 0"),
+        ("best-of-n", "optimizer.n=1000000000", "optimizer.n: must be at most 65536; got 1000000000"),
+        ("ppo", "optimizer.minibatches=9", "4 prompts make no 9 minibatches; ask for fewer"),
         ("rloo", "optimizer.replies=0", "optimizer.replies: must be at least 2; got 0"),
         ("rloo", "optimizer.replies=1", "optimizer.replies: must be at least 2; got 1"),
         ("grpo", "optimizer.replies=0", "optimizer.replies: must be at least 2; got 0"),

@@ -81,6 +81,14 @@ def test_a_tie_contradicts_nobody() -> None:
     assert dict(taken(*rows)[1].noticed) == {"ties": 2, "doubled": 1}
 
 
+def test_comparisons_that_are_all_ties_are_refused() -> None:
+    """What is left of them counts: the only pair that prefers something cannot be read."""
+    ties = [pair("yes", "no", strength=0.5), pair("good", "bad", strength=0.5)]
+    with pytest.raises(IntakeError, match="all 2 comparisons that can be used are ties"):
+        admit(Lesson(comparisons=[*ties, pair("yes", "")]), ("comparisons",), TEXT, Limits(dropped=0.9))
+    assert admit(Lesson(comparisons=ties), ("demonstrations",), TEXT)[1].rows == 0
+
+
 @pytest.mark.parametrize(
     ("odd", "reason"),
     [

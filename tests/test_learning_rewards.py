@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -96,3 +98,27 @@ def test_scores_are_charged(base: Base) -> None:
     with counting(ledger, base):
         assert Scored(length, "length")(ASKED, SAID) == [1.0, 2.0, 4.0]
     assert ledger.scores == 3
+
+
+def raising(count: int) -> Iterator[float]:
+    yield 1.0
+    raise OSError("the line is cut")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (lambda count: None, r"gave no number for each answer \(TypeError: 'NoneType' object is not iterable\)"),
+        (
+            lambda count: ["good"] * count,
+            r"gave no number for each answer \(ValueError: could not convert string to float: 'good'",
+        ),
+        (lambda count: [None] * count, r"gave no number for each answer \(TypeError: "),
+        (raising, r"gave no number for each answer \(OSError: the line is cut\)"),
+        (sys.exit, "raised SystemExit: 3"),
+    ],
+)
+def test_a_reward_that_gives_no_numbers_is_named(given: Callable[[int], Any], words: str) -> None:
+    """A function of one's own may give anything; a run does not end in a traceback, nor without a word."""
+    with pytest.raises(ScoreError, match=f"mine:score {words}"):
+        Scored(lambda prompts, completions: given(len(completions)), "mine:score")(ASKED, SAID)

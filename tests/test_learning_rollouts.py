@@ -12,7 +12,7 @@ import torch
 from plain import stirred
 from torch import Tensor
 
-from alignzoo.interfaces import Lesson, LessonError, Reward
+from alignzoo.interfaces import Lesson, LessonError, Manner, Reward
 from alignzoo.learning.canaries import Canaries, CanaryError, watching
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.learning.rollouts import Experience, Explorer, Exploring, Scale
@@ -80,15 +80,16 @@ def test_after_an_update_the_divergence_is_from_the_start(base: Base) -> None:
     assert seen.kl > 0.1
 
 
-def test_in_half_precision_old_comes_from_the_same_pass_as_later_log_probabilities() -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.6])
+def test_in_half_precision_old_comes_from_the_same_pass_as_later_log_probabilities(temperature: float) -> None:
     base = toy_base()
     base.model.to(torch.bfloat16)
     base = Base(base.model, base.text, base.lora)
     policy = stirred(policy_on(base))
     assert not base.exact
-    seen = explorer(policy)(PROMPTS, 3)
+    seen = explorer(policy, Exploring(max_tokens=8, temperature=temperature))(PROMPTS, 3)
     with torch.no_grad():
-        assert torch.equal(seen.forest.tokens["old"], policy.logps(seen.forest))
+        assert torch.equal(seen.forest.tokens["old"], policy.logps(seen.forest, temperature))
     assert not seen.forest.tokens["old"].requires_grad
 
 
@@ -124,6 +125,36 @@ def test_unfinished_answers_and_clipping_by_hand(unfinished: str, clip: float | 
     how = Exploring(unfinished=unfinished, unfinished_score=-4.0, clip=clip)  # type: ignore[arg-type]
     scores = Scale(how, PROMPTS)(torch.tensor([5.0, 3.0, -7.0, -1.0]), torch.tensor([False, True, False, True]))
     assert scores.tolist() == wanted
+
+
+def test_each_answer_is_scored_by_its_own_end(base: Base) -> None:
+    """Where a group has answers that ended and answers that did not, −1 stands at those that did not."""
+    seen = explorer(policy_on(base), Exploring(max_tokens=8, unfinished="replace", unfinished_score=-7.0))(PROMPTS, 6)
+    assert any(len({reply.finished for reply in group}) == 2 for group in seen.groups)
+    wanted = [score if reply.finished else -7.0 for reply, score in zip(flat(seen), seen.raw.tolist(), strict=True)]
+    assert seen.forest.replies["score"].tolist() == wanted
+
+
+class Writer:
+    """Notes how it is asked to answer."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Sequence[Prompt], int, Manner]] = []
+
+    def sample(self, prompts: Sequence[Prompt], n: int, manner: Manner) -> list[list[Completion]]:
+        self.asked.append((prompts, n, manner))
+        return [[Completion("yes")] for _ in prompts]
+
+
+def test_scores_are_measured_as_answers_are_written_on_prompts_from_everywhere() -> None:
+    """At the temperature and length of the rounds to come, and on at most 256 prompts spread evenly over all."""
+    prompts = [Prompt.ask(f"is {number} small") for number in range(600)]
+    how = Exploring(max_tokens=9, temperature=0.4, scale="start")
+    start, scale = Writer(), Scale(how, prompts)
+    for _ in range(2):
+        scale.measure(start, lambda asked, said: [float(len(prompt.text)) for prompt in asked])  # type: ignore[arg-type]
+    assert start.asked == [(prompts[0:512:2], 1, Manner(max_tokens=9, temperature=0.4, seed=0))]
+    assert Scale(how, prompts[:5]).prompts == prompts[:5]
 
 
 def test_scores_are_clipped_after_they_are_scaled() -> None:

@@ -51,6 +51,7 @@ def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Lim
         changes["comparisons"] = _kept(lesson.comparisons, intake, lambda pair: _unfit_pair(pair, text))
         _notice_cuts(((pair.prompt, (pair.chosen, pair.rejected)) for pair in changes["comparisons"]), text, intake)
         _notice_pairs(lesson.comparisons, intake)
+        _refuse_ties(changes["comparisons"])
     if "demonstrations" in needs:
         changes["demonstrations"] = _kept(
             lesson.demonstrations, intake, lambda shown: _unfit((shown.completion,), text, shown.prompt)
@@ -133,6 +134,11 @@ def _notice_pairs(pairs: Sequence[Comparison], intake: Intake) -> None:
         if (prompt, rejected, chosen) in decided and chosen != rejected
     )
     intake.noticed += Counter()  # drops the zeros
+
+
+def _refuse_ties(pairs: Sequence[Comparison]) -> None:
+    if pairs and all(pair.tie for pair in pairs):
+        raise IntakeError(f"all {len(pairs)} comparisons that can be used are ties (strength 0.5): they prefer nothing")
 
 
 def _notice_doubles(texts: Iterable[tuple[Prompt, str]], intake: Intake) -> None:

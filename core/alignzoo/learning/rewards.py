@@ -29,14 +29,17 @@ class Scored:
         charge(scores=len(completions))
         try:
             given = self.reward(prompts, completions)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ScoreError(f"{self.name} raised {type(error).__name__}: {error}") from error
         return checked(self.name, given, len(completions))
 
 
 def checked(name: str, scores: Iterable[float], count: int) -> list[float]:
     """The scores as numbers, or an error that names the reward that gave them."""
-    given = [float(score) for score in scores]
+    try:
+        given = [float(score) for score in scores]
+    except Exception as error:  # nothing, a word, an iterator that raises: a function of one's own may give anything
+        raise ScoreError(f"{name} gave no number for each answer ({type(error).__name__}: {error})") from error
     if len(given) != count:
         raise ScoreError(f"{name} gave {len(given)} scores for {count} answers")
     if odd := [place for place, score in enumerate(given) if not math.isfinite(score)]:

@@ -15,7 +15,7 @@ from random import Random
 from statistics import NormalDist, fmean, pstdev
 from typing import Annotated, ClassVar
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Count, Lesson, Manner, Metrics, Policy, Reward
 from alignzoo.records import Completion, Prompt
@@ -30,7 +30,7 @@ _ENOUGH = 4
 class BestOfN:
     needs: ClassVar[tuple[str, ...]] = ("reward",)
 
-    n: Count = 16
+    n: Annotated[int, Interval(ge=1, le=65_536)] = 16
     """N: answers that are drawn for each that is given."""
     batch: Count = 16
     """Answers to a prompt that are drawn at once; memory grows with it. Early stopping looks after each batch."""

@@ -173,6 +173,15 @@ def test_values_on_an_adapter_of_their_own_leave_the_policy_alone() -> None:
     assert not policy.heads
 
 
+def test_a_policy_that_imitates_is_moved_beside_values_of_their_own_and_deployed_with_them() -> None:
+    policy, told = run(replace(QUICK, adapter="own", epochs=1), toy_base())
+    deployed = QUICK.deploy(policy, LESSON)
+    assert not policy.idle
+    assert told[0]["nll"] > 0
+    assert deployed.policy is policy
+    assert deployed.values is policy.companions["critic"]
+
+
 def test_the_order_of_episodes_in_a_batch_changes_nothing() -> None:
     policy, grown = begun()
     paths = QUICK.paths(LESSON, policy.base.text)[:8]
@@ -231,11 +240,12 @@ def test_at_zero_the_policy_itself_answers(cut: float | None) -> None:
     assert policy.sample(PROMPTS, 2, FREELY, steer=idle.scores) == plain
 
 
+@pytest.mark.parametrize("cut", [0.1, 0.0])
 @pytest.mark.parametrize("shared", ["apart", "shared"])
-def test_scores_are_by_the_lower_of_the_slow_twins(shared: str) -> None:
+def test_scores_are_by_the_lower_of_the_slow_twins(shared: str, cut: float) -> None:
     policy, heads = begun(shared)
     seen: list[tuple[Any, torch.Tensor]] = []
-    how = steering(policy, beta=2.0, cut=0.1)
+    how = steering(policy, beta=2.0, cut=cut)
 
     def watched(own: Any, *others: Any) -> torch.Tensor:
         seen.append((own, how.scores(own, *others)))
@@ -247,7 +257,7 @@ def test_scores_are_by_the_lower_of_the_slow_twins(shared: str) -> None:
         rows = [policy.head(f"{name}_target")(own.states).unflatten(-1, (heads.twins, -1)) for name in heads.names]
         lowest = torch.cat(rows, 1).amin(1)
         v = policy.head("v")(own.states)
-    assert torch.allclose(scores, own.logits + 2 * (lowest - v).clamp(max=0.1), atol=1e-5)
+    assert torch.allclose(scores, own.logits + 2 * (lowest - v).clamp(max=cut), atol=1e-5)
 
 
 @pytest.mark.parametrize("shared", ["apart", "shared"])
@@ -282,6 +292,7 @@ def test_top_k_is_of_the_score_not_of_the_policy() -> None:
     one = steering(policy, beta=1000.0, top_k=1).scores(own)
     q = Heads(policy).slow_all(own.states)
     assert one.argmax(1).tolist() == q.argmax(1).tolist()
+    assert one.isfinite().sum(1).tolist() == [1, 1, 1, 1]
     assert bool((own.logits.argmax(1) != q.argmax(1)).any())
 
 
@@ -359,6 +370,14 @@ def test_bad_lessons_are_refused_before_any_pass(monkeypatch: pytest.MonkeyPatch
     with pytest.raises(ValueError, match="another tokenizer"):
         next(iter(ILQL().improve(policy, Lesson(ratings=[foreign, *RATINGS[1:]]))))
     assert not policy.heads
+
+
+def test_earlier_turns_are_actions_unless_only_the_last_is_wanted() -> None:
+    dialogue = Prompt((Turn("user", "is the cat old"), Turn("assistant", "maybe"), Turn("user", "why")))
+    lesson = Lesson(ratings=[Rating(dialogue, Completion("because"), 1.0), RATINGS[1]])
+    counted = {turns: ILQL(turns=turns).paths(lesson, toy_base().text)[0].acts.count(True) for turns in ("all", "last")}  # type: ignore[arg-type]
+    assert counted["last"] == 2  # a word and its end
+    assert counted["all"] > 2
 
 
 def test_rewards_may_be_the_runs_own() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tokenizers.processors import TemplateProcessing
 
 from alignzoo.interfaces import LessonError
 from alignzoo.model.text import Text, TextError
@@ -58,6 +59,8 @@ def test_a_rating_of_an_earlier_turn_is_a_reward_within_the_longer_dialogue() ->
     ]
     assert chained([first, replace(first, score=1.0), last]) == [Episode(LONG, Completion("because"), 5.0, ((1, 2.0),))]
     assert len(chained([last, replace(last, score=1.0)])) == 2
+    opened = Rating(Prompt((SAID, AGAIN)), Completion("because"), 5.0)  # nobody asked for the first turn, so none rated it
+    assert chained([opened, other])[0] == Episode(opened.prompt, opened.completion, 5.0)
 
 
 # Tokens -------------------------------------------------------------------------------------------------------------------
@@ -108,6 +111,17 @@ def test_a_template_without_end_tokens_ends_a_turn_with_its_last_word() -> None:
     text = Text.of(toy_tokenizer(template=None), "dialogue", context=64)
     places = spoken(LONG, text)[1]
     assert text.tokenizer.convert_ids_to_tokens([text.prompt_ids(LONG)[place] for place in places]) == ["yes", "please"]
+
+
+def test_a_start_token_that_only_the_tokenizer_writes_moves_no_action() -> None:
+    """It stands in the ids and in no text, so places in the text are one off from places in the ids."""
+    tokenizer = toy_tokenizer(template=None)
+    start = TemplateProcessing(single="<bos> $A", special_tokens=[("<bos>", tokenizer.bos_token_id)])
+    tokenizer.backend_tokenizer.post_processor = start
+    text = Text.of(tokenizer, "dialogue", context=64)
+    ids = text.prompt_ids(LONG)
+    assert ids[0] == tokenizer.bos_token_id
+    assert tokenizer.convert_ids_to_tokens([ids[place] for place in spoken(LONG, text)[1]]) == ["yes", "please"]
 
 
 def test_the_same_words_said_by_both_are_told_apart() -> None:

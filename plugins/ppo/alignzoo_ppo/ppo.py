@@ -74,7 +74,7 @@ class PPO:
     epochs: Count = 4
     """Passes over the answers of a round."""
     minibatches: Count = 1
-    """Steps in each pass."""
+    """Steps in each pass. A prompt's answers stay together."""
     clip: Annotated[float, Interval(gt=0, lt=1)] = 0.2
     """ε: how far the ratio of new to old probability may go."""
     value_clip: Positive = 0.2
@@ -91,6 +91,10 @@ class PPO:
     """Order of the prompts, answers, and minibatches."""
     descent: Descent = Descent(lr=5e-4, schedule="linear", eps=1e-5)
     """How policy and critic are moved."""
+
+    def __post_init__(self) -> None:
+        if self.minibatches > self.prompts_per_update:
+            raise ValueError(f"{self.prompts_per_update} prompts make no {self.minibatches} minibatches; ask for fewer")
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -139,12 +143,11 @@ class PPO:
 
     def learn(self, batch: Forest, policy: Role, critic: Role, descend: Step, dice: Dice, remind: Reminder) -> Metrics:
         """Some epochs over one round's answers, each in a new order. What is told of the ratio is of the first step."""
-        size = -(-len(batch) // self.minibatches)
         told: Metrics = {}
         for _ in range(self.epochs):
             order = dice.order(len(batch))
-            for start in range(0, len(batch), size):
-                minibatch = batch if size >= len(batch) else batch.select(order[start : start + size])
+            for first in range(min(self.minibatches, len(order))):
+                minibatch = batch if self.minibatches == 1 else batch.select(order[first :: self.minibatches])
                 learned = descend(partial(self.loss, policy, critic), remind(minibatch))
                 told = {"first_ratio": learned["ratio"], **told, **learned}
                 if self.stop_kl and learned["approx_kl"] > self.stop_kl:

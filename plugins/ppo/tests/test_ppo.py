@@ -183,6 +183,20 @@ def test_epochs_and_minibatches_are_so_many_steps_and_stop_early_when_told(stop:
     assert len(counting.steps) == 12 if stop is None else len(counting.steps) <= most
 
 
+@pytest.mark.parametrize(("minibatches", "sizes"), [(5, [2, 2, 2, 1, 1]), (8, [1] * 8), (3, [3, 3, 2])])
+def test_a_pass_makes_as_many_steps_as_the_schedule_counts_on(minibatches: int, sizes: list[int]) -> None:
+    """Eight prompts in five parts are five steps, not four: with fewer, the rate would never come down."""
+    counting = Counting()
+    optimizer = replace(QUICK, updates=1, epochs=1, minibatches=minibatches, descent=counting)  # type: ignore[arg-type]
+    run(optimizer, toy_base())
+    assert counting.steps == sizes
+
+
+def test_more_minibatches_than_prompts_are_refused() -> None:
+    with pytest.raises(ValueError, match="4 prompts make no 5 minibatches"):
+        PPO(prompts_per_update=4, minibatches=5)
+
+
 SHOWN = [Demonstration(prompt, Completion("true because the cat is small")) for prompt in PROMPTS]
 
 

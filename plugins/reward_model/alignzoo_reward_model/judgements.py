@@ -155,25 +155,23 @@ class Ratings:
     @classmethod
     def of(cls, records: Sequence[Rating], terms: Terms) -> Ratings:
         scores = [rating.score for rating in records]
-        if all(0 <= score <= 1 for score in scores):
-            return cls(records, {}, class_weights(torch.tensor(scores, dtype=torch.float64)))
+        thumbs = all(0 <= score <= 1 for score in scores)
         groups: dict[tuple[str, str], list[float]] = {}
         for rating in records:
-            groups.setdefault(_scale_of(rating), []).append(rating.score)
-        scales = {scale: (fmean(given), pstdev(given) or 1.0) for scale, given in groups.items()}
+            groups.setdefault(("", "") if thumbs else _scale_of(rating), []).append(rating.score)
         if all(len(set(given)) == 1 for given in groups.values()):
             raise LessonError(
                 f"every score to learn from is the same on its scale ({scores[0]:g}): there is nothing to tell apart"
             )
-        return cls(records, scales, (1.0, 1.0))
+        if thumbs:
+            return cls(records, {}, class_weights(torch.tensor(scores, dtype=torch.float64)))
+        return cls(records, {scale: (fmean(given), pstdev(given) or 1.0) for scale, given in groups.items()}, (1.0, 1.0))
 
     @property
     def facts(self) -> Metrics:
         if self.scales:
             return {}
-        ups = sum(rating.score for rating in self.records)
-        classes = 1 + (0 < ups < len(self.records))
-        return {"weight_up": self.weights[0], "weight_down": self.weights[1], "thumb_classes": float(classes)}
+        return {"weight_up": self.weights[0], "weight_down": self.weights[1]}
 
     def forest(self, records: Sequence[Rating], base: Base) -> Forest:
         forest = base.text.replies([r.prompt for r in records], [[r.completion] for r in records], base.device)

@@ -56,7 +56,6 @@ class Pairs:
 
 
 def class_weights(thumbs: Tensor) -> tuple[float, float]:
-    """(w₁, w₀) that make thumbs up and thumbs down weigh the same in all: n / 2n₁ and n / 2n₀; both 1 if there is one class."""
+    """(w₁, w₀) that make thumbs up and thumbs down weigh the same in all: n / 2n₁ and n / 2n₀."""
     count, ups = len(thumbs), float(thumbs.sum())
-    downs = count - ups
-    return (count / (2 * ups), count / (2 * downs)) if ups and downs else (1.0, 1.0)
+    return count / (2 * ups), count / (2 * (count - ups))

@@ -432,11 +432,17 @@ def test_held_out_prompts_are_not_learned_from() -> None:
     assert ledger.labels == 6
 
 
-def test_thumbs_of_one_class_weigh_one_and_that_is_told() -> None:
-    _, told = run(replace(QUICK, on="ratings", held_out=0.0), Lesson(ratings=[one for one in THUMBS if one.score == 1.0]))
-    assert [told[0][name] for name in ("weight_up", "weight_down", "thumb_classes")] == [1.0, 1.0, 1.0]
+def test_the_weights_of_both_classes_are_told() -> None:
     _, told = run(replace(QUICK, on="ratings", held_out=0.0), LESSONS["ratings"])
-    assert [told[0][name] for name in ("weight_up", "weight_down", "thumb_classes")] == [1.5, 0.75, 2.0]
+    assert [told[0][name] for name in ("weight_up", "weight_down")] == [1.5, 0.75]
+
+
+@pytest.mark.parametrize("score", [1.0, 0.0, 0.5])
+def test_thumbs_that_all_say_the_same_are_refused(score: float) -> None:
+    """One class alone has no lower end: its scores would rise for as long as there are updates."""
+    level = Lesson(ratings=[replace(one, score=score) for one in THUMBS])
+    with pytest.raises(LessonError, match=rf"every score to learn from is the same .*\({score:g}\)"):
+        run(replace(QUICK, on="ratings", held_out=0.0), level)
 
 
 def test_rankings_without_an_order_are_left_out_and_told() -> None:
