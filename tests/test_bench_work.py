@@ -158,7 +158,7 @@ def test_the_leaderboard_is_a_file_and_says_what_failed(done: tuple[HeadToHead, 
     assert text == (bench.files.root / "report.md").read_text()
     assert text.index("| best | 2 |") > 0
     assert f"* bad/1: {GONE}" in text
-    assert "dpo, once trained, has cost less FLOPs than best after" in text
+    assert "Trained, and so many answers later, these have cost less FLOPs than best: dpo after " in text
     rows = store.read_json(bench.files.root / "bench.json")["entries"]
     assert [row["name"] for row in rows] == ["dpo", "best", "bad"]
     assert rows[0]["cells"][1]["folder"] == "runs/dpo/1"

@@ -12,7 +12,7 @@ from alignzoo.lab.compare.duels import Duel, Entrant, duels
 from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.ranking import Rank, ranking
-from alignzoo.lab.compare.significance import ENOUGH, spread_of
+from alignzoo.lab.compare.significance import ENOUGH, SHARE, over_seeds, spread_of
 from alignzoo.lab.statistics import Estimate
 
 FEW = 2
@@ -35,7 +35,7 @@ class Line:
     kl: Estimate | None
     values: Mapping[str, Estimate]
     words: Estimate
-    distinct: float
+    distinct: Estimate
     refuses: Estimate
     ended: Estimate
     spent: Mapping[str, float]
@@ -57,7 +57,7 @@ class Side:
     reward: Estimate
     values: Mapping[str, Estimate]
     words: Estimate
-    distinct: float
+    distinct: Estimate
     refuses: Estimate
     ended: Estimate
 
@@ -170,7 +170,7 @@ def _line(one: Entrant, values: Sequence[str]) -> Line:
         kl=one.figure("kl") if known else None,
         values={value.removeprefix("value: "): one.figure(value) for value in values},
         words=one.figure("words"),
-        distinct=sum(run.distinct[1] for run in one.runs) / len(one.runs),
+        distinct=over_seeds([run.distinct[1] for run in one.runs], SHARE),
         refuses=one.figure("refuses"),
         ended=one.figure("ended"),
         spent=one.spent if one.spent is not None else _mean([run.spent for run in one.runs]),
@@ -188,7 +188,7 @@ def _start(one: Entrant, values: Sequence[str]) -> Side:
         figure("score"),
         {value.removeprefix("value: "): figure(value) for value in values},
         figure("words"),
-        sum(run.distinct[0] for run in one.runs) / len(one.runs),
+        over_seeds([run.distinct[0] for run in one.runs], SHARE),
         figure("refuses"),
         figure("ended"),
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -12,12 +11,14 @@ from itertools import islice
 import tomli_w
 
 from alignzoo.lab import store
-from alignzoo.lab.compare.comparison import Comparison, Line
+from alignzoo.lab.compare.comparison import Comparison
 from alignzoo.lab.compare.duels import OPEN, Entrant
-from alignzoo.lab.compare.frontier import Point
-from alignzoo.lab.compare.pictures import COLOURS, Series, svg
+from alignzoo.lab.compare.frontier import NOWHERE, Point, least_kl
+from alignzoo.lab.compare.gao import Fit
+from alignzoo.lab.compare.pictures import COLOURS, DASHES, Series, ladder, svg
 from alignzoo.lab.compare.words import NOTES, apart, beside, chance, leaderboard, limits, told
 from alignzoo.records import prompt_from_row
+from alignzoo.tally import lines_of
 
 _SHOWN = 24
 """Prompts whose answers are shown."""
@@ -36,7 +37,7 @@ def page(found: Comparison, entrants: Sequence[Entrant], command: str) -> str:
         f"<h1>{escape(found.name)}</h1>",
         f'<p class="answer">{escape(found.answer())}</p>',
         *(f'<p class="caution">Caution: {escape(caution)}.</p>' for caution in found.cautions),
-        _section("leaderboard", "Leaderboard", _rewards(found) + _table(*leaderboard(found)) + f"<p>{escape(NOTES)}</p>"),
+        _section("leaderboard", "Leaderboard", _ladder(found) + _table(*leaderboard(found)) + f"<p>{escape(NOTES)}</p>"),
         *_sections(found),
         _section("answers", "Answers side by side", _answers(entrants, found.prompts)),
         _section("findings", "What was noticed on the way", _findings(found, entrants)),
@@ -83,32 +84,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 # Pictures -----------------------------------------------------------------------------------------------------------------
 
 
-def _rewards(found: Comparison) -> str:
-    """Every reward with its interval, on one line each, the start dashed."""
-    ends = [end for line in found.lines for end in (line.reward.low, line.reward.high, line.reward.mean) if math.isfinite(end)]
-    low, high = min(*ends, found.start.reward.mean), max(*ends, found.start.reward.mean)
-    step, left, right = 26, 190, 620
-    height = step * len(found.lines) + 34
-
-    def at(value: float) -> float:
-        return left + (value - low) / ((high - low) or 1.0) * (right - left)
-
-    begun = at(found.start.reward.mean)
-    parts = [f'<figure tabindex="0"><svg viewBox="0 0 640 {height}" role="img" font-size="12" fill="currentColor">']
-    parts.append(f'<path d="M{begun:.1f} 4V{height - 26}" stroke="currentColor" stroke-dasharray="4 4" stroke-opacity="0.6"/>')
-    parts.append(f'<text x="{begun:.1f}" y="{height - 10}" text-anchor="middle">start {found.start.reward.mean:.3f}</text>')
-    for row, line in enumerate(found.lines):
-        y = 18 + step * row
-        parts.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end">{escape(_short(line))}</text>')
-        if math.isfinite(line.reward.low):
-            ends_at = f"M{at(line.reward.low):.1f} {y}H{at(line.reward.high):.1f}"
-            parts.append(f'<path d="{ends_at}" stroke="currentColor" stroke-width="2"/>')
-        parts.append(f'<circle cx="{at(line.reward.mean):.1f}" cy="{y}" r="4.5" class="dot"/>')
-    return "".join([*parts, "</svg></figure>"])
-
-
-def _short(line: Line) -> str:
-    return line.name if len(line.name) <= 26 else f"{line.name[:25]}…"
+def _ladder(found: Comparison) -> str:
+    rewards = [(line.name, line.reward) for line in found.lines]
+    return f'<figure class="ladder">{ladder(rewards, found.start.reward.mean)}</figure>'
 
 
 def _pictures(found: Comparison) -> str:
@@ -116,31 +94,49 @@ def _pictures(found: Comparison) -> str:
     ways = {name: list(way) for name, way in found.ways.items() if len(way) > 1}
     if not ways:
         return ""
-    colours = dict(zip((line.name for line in found.lines), COLOURS * len(found.lines), strict=False))
-    pictures = [_curves("Reward by distance from the start", "KL (nats per answer)", "reward", ways, "kl", colours)]
+    names = [line.name for line in found.lines]
+    pictures = [_curves(names, "Reward by distance from the start", "KL (nats per answer)", "reward", ways, "kl", found.fits)]
     if proxied := {name: way for name, way in ways.items() if all(point.proxy is not None for point in way)}:
-        pictures.append(_curves("What was raised, by distance", "KL (nats per answer)", "proxy", proxied, "kl", colours))
+        pictures.append(_curves(names, "What was raised, by distance", "KL (nats per answer)", "proxy", proxied, "kl"))
     for cost, title in COSTS.items():
         if moved := {name: way for name, way in ways.items() if way[-1].n == 0 and getattr(way[-1], cost) > 0}:
-            pictures.append(_curves(f"Reward by {title}", title, "reward", moved, cost, colours))
+            pictures.append(_curves(names, f"Reward by {title}", title, "reward", moved, cost))
     figures = "".join(f'<figure tabindex="0">{picture}</figure>' for picture in pictures)
-    return f'<div class="figures">{figures}</div>'
+    key = "<p>Bands are 95 % intervals, for other seeds and other prompts. Dotted: the fitted law, from where it holds.</p>"
+    return f'{key}<div class="figures">{figures}</div>'
 
 
 def _curves(
-    title: str, x_name: str, y_name: str, ways: Mapping[str, Sequence[Point]], by: str, colours: Mapping[str, str]
+    names: Sequence[str],
+    title: str,
+    x_name: str,
+    y_name: str,
+    ways: Mapping[str, Sequence[Point]],
+    by: str,
+    fits: Mapping[str, Fit] | None = None,
 ) -> str:
+    """One picture; whoever it is has the same colour and dashes in all of them."""
     series = []
     for name, way in ways.items():
-        points = sorted(way, key=lambda point: getattr(point, by))
+        place, points = names.index(name), sorted(way, key=lambda point: getattr(point, by))
+        look = (COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)])
         x = [float(getattr(point, by)) for point in points]
         if y_name == "proxy":
             y = [point.proxy for point in points if point.proxy is not None]
-            series.append(Series(name, x, y, y, y, colours[name]))
-        else:
-            gold = [point.gold for point in points]
-            series.append(Series(name, x, [g.mean for g in gold], [g.low for g in gold], [g.high for g in gold], colours[name]))
+            series.append(Series(name, x, y, y, y, *look))
+            continue
+        gold = [point.gold for point in points]
+        law = _law(fits[name], points) if fits and name in fits else ()
+        series.append(Series(name, x, [g.mean for g in gold], [g.low for g in gold], [g.high for g in gold], *look, law))
     return svg(title, x_name, y_name, series)
+
+
+def _law(fit: Fit, points: Sequence[Point]) -> list[tuple[float, float]]:
+    """The fitted reward, over the distances that it was fitted to."""
+    start = next(point.gold.mean for point in points if point.kl < NOWHERE)
+    near = min(point.kl for point in points if point.kl > least_kl(fit.law))
+    steps = [near + (points[-1].kl - near) * step / 24 for step in range(25)]
+    return [(kl, start + fit.at(kl)) for kl in steps]
 
 
 def _matrix(found: Comparison) -> str:
@@ -208,24 +204,31 @@ def _findings(found: Comparison, entrants: Sequence[Entrant]) -> str:
     lines = [f"{name}: no finished run. {'; '.join(why)}" for name, why in found.lost.items() if why]
     for one in entrants:
         lines += [f"{one.name}, a run that failed: {why}" for why in (one.failures if one.runs else ())]
-        lines += [f"{one.name}, seed {run.seed}: {warning}" for run in one.runs for warning in run.warnings]
+        warned: dict[str, list[int]] = {}
+        for run in one.runs:
+            for warning in run.warnings:
+                warned.setdefault(warning, []).append(run.seed)
+        lines += [f"{one.name}, seed{'s' * (len(seeds) > 1)} {_list(seeds)}: {why}" for why, seeds in warned.items()]
         if one.trials:
             lines.append(f"{one.name}: tuned in {one.trials} trials; {json.dumps(dict(one.tuned or {}))}")
         first = next((run for run in one.runs if run.tally), None)
         if first is not None:
-            lines.append(f"{one.name}, its feedback (seed {first.seed}): {json.dumps(first.tally, ensure_ascii=False)}")
+            told = "; ".join(line.strip() for line in lines_of(first.tally))
+            lines += [f"{one.name}, its feedback (seed {first.seed}): {told}"] if told else []
     if not lines:
         return "<p>Nothing.</p>"
     return f"<ul>{''.join(f'<li>{escape(_cut(line))}</li>' for line in lines)}</ul>"
+
+
+def _list(seeds: Sequence[int]) -> str:
+    return ", ".join(map(str, seeds))
 
 
 def _provenance(entrants: Sequence[Entrant], command: str) -> str:
     parts = [f"<p>Made again with</p><pre>{escape(command)}</pre>"]
     for one in islice((one for one in entrants if one.runs), _MOST_RUNS):
         run = one.runs[0]
-        seeds = ", ".join(str(seed) for seed in one.seeds)
-        parts.append(
-            f"<details><summary>{escape(one.name)}: seeds {seeds}; settings, versions and digests of seed {run.seed}</summary>"
-            f"<pre>{escape(tomli_w.dumps(dict(run.settings)))}</pre></details>"
-        )
+        told = f"{one.name}: seeds {_list(one.seeds)}; settings, versions and digests of seed {run.seed}"
+        settings = escape(tomli_w.dumps(dict(run.settings)))
+        parts.append(f"<details><summary>{escape(told)}</summary><pre>{settings}</pre></details>")
     return "".join(parts)

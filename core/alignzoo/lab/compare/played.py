@@ -150,4 +150,4 @@ def _way(files: store.Folder) -> Iterator[dict[str, Any]]:
     for point in store.read_rows(trail):
         update = spent.get(point["update"], {})
         costs = {name: float(update.get(name, 0.0)) for name in ("labels", "flops", "seconds")}
-        yield {**{name: value for name, value in point.items() if name != "each"}, **costs}
+        yield {**point, **costs}
