@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from alignzoo.lab.compare.backing import Asked, Made, made, noticed, unlike
 from alignzoo.lab.compare.duels import Duel, Entrant, duels
 from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import Fit
@@ -89,6 +90,12 @@ class Comparison:
     lost: Mapping[str, tuple[str, ...]]
     """Contestants without one finished run, and why."""
     notes: tuple[Note, ...] = ()
+    noticed: tuple[str, ...] = ()
+    made: tuple[Made, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    """Some prompts with everybody's answer, where a report is written."""
+    command: str = ""
+    """What makes the report again."""
 
     def answer(self) -> str:
         """The whole in one sentence, first."""
@@ -155,6 +162,8 @@ def compare(name: str, entrants: Sequence[Entrant], notes: Sequence[Note] = ()) 
         cautions=tuple(_cautions(there, len(prompts))),
         lost=lost,
         notes=tuple(notes),
+        noticed=tuple(noticed(entrants)),
+        made=made(ordered),
     )
 
 
@@ -205,6 +214,8 @@ def _cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
             yield f"{one.name}: {len(one.failures)} of its runs failed; those that did not may be the lucky ones"
     if closed := sorted({run.closed for one in entrants for run in one.runs if run.closed}):
         yield f"no prompt is held out ({_list(closed)}): intervals are for other seeds with these very prompts"
+    if others := unlike([run for one in entrants for run in one.runs]):
+        yield f"not all were made with the same {_list(others)}"
     if len({_same(run.settings.get("answer")) for one in entrants for run in one.runs}) > 1:
         yield "they did not answer in the same manner (settings under [answer] differ)"
     starts: dict[int, set[bytes]] = {}

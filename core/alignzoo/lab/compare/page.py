@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from importlib.resources import files
-from itertools import islice
 
 import tomli_w
 
-from alignzoo.lab import store
 from alignzoo.lab.compare.comparison import Comparison
-from alignzoo.lab.compare.duels import OPEN, Entrant
+from alignzoo.lab.compare.duels import OPEN
 from alignzoo.lab.compare.frontier import NOWHERE, Point, least_kl
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.pictures import COLOURS, DASHES, Series, ladder, svg
-from alignzoo.lab.compare.words import NOTES, apart, beside, chance, leaderboard, limits, told
-from alignzoo.records import prompt_from_row
-from alignzoo.tally import lines_of
+from alignzoo.lab.compare.words import NOTES, apart, beside, chance, leaderboard, limits, making, told
 
-_SHOWN = 24
-"""Prompts whose answers are shown."""
-_LONGEST = 700
-"""Letters of an answer."""
 _MOST_RUNS = 40
 """Contestants whose settings are shown in full."""
 COSTS = {"labels": "labels", "flops": "FLOPs", "seconds": "seconds in updates"}
 
 
-def page(found: Comparison, entrants: Sequence[Entrant], command: str) -> str:
+def page(found: Comparison) -> str:
     """The whole report."""
     data = files("alignzoo.lab.compare")
     style, script = (data.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
@@ -39,9 +30,9 @@ def page(found: Comparison, entrants: Sequence[Entrant], command: str) -> str:
         *(f'<p class="caution">Caution: {escape(caution)}.</p>' for caution in found.cautions),
         _section("leaderboard", "Leaderboard", _ladder(found) + _table(*leaderboard(found)) + f"<p>{escape(NOTES)}</p>"),
         *_sections(found),
-        _section("answers", "Answers side by side", _answers(entrants, found.prompts)),
-        _section("findings", "What was noticed on the way", _findings(found, entrants)),
-        _section("provenance", "How this was made", _provenance(entrants, command)),
+        _section("answers", "Answers side by side", _answers(found)),
+        _section("findings", "What was noticed on the way", _list(found.noticed) or "<p>Nothing.</p>"),
+        _section("provenance", "How this was made", _provenance(found)),
     ]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     head += f"<title>{escape(found.name)}</title>"
@@ -67,8 +58,7 @@ def _sections(found: Comparison) -> Iterator[str]:
         yield _section("values", "The values apart", _table(*apart(found)))
     yield _section("beside", "Beside the reward", _table(*beside(found)))
     for number, note in enumerate(found.notes):
-        lines = f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in note.lines)}</ul>" if note.lines else ""
-        yield _section(f"note-{number}", note.title, lines + (_table(note.head, note.rows) if note.rows else ""))
+        yield _section(f"note-{number}", note.title, _list(note.lines) + (_table(note.head, note.rows) if note.rows else ""))
 
 
 def _section(name: str, title: str, body: str) -> str:
@@ -170,65 +160,24 @@ def _matrix(found: Comparison) -> str:
 # Words --------------------------------------------------------------------------------------------------------------------
 
 
-def _answers(entrants: Sequence[Entrant], prompts: Sequence[str]) -> str:
-    """Some prompts, spread over the test set so that they are not chosen by their outcome: what each contestant says first
-    under its first seed, and the start."""
-    some = set(prompts[:: max(1, len(prompts) // _SHOWN)][:_SHOWN])
-    shown: dict[str, list[tuple[str, str, float]]] = {prompt: [] for prompt in prompts if prompt in some}
-    asked: dict[str, str] = {}
-    for number, entrant in enumerate(one for one in entrants if one.runs):
-        folder = store.Folder(entrant.runs[0].folder)
-        for answer, score in zip(store.read_rows(folder.answers), store.read_rows(folder.scores), strict=True):
-            if score["prompt"] not in some or score["number"] or (number and score["who"] == "start"):
-                continue
-            asked.setdefault(score["prompt"], prompt_from_row(answer["prompt"]).text)
-            who = "the start" if score["who"] == "start" else entrant.name
-            shown[score["prompt"]].append((who, answer["completion"]["text"], score["score"]))
+def _answers(found: Comparison) -> str:
     parts = ['<p><input id="filter" type="search" placeholder="only prompts and answers with …" aria-label="filter"></p>']
-    for prompt, said in shown.items():
+    for asked in found.asked:
         rows = "".join(
-            f"<tr><th>{escape(who)}</th><td>{score:.2f}</td><td>{escape(_cut(text))}</td></tr>" for who, text, score in said
+            f"<tr><th>{escape(said.who)}</th><td>{said.score:.2f}</td><td>{escape(said.text)}</td></tr>" for said in asked.said
         )
-        parts.append(
-            f'<details class="asked" open><summary>{escape(_cut(asked[prompt]))}</summary><table>{rows}</table></details>'
-        )
+        parts.append(f'<details class="asked" open><summary>{escape(asked.prompt)}</summary><table>{rows}</table></details>')
     return "".join(parts)
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} …"
+def _list(lines: Sequence[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
-def _findings(found: Comparison, entrants: Sequence[Entrant]) -> str:
-    """Warnings of trainings, what was left out of feedback, and who is missing."""
-    lines = [f"{name}: no finished run. {'; '.join(why)}" for name, why in found.lost.items() if why]
-    for one in entrants:
-        lines += [f"{one.name}, a run that failed: {why}" for why in (one.failures if one.runs else ())]
-        warned: dict[str, list[int]] = {}
-        for run in one.runs:
-            for warning in run.warnings:
-                warned.setdefault(warning, []).append(run.seed)
-        lines += [f"{one.name}, seed{'s' * (len(seeds) > 1)} {_list(seeds)}: {why}" for why, seeds in warned.items()]
-        if one.trials:
-            lines.append(f"{one.name}: tuned in {one.trials} trials; {json.dumps(dict(one.tuned or {}))}")
-        first = next((run for run in one.runs if run.tally), None)
-        if first is not None:
-            told = "; ".join(line.strip() for line in lines_of(first.tally))
-            lines += [f"{one.name}, its feedback (seed {first.seed}): {told}"] if told else []
-    if not lines:
-        return "<p>Nothing.</p>"
-    return f"<ul>{''.join(f'<li>{escape(_cut(line))}</li>' for line in lines)}</ul>"
-
-
-def _list(seeds: Sequence[int]) -> str:
-    return ", ".join(map(str, seeds))
-
-
-def _provenance(entrants: Sequence[Entrant], command: str) -> str:
-    parts = [f"<p>Made again with</p><pre>{escape(command)}</pre>"]
-    for one in islice((one for one in entrants if one.runs), _MOST_RUNS):
-        run = one.runs[0]
-        told = f"{one.name}: seeds {_list(one.seeds)}; settings, versions and digests of seed {run.seed}"
-        settings = escape(tomli_w.dumps(dict(run.settings)))
+def _provenance(found: Comparison) -> str:
+    parts = [f"<p>Made again with</p><pre>{escape(found.command)}</pre>", _table(*making(found))]
+    for one in found.made[:_MOST_RUNS]:
+        told = f"{one.name}: settings, versions and digests of seed {one.seeds[0]}"
+        settings = escape(tomli_w.dumps(dict(one.settings)))
         parts.append(f"<details><summary>{escape(told)}</summary><pre>{settings}</pre></details>")
     return "".join(parts)

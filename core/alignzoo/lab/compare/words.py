@@ -18,6 +18,8 @@ SPENT = {
     "peak_bytes": "peak MiB",
 }
 """What a contestant has spent, and what the column is called."""
+_SHOWN = 6
+"""Prompts whose answers are shown; the page has more."""
 NOTES = """\
 Rewards are the judge's on the test prompts. Intervals are 95 %, for other seeds and other prompts; two contestants are compared
 by their differences at the same seed and prompt, and p-values are held to one family (Holm). A win is an answer that scores
@@ -61,8 +63,14 @@ def markdown(found: Comparison) -> str:
         parts.append(f"## {note.title}")
         parts += ["\n".join(f"* {line}" for line in note.lines)] if note.lines else []
         parts += [_table(note.head, note.rows)] if note.rows else []
-    if lost := [f"* {name}: {'; '.join(why)}" for name, why in found.lost.items() if why]:
-        parts += ["## Without a finished run", "\n".join(lost)]
+    if found.noticed:
+        parts += ["## What was noticed on the way", "\n".join(f"* {line}" for line in found.noticed)]
+    for asked in found.asked[:_SHOWN]:
+        parts += ["## Answers side by side"] if asked is found.asked[0] else []
+        answers = [(said.who, f"{said.score:.2f}", said.text) for said in asked.said]
+        parts += [f"### {asked.prompt}".replace("\n", " "), _table(("who", "score", "answer"), answers)]
+    if found.command:
+        parts += ["## How this was made", f"Made again with `{found.command}`", _table(*making(found))]
     return _harmless("\n\n".join(parts) + "\n")
 
 
@@ -73,6 +81,13 @@ def _harmless(text: str) -> str:
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
 """The head of a table, and its rows."""
+
+
+def making(found: Comparison) -> Rows:
+    head = ("contestant", "seeds", "made with", "on")
+    return head, [
+        (one.name, ", ".join(map(str, one.seeds)), one.versions, "; ".join(one.machines) or "not known") for one in found.made
+    ]
 
 
 def leaderboard(found: Comparison) -> Rows:
