@@ -7,9 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
+from numpy.typing import ArrayLike
 
 from alignzoo.lab import store
+from alignzoo.lab.compare.played import Played
 from alignzoo.records import Completion, Prompt, completion_to_row, prompt_to_row
 
 Score = Callable[[str, int, int], float]
@@ -78,3 +81,22 @@ def finished(
     if trail:
         (files.train.folder / "trail.jsonl").write_text("".join(json.dumps(point) + "\n" for point in trail))
     return root
+
+
+def in_hand(seed: int, score: ArrayLike, *, words: ArrayLike = 1.0, start: ArrayLike = 0.0, **more: Any) -> Played:
+    """A run without a folder. `score` has a row for each prompt, with its answers; words and start do, or are one number."""
+    table = np.asarray(score, dtype=float)
+    figures = {name: np.broadcast_to(np.asarray(given, dtype=float), table.shape) for name, given in
+               (("score", table), ("words", words), ("refuses", 0.0), ("ended", 1.0), ("kl", 1.0))}  # fmt: skip
+    begun = {**figures, "score": np.broadcast_to(np.asarray(start, dtype=float), table.shape)}
+    facts: dict[str, Any] = {
+        "prompts": tuple(f"p{place}" for place in range(len(table))),
+        "settings": {"judge": {"use": "reward:playground/playground-gold"}},
+        "folder": Path(),
+        "distinct": (1.0, 1.0),
+        "way": (),
+        "spent": {},
+        "warnings": (),
+        "tally": {},
+    }
+    return Played(seed=seed, start=begun, policy=figures, **{**facts, **more})

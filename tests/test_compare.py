@@ -117,8 +117,8 @@ def test_refusals_and_repetitions_are_seen_beside_the_reward(tmp_path: Path) -> 
 
     [line] = together([finished(tmp_path / "run", scoring(1, 0), text=text)]).lines
     assert line.refuses.mean == 0.5  # three prompts of six
-    assert line.distinct == (4 + 3 * 2) / (3 * 4 + 3 * 2)
-    assert together([tmp_path / "run"]).start.distinct == 2 / 12
+    assert line.distinct.mean == (4 + 3 * 2) / (3 * 4 + 3 * 2)
+    assert together([tmp_path / "run"]).start.distinct.mean == 2 / 12
 
 
 @pytest.mark.parametrize("seeds", [1, 3])

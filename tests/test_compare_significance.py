@@ -191,9 +191,7 @@ def test_strengths_explain_how_often_each_won() -> None:
     theta = strengths(wins)
     expected = (wins + wins.T) / (1 + np.exp(theta[None] - theta[:, None]))  # the condition of the highest likelihood
     assert (expected * (1 - np.eye(4))).sum(1) == pytest.approx(wins.sum(1), abs=1e-5)
-    both = strengths(np.stack([wins, wins.T]))
-    assert both[0] == pytest.approx(theta)
-    assert both[1] == pytest.approx(strengths(wins.T))
+    assert strengths(wins.T) == pytest.approx(-theta)  # whoever won has lost
 
 
 def test_who_wins_by_length_alone_wins_nothing_at_equal_length() -> None:
@@ -211,9 +209,36 @@ def test_who_wins_at_any_length_still_does() -> None:
     assert at_equal_length(wins, dice.normal(0.0, 2.0, (5, 200))).mean == pytest.approx(wins.mean(), abs=0.02)
 
 
-def test_an_undefeated_one_has_a_finite_advantage() -> None:
-    fair = at_equal_length(np.ones((5, 40)), np.zeros((5, 40)))
-    assert 0.95 < fair.mean < 1.0
+def test_where_all_answers_ended_alike_length_explains_nothing() -> None:
+    """An undefeated one is not certain to stay so: every prompt is one trial."""
+    longer = np.random.default_rng(0).normal(size=(5, 40))
+    assert at_equal_length(np.ones((5, 40)), longer) == spread_of(np.ones((5, 40))).interval(SHARE)
+    assert at_equal_length(np.full((5, 40), 0.5), longer).mean == 0.5
+
+
+def test_a_win_rate_at_equal_length_by_hand() -> None:
+    """Where all are of one length, θ alone is fitted, with its tenth of a virtual answer: Σ (w − σ(θ)) = 0.1 θ."""
+    wins = np.ones((5, 4))
+    wins[:, 0] = 0.0
+    fair = at_equal_length(wins, np.full((5, 4), 7.0) - 7.0)
+    theta = math.log(fair.mean / (1 - fair.mean))
+    assert 15 - 20 * fair.mean == pytest.approx(0.1 * theta)
+    # one prompt in four is lost under every seed: the influences are (w − σ) / σ(1 − σ), and their error that of the prompts
+    bend = fair.mean * (1 - fair.mean) + 0.1 / 20
+    error = spread_of(wins).error / bend
+    half = stats.t.ppf(0.975, spread_of(wins).freedom) * error
+    assert (math.log(fair.low / (1 - fair.low)), math.log(fair.high / (1 - fair.high))) == pytest.approx(
+        (theta - half, theta + half)
+    )
+
+
+def test_length_is_counted_in_its_own_deviation_from_no_difference() -> None:
+    """p = σ(θ + γ tanh(d / deviation)) with θ = 0.5, γ = 2: at d = 0 it is σ(0.5), however long words are."""
+    longer = np.tile(np.linspace(-1.0, 3.0, 200), (5, 1))
+    odds = 0.5 + 2.0 * np.tanh(longer / longer.std())
+    for scale in (1.0, 40.0):
+        fair = at_equal_length(1 / (1 + np.exp(-odds)), scale * longer)
+        assert fair.mean == pytest.approx(1 / (1 + math.exp(-0.5)), abs=2e-3)
 
 
 def test_where_prompts_add_nothing_the_test_is_students_on_the_means_of_seeds() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,12 +86,7 @@ class Tally:
 
     def lines(self) -> list[str]:
         """For a reader, the commonest reason first."""
-        told = [f"{self.read:,} rows read, {self.kept:,} kept"] if self.read else []
-        kinds = {"dropped": self.dropped, "set aside": self.set_aside, "noticed": self.noticed, "filtered out": self.sifted}
-        for verb, reasons in kinds.items():
-            common = sorted(reasons.items(), key=lambda item: -item[1].count)
-            told += [f"  {verb} {reason}: {cases}" for reason, cases in common]
-        return told + [f"  {sentence}" for sentence in self.said]
+        return lines_of(self.row())
 
     def row(self) -> dict[str, Any]:
         """As plain data."""
@@ -110,3 +106,15 @@ class Tally:
                 f"{self.left_out} of {self.read} rows cannot be used, more than intake.dropped = {share:g} allows:\n"
                 + "\n".join(self.lines())
             )
+
+
+_VERBS = {"dropped": "dropped", "set_aside": "set aside", "noticed": "noticed", "sifted": "filtered out"}
+
+
+def lines_of(row: Mapping[str, Any]) -> list[str]:
+    """A tally that was kept as plain data, for a reader."""
+    told = [f"{row['read']:,} rows read, {row['kept']:,} kept"] if row.get("read") else []
+    for kind, verb in _VERBS.items():
+        common = sorted(row.get(kind, {}).items(), key=lambda item: -item[1]["count"])
+        told += [f"  {verb} {reason}: {Cases(**cases)}" for reason, cases in common]
+    return told + [f"  {sentence}" for sentence in row.get("said", ())]

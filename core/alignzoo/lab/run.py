@@ -13,8 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
 from alignzoo.interfaces import Closed, Metrics, Policy, Reward
 from alignzoo.lab import store
 from alignzoo.lab.answering import answers, scores
@@ -23,6 +21,7 @@ from alignzoo.lab.claims import claimed
 from alignzoo.lab.folders import RunError, plan_in, settle
 from alignzoo.lab.gathering import asking_of, counted, gather
 from alignzoo.lab.listener import Listener, Tell
+from alignzoo.lab.machine import machine
 from alignzoo.lab.plan import Part, Plan, check_judge
 from alignzoo.lab.prompts import prompts_of
 from alignzoo.lab.report import Report, report_of
@@ -315,7 +314,7 @@ class Run:
             "optimizer": optimizer.row(),
             "intake": intake.row(),
             "feedback": store.file_digest(feedback) if feedback.exists() else "",
-            "threads": torch.get_num_threads(),
+            "machine": machine(),
             "base": self.cast.likeness,
         }
         course = Course(self.plan.name, files.folder.name, str(files.folder), optimizer.found.full_name, self.plan.table())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -109,13 +110,13 @@ def _serving(entries: Sequence[Standing]) -> Iterator[Note]:
         times = cost["flops"] / entry.mean("start_served", "flops")
         cells = (f"{cost['flops']:.3g}", f"{cost['tokens']:,.1f}", f"{cost['seconds']:.3g}", f"{cost['scores']:.1f}")
         rows.append((entry.name, *cells, f"{times:.2f}"))
-    pays = [(cheap, dear, count) for cheap in entries for dear in entries if (count := _pays(cheap, dear))]
-    told = tuple(
-        f"{cheap.name}, once trained, has cost less FLOPs than {dear.name} after {count:,.0f} answers."
-        for cheap, dear, count in pays
-    )
+    told = []
+    for dear in entries:
+        if pays := sorted((count, cheap.name) for cheap in entries if (count := _pays(cheap, dear))):
+            others = ", ".join(f"{name} after {math.ceil(count):,}" for count, name in pays)
+            told.append(f"Trained, and so many answers later, these have cost less FLOPs than {dear.name}: {others}.")
     head = ("entry", "FLOPs", "tokens", "seconds", "scores asked", "times the start's FLOPs")
-    yield Note("What an answer costs", told, head, tuple(rows))
+    yield Note("What an answer costs", tuple(told), head, tuple(rows))
 
 
 def _pays(trained: Standing, other: Standing) -> float | None:

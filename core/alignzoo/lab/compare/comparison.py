@@ -8,11 +8,12 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
+from alignzoo.lab.compare.backing import Asked, Made, made, noticed, unlike
 from alignzoo.lab.compare.duels import Duel, Entrant, duels
 from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.ranking import Rank, ranking
-from alignzoo.lab.compare.significance import ENOUGH, spread_of
+from alignzoo.lab.compare.significance import ENOUGH, SHARE, over_seeds, spread_of
 from alignzoo.lab.statistics import Estimate
 
 FEW = 2
@@ -35,7 +36,7 @@ class Line:
     kl: Estimate | None
     values: Mapping[str, Estimate]
     words: Estimate
-    distinct: float
+    distinct: Estimate
     refuses: Estimate
     ended: Estimate
     spent: Mapping[str, float]
@@ -57,7 +58,7 @@ class Side:
     reward: Estimate
     values: Mapping[str, Estimate]
     words: Estimate
-    distinct: float
+    distinct: Estimate
     refuses: Estimate
     ended: Estimate
 
@@ -89,6 +90,12 @@ class Comparison:
     lost: Mapping[str, tuple[str, ...]]
     """Contestants without one finished run, and why."""
     notes: tuple[Note, ...] = ()
+    noticed: tuple[str, ...] = ()
+    made: tuple[Made, ...] = ()
+    asked: tuple[Asked, ...] = ()
+    """Some prompts with everybody's answer, where a report is written."""
+    command: str = ""
+    """What makes the report again."""
 
     def answer(self) -> str:
         """The whole in one sentence, first."""
@@ -155,6 +162,8 @@ def compare(name: str, entrants: Sequence[Entrant], notes: Sequence[Note] = ()) 
         cautions=tuple(_cautions(there, len(prompts))),
         lost=lost,
         notes=tuple(notes),
+        noticed=tuple(noticed(entrants)),
+        made=made(ordered),
     )
 
 
@@ -170,7 +179,7 @@ def _line(one: Entrant, values: Sequence[str]) -> Line:
         kl=one.figure("kl") if known else None,
         values={value.removeprefix("value: "): one.figure(value) for value in values},
         words=one.figure("words"),
-        distinct=sum(run.distinct[1] for run in one.runs) / len(one.runs),
+        distinct=over_seeds([run.distinct[1] for run in one.runs], SHARE),
         refuses=one.figure("refuses"),
         ended=one.figure("ended"),
         spent=one.spent if one.spent is not None else _mean([run.spent for run in one.runs]),
@@ -188,7 +197,7 @@ def _start(one: Entrant, values: Sequence[str]) -> Side:
         figure("score"),
         {value.removeprefix("value: "): figure(value) for value in values},
         figure("words"),
-        sum(run.distinct[0] for run in one.runs) / len(one.runs),
+        over_seeds([run.distinct[0] for run in one.runs], SHARE),
         figure("refuses"),
         figure("ended"),
     )
@@ -205,6 +214,8 @@ def _cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
             yield f"{one.name}: {len(one.failures)} of its runs failed; those that did not may be the lucky ones"
     if closed := sorted({run.closed for one in entrants for run in one.runs if run.closed}):
         yield f"no prompt is held out ({_list(closed)}): intervals are for other seeds with these very prompts"
+    if others := unlike([run for one in entrants for run in one.runs]):
+        yield f"not all were made with the same {_list(others)}"
     if len({_same(run.settings.get("answer")) for one in entrants for run in one.runs}) > 1:
         yield "they did not answer in the same manner (settings under [answer] differ)"
     starts: dict[int, set[bytes]] = {}

@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
+from scipy.special import expit
 
 from alignzoo.lab.compare.played import Answers, Played
 from alignzoo.lab.compare.significance import (
@@ -158,24 +159,22 @@ def at_equal_length(wins: Table, longer: Table, *, closed: bool = False) -> Esti
         p(win) = σ(θ + γ tanh(difference / its deviation)),
 
     what is left where the difference is 0 (after Dubois et al. 2024, https://arxiv.org/abs/2404.04475, without their terms for
-    each instruction). Its interval is that of θ, whose error is the mean of every answer's influence on it."""
+    each instruction). Its interval is that of θ, whose error is the mean of every answer's influence on it. Where all answers
+    ended alike, length explains nothing: it is the plain win rate."""
+    if wins.min() == wins.max():
+        return spread_of(wins, closed=closed).interval(SHARE)
     squashed = np.tanh(longer / (float(longer.std()) or 1.0))
     design = np.stack([np.ones(wins.size), squashed.ravel()], 1)
     weights, bend = np.zeros(2), np.eye(2)
     for _ in range(25):  # Newton's method
-        chance = _sigmoid(design @ weights)
+        chance = expit(design @ weights)
         bend = (design * (chance * (1 - chance))[:, None]).T @ design + _PRIOR * np.eye(2)
         step = np.linalg.solve(bend, design.T @ (wins.ravel() - chance) - _PRIOR * weights)
         weights = weights + np.clip(step, -3, 3)
         if np.abs(step).max() < 1e-9:
             break
-    misses = (wins.ravel() - _sigmoid(design @ weights))[:, None] * design
+    misses = (wins.ravel() - expit(design @ weights))[:, None] * design
     influence = (misses @ np.linalg.inv(bend)[:, 0]).reshape(wins.shape) * wins.size
     around = spread_of(influence, closed=closed).interval()
-    low, high = (float(_sigmoid(weights[0] + end - around.mean)) for end in (around.low, around.high))
-    return Estimate(float(_sigmoid(weights[0])), low, high)
-
-
-def _sigmoid(odds: Table) -> Table:
-    chance: Table = 1 / (1 + np.exp(-odds))
-    return chance
+    low, high = (float(expit(weights[0] + end - around.mean)) for end in (around.low, around.high))
+    return Estimate(float(expit(weights[0])), low, high)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.gao import Fit, GaoError, fit
-from alignzoo.lab.compare.significance import ANYWHERE, Bounds
+from alignzoo.lab.compare.significance import ANYWHERE, Bounds, over_seeds, spread_of
 from alignzoo.lab.statistics import Estimate
 
+NOWHERE = 1e-6
+"""A KL below which a point is the start's."""
 _NEAREST = 0.1
 """d = √KL below which the law of training, whose slope is infinite at 0, says nothing."""
 
@@ -49,7 +50,7 @@ def frontier(one: Entrant) -> Iterator[Point]:
             update,
             n,
             max(0.0, _mean([row["kl"] for row in rows])),  # an estimate by samples may fall below
-            _over_seeds([row["gold"] for row in rows], bounds),
+            _gold(rows, bounds, one.closed),
             _mean(proxies) if len(proxies) == len(rows) else None,
             *(_mean([row[name] for row in rows]) for name in ("labels", "flops", "seconds")),
         )
@@ -57,16 +58,21 @@ def frontier(one: Entrant) -> Iterator[Point]:
 
 def fitted(way: Sequence[Point]) -> Fit | None:
     """Gao's law for a way; None where there are too few points to say anything."""
-    start = next((point.gold.mean for point in way if point.kl < 1e-6), None)
+    start = next((point.gold.mean for point in way if point.kl < NOWHERE), None)
     chosen = any(point.n > 1 for point in way)
     if start is None:
         return None
     try:
         gold = [point.gold.mean for point in way]
-        law, least = ("best-of-n", 0.0) if chosen else ("rl", _NEAREST)
-        return fit(law, [point.kl for point in way], gold, start=start, least_d=least)
+        law = "best-of-n" if chosen else "rl"
+        return fit(law, [point.kl for point in way], gold, start=start, least_d=least_kl(law) ** 0.5)
     except GaoError:
         return None
+
+
+def least_kl(law: str) -> float:
+    """What a law says nothing about: distances up to this one."""
+    return 0.0 if law == "best-of-n" else _NEAREST**2
 
 
 def _ends(one: Entrant) -> Iterator[Point]:
@@ -78,14 +84,12 @@ def _ends(one: Entrant) -> Iterator[Point]:
     yield Point(int(last[0]), 0, max(0.0, float(one.table("kl").mean())), gold, None, *last[1:])
 
 
-def _over_seeds(figures: Sequence[float], within: Bounds) -> Estimate:
-    """Mean and interval (Student's t, cut off where the figure cannot be) over seeds alone; the prompts of a way are few and
-    always the same."""
-    mean = _mean(figures)
-    if len(figures) < 2:
-        return Estimate(mean, math.nan, math.nan)
-    half = float(stats.t.ppf(0.975, len(figures) - 1)) * float(np.std(figures, ddof=1)) / math.sqrt(len(figures))
-    return Estimate(mean, max(within[0], mean - half), min(within[1], mean + half))
+def _gold(rows: Sequence[Mapping[str, Any]], bounds: Bounds, closed: bool) -> Estimate:
+    """Over seeds and prompts as every other figure; over seeds alone where the way has no figure of each prompt."""
+    each = [row.get("each", {}).get("gold", ()) for row in rows]
+    if len(each[0]) < 2 or len({len(figures) for figures in each}) > 1:
+        return over_seeds([row["gold"] for row in rows], bounds)
+    return spread_of(np.array(each, dtype=float), closed=closed).interval(bounds)
 
 
 def _mean(figures: Sequence[float]) -> float:

@@ -74,6 +74,11 @@ class Fit:
         return float((d * (self.alpha - self.beta * LAWS[self.law].bend(d)))[0]) if kl > 0 else 0.0
 
     @property
+    def coefficients(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """α and β, each with its standard error."""
+        return (self.alpha, self.alpha_error), (self.beta, self.beta_error)
+
+    @property
     def peak(self) -> Peak:
         if self.beta <= 0:
             raise GaoError(f"with β = {self.beta:.3g} the fitted reward has no peak: it still rises where the points end")

@@ -4,14 +4,20 @@ white behind them is of class "paper")."""
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from alignzoo.lab.statistics import Estimate
+
 WIDTH, HEIGHT = 640, 380
 LEFT, RIGHT, TOP, BOTTOM = 64, 150, 40, 52
+LETTERS = 18
+"""Of a name."""
 COLOURS = ("#0b7fb0", "#cf5a24", "#3f8f30", "#8a63c2", "#a08000", "#c2427f", "#2f9a94", "#7a7a7a")
 """Read on white and on near-black."""
+DASHES = ("", "7 3", "2 3")
+"""Of the first, second and third contestant of a colour."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +31,10 @@ class Series:
     high: Sequence[float]
     colour: str = ""
     """Its own, to be the same in several pictures; without it the next one."""
+    dashes: str = ""
+    """Where colours come round again: how it differs from the other of its colour ("6 3")."""
+    law: Sequence[tuple[float, float]] = ()
+    """A curve that was fitted to it, drawn dotted."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +49,28 @@ class Axis:
     def __call__(self, value: float) -> float:
         return self.start + (value - self.least) / ((self.most - self.least) or 1.0) * (self.stop - self.start)
 
-    def ticks(self, count: int = 5) -> list[float]:
-        return [self.least + i * (self.most - self.least) / count for i in range(count + 1)]
+    @property
+    def step(self) -> float:
+        """From one tick to the next: 1, 2 or 5 of some power of ten, so that there are four to nine of them."""
+        rough = (self.most - self.least) / 5 or 1.0
+        power = 10.0 ** math.floor(math.log10(rough))
+        return power * max(nice for nice in (1, 2, 5) if nice * power <= rough)
+
+    def ticks(self) -> list[float]:
+        first, last = math.ceil(self.least / self.step - 1e-9), math.floor(self.most / self.step + 1e-9)
+        return [self.step * number for number in range(first, last + 1)]
+
+    def told(self, tick: float) -> str:
+        """A tick in words, as exact as it must be to differ from the next."""
+        if max(abs(self.least), abs(self.most)) >= 1e6:
+            return f"{tick:.3g}".replace("e+", "e")
+        return f"{tick:,.{max(0, -math.floor(math.log10(self.step) + 1e-9))}f}"
 
 
 def svg(title: str, x_name: str, y_name: str, series: Sequence[Series]) -> str:
     """The picture: a line and a shaded interval for each series, its name at its end."""
     xs = Axis(min(min(s.x) for s in series), max(max(s.x) for s in series), LEFT, WIDTH - RIGHT)
-    heights = [y for s in series for y in (*s.y, *s.low, *s.high) if math.isfinite(y)]
+    heights = [y for s in series for y in (*s.y, *s.low, *s.high, *(y for _, y in s.law)) if math.isfinite(y)]
     ys = Axis(min(heights), max(heights), HEIGHT - BOTTOM, TOP)
     names = _apart([ys(s.y[-1]) for s in series])
     parts = [
@@ -59,28 +83,59 @@ def svg(title: str, x_name: str, y_name: str, series: Sequence[Series]) -> str:
     ]
     for curve, place, next_one in zip(series, names, COLOURS * len(series), strict=False):
         colour = curve.colour or next_one
-        around = [*zip(curve.x, curve.low, strict=True), *reversed(list(zip(curve.x, curve.high, strict=True)))]
-        if all(math.isfinite(y) for _, y in around):
-            parts.append(f'<polygon points="{_points(around, xs, ys)}" fill="{colour}" fill-opacity="0.15"/>')
-        line = _points(zip(curve.x, curve.y, strict=True), xs, ys)
-        parts.append(f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for x, y in zip(curve.x, curve.y, strict=True):
-            told = escape(f"{curve.name}: {x:.4g}, {y:.4g}")
-            parts.append(f'<circle cx="{xs(x):.1f}" cy="{ys(y):.1f}" r="2.5" fill="{colour}"><title>{told}</title></circle>')
-        parts.append(_text(WIDTH - RIGHT + 8, place + 4, curve.name, "start", f'fill="{colour}"'))
+        parts += ['<g class="curve">', *_curve(curve, colour, xs, ys)]
+        parts += [_text(WIDTH - RIGHT + 8, place + 4, _brief(curve.name), "start", f'fill="{colour}"'), "</g>"]
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def ladder(rows: Sequence[tuple[str, Estimate]], start: float) -> str:
+    """Each figure with its interval on a line of its own, the start's dashed: narrow, to be read on a phone."""
+    ends = [end for _, found in rows for end in (found.low, found.high, found.mean) if math.isfinite(end)]
+    left, right, foot = 166, 424, 24 * len(rows) + 24
+    at = Axis(min(*ends, start), max(*ends, start), left, right)
+    begun, anchor = at(start), "start" if at(start) < (left + right) / 2 else "end"
+    parts = [f'<svg viewBox="0 0 440 {foot + 20}" role="img" font-family="sans-serif" font-size="12">']
+    parts += [
+        _text(begun, 12, f"start {start:.3f}", anchor),
+        _upright(begun, foot, 'stroke-opacity="0.6" stroke-dasharray="4 4"'),
+    ]
+    for tick in at.ticks()[:: 1 + len(at.ticks()) // 6]:
+        parts += [_text(at(tick), foot + 16, at.told(tick), "middle"), _upright(at(tick), foot, 'stroke-opacity="0.12"')]
+    for row, (name, found) in enumerate(rows):
+        y = 30 + 24 * row
+        parts.append(_text(left - 10, y + 4, _brief(name), "end"))
+        if math.isfinite(found.low):
+            parts.append(f'<path d="M{at(found.low):.1f} {y}H{at(found.high):.1f}" stroke="currentColor" stroke-width="2"/>')
+        parts.append(f'<circle cx="{at(found.mean):.1f}" cy="{y}" r="4.5" class="dot"/>')
+    return "".join([*parts, "</svg>"])
+
+
+def _upright(x: float, foot: float, more: str) -> str:
+    return f'<path d="M{x:.1f} 16V{foot}" stroke="currentColor" {more}/>'
+
+
+def _curve(curve: Series, colour: str, xs: Axis, ys: Axis) -> Iterator[str]:
+    """Its interval, its line and its points."""
+    around = [*zip(curve.x, curve.low, strict=True), *reversed(list(zip(curve.x, curve.high, strict=True)))]
+    if all(math.isfinite(y) for _, y in around):
+        yield f'<polygon points="{_points(around, xs, ys)}" fill="{colour}" fill-opacity="0.12"/>'
+    line = _points(zip(curve.x, curve.y, strict=True), xs, ys)
+    dashes = f' stroke-dasharray="{curve.dashes}"' if curve.dashes else ""
+    yield f'<polyline points="{line}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'
+    if curve.law:
+        law = _points(curve.law, xs, ys)
+        yield f'<polyline class="law" points="{law}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="1 4"/>'
+    for x, y in zip(curve.x, curve.y, strict=True):
+        told = escape(f"{curve.name}: {x:.4g}, {y:.4g}")
+        yield f'<circle cx="{xs(x):.1f}" cy="{ys(y):.1f}" r="2.5" fill="{colour}"><title>{told}</title></circle>'
 
 
 def _frame(xs: Axis, ys: Axis) -> list[str]:
     lines = [
         f'<path d="M{LEFT} {ys(tick):.1f}H{WIDTH - RIGHT}" stroke="currentColor" stroke-opacity="0.15"/>' for tick in ys.ticks()
     ]
-    lines += [_text(LEFT - 8, ys(tick) + 4, f"{tick:.2f}", "end") for tick in ys.ticks()]
-    return lines + [_text(xs(tick), HEIGHT - BOTTOM + 18, f"{_short(tick)}", "middle") for tick in xs.ticks()]
-
-
-def _short(number: float) -> str:
-    return f"{number:.1f}" if number == 0 or 0.05 < abs(number) < 1000 else f"{number:.2g}"
+    lines += [_text(LEFT - 8, ys(tick) + 4, ys.told(tick), "end") for tick in ys.ticks()]
+    return lines + [_text(xs(tick), HEIGHT - BOTTOM + 18, xs.told(tick), "middle") for tick in xs.ticks()]
 
 
 def _points(pairs: Iterable[tuple[float, float]], xs: Axis, ys: Axis) -> str:
@@ -88,11 +143,20 @@ def _points(pairs: Iterable[tuple[float, float]], xs: Axis, ys: Axis) -> str:
 
 
 def _apart(heights: Sequence[float], least: float = 14) -> list[float]:
-    """Names that would lie on one another, moved down."""
-    placed: dict[int, float] = {}
-    for place in sorted(range(len(heights)), key=lambda place: heights[place]):
-        placed[place] = max([heights[place], *(other + least for other in placed.values())])
-    return [placed[place] for place in range(len(heights))]
+    """Names that would lie on one another, moved down; up again, all that must be, where the last would leave the picture."""
+    order = sorted(range(len(heights)), key=lambda place: heights[place])
+    placed: list[float] = []
+    for place in order:
+        placed.append(max(heights[place], placed[-1] + least) if placed else heights[place])
+    for number in range(len(placed)):
+        lowest = HEIGHT - 6 - least * number
+        placed[-1 - number] = min(placed[-1 - number], lowest)
+    return [placed[order.index(place)] for place in range(len(heights))]
+
+
+def _brief(name: str) -> str:
+    """As much of a name as there is room for; the tables have the whole."""
+    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
 
 
 def _text(x: float, y: float, said: str, anchor: str, more: str = 'fill="currentColor"') -> str:

@@ -44,8 +44,8 @@ class Played:
     warnings: tuple[str, ...]
     tally: Mapping[str, Any]
     """What the source of its feedback read, kept and dropped."""
-    digests: Mapping[str, str] = field(default_factory=dict)
-    """Of the plugins that it was made with."""
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    """What it was trained on; empty for runs of before that was kept."""
     bounds: Mapping[str, Bounds] = field(default_factory=dict)
     """What each figure lies between, where that is known."""
     closed: str = ""
@@ -91,7 +91,7 @@ def played(root: Path) -> Played:
         spent=summary["ledger"],
         warnings=tuple(summary.get("warnings", ())),
         tally=store.read_json(tally) if tally.exists() else {},
-        digests=settings.get("made_with", {}).get("plugins", {}),
+        machine=summary.get("machine", {}),
         bounds=_bounds(judging.get("bounds", {})),
         closed=judging.get("closed", ""),
     )
@@ -150,4 +150,4 @@ def _way(files: store.Folder) -> Iterator[dict[str, Any]]:
     for point in store.read_rows(trail):
         update = spent.get(point["update"], {})
         costs = {name: float(update.get(name, 0.0)) for name in ("labels", "flops", "seconds")}
-        yield {**{name: value for name, value in point.items() if name != "each"}, **costs}
+        yield {**point, **costs}

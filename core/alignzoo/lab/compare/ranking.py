@@ -1,5 +1,14 @@
-"""One scale for all: Bradley–Terry strengths of how often each answers better than each other (Bradley & Terry 1952), with the
-intervals of resampled seeds and prompts. A tie is half a win for both."""
+"""One scale for all: Bradley–Terry strengths of how often each answers better than each other (Bradley & Terry 1952). A tie is
+half a win for both.
+
+With w_ij how often i won against j, and σ the logistic function, the strengths θ solve
+
+    Σ_j (w_ij − σ(θ_i − θ_j)) = 0    for every i,        Σ_i θ_i = 0
+
+so what one seed and one prompt do to θ is, to first order, H⁺ Σ_j (their w_ij − σ(θ_i − θ_j)), where H is the Laplacian of the
+weights σ(1 − σ). A rating's error is that of the mean of these influences, over seeds and prompts as every other figure's: a
+bootstrap of five seeds covers from 81 to 99 % (`docs/decisions/0015-intervals.md`).
+"""
 
 from __future__ import annotations
 
@@ -11,19 +20,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alignzoo.lab.compare.duels import Entrant, shared_seeds, won
+from alignzoo.lab.compare.significance import spread_of
 from alignzoo.lab.statistics import Estimate
 
+Row = NDArray[np.float64]
+"""(contestants)"""
 Wins = NDArray[np.float64]
-"""(…, contestants, contestants) How often the row won against the column."""
+"""(contestants, contestants) How often the row won against the column."""
+Points = NDArray[np.float64]
+"""(contestants, seeds, prompts) How many of the others each won against, for every seed and prompt."""
 
-_RESAMPLES = 400
 _PRIOR = 0.1
 """Virtual wins of each over each: an undefeated contestant has a finite strength."""
+_POINTS = 400 / np.log(10)
+"""Rating points to a nat of odds."""
 
 
 @dataclass(frozen=True)
 class Rank:
-    """A contestant's strength as a rating: 400 points are odds of ten to one, the mean of all is 1000."""
+    """A contestant's strength as a rating: 400 points are odds of ten to one, the mean of all is 1000. Who has always won, or
+    never, has no interval: nothing says how far above, or below, the others he is."""
 
     name: str
     rating: Estimate
@@ -33,49 +49,48 @@ def ranking(entrants: Sequence[Entrant]) -> list[Rank]:
     """All contestants by strength; none where they have no seed in common, or are fewer than two."""
     if len(entrants) < 2 or not (seeds := shared_seeds(entrants)):
         return []
-    pairs = list(combinations(range(len(entrants)), 2))
-    tables = np.stack([won(entrants[a], entrants[b], seeds) for a, b in pairs])
-    rates = np.stack([tables.mean((1, 2)), *_resampled(tables, all(one.closed for one in entrants))])
-    wins = np.zeros((len(rates), len(entrants), len(entrants)))
-    for place, (a, b) in enumerate(pairs):
-        wins[:, a, b], wins[:, b, a] = rates[:, place], 1 - rates[:, place]
-    ratings = 1000 + 400 / np.log(10) * strengths(wins * tables[0].size + _PRIOR)
+    count, prompts = len(entrants), len(entrants[0].runs[0].prompts)
+    rates, points = np.full((count, count), 0.5), np.zeros((count, len(seeds), prompts))
+    for a, b in combinations(range(count), 2):
+        table = won(entrants[a], entrants[b], seeds)
+        rates[a, b], rates[b, a] = table.mean(), 1 - table.mean()
+        points[a] += table
+        points[b] += 1 - table
+    theta = strengths(rates * points[0].size + _PRIOR)
+    moved = influences(points, theta)
+    closed = all(one.closed for one in entrants)
     told = []
-    for place, entrant in enumerate(entrants):
-        low, high = np.quantile(ratings[1:, place], [0.025, 0.975]) if len(ratings) > 1 else (np.nan, np.nan)
-        told.append(Rank(entrant.name, Estimate(float(ratings[0, place]), float(low), float(high))))
+    for place, one in enumerate(entrants):
+        rating, around = 1000 + _POINTS * float(theta[place]), spread_of(_POINTS * moved[place], closed=closed).interval()
+        ends = (rating + around.low - around.mean, rating + around.high - around.mean)
+        if all(rate in (0, 1) for rate in np.delete(rates[place], place)):
+            ends = (np.nan, np.nan)
+        told.append(Rank(one.name, Estimate(rating, *map(float, ends))))
     return sorted(told, key=lambda rank: -rank.rating.mean)
 
 
-def _resampled(tables: Wins, closed: bool) -> Wins:
-    """(resamples, pairs) How often each won, with seeds and prompts drawn again with replacement; none from one seed. To draw
-    is to weigh: by how often each seed and each prompt was drawn. Of a closed task's prompts each is there once."""
-    _, seeds, prompts = tables.shape
-    if seeds < 2:
-        return np.zeros((0, len(tables)))
-    dice = np.random.default_rng(0)
-    of_seeds = dice.multinomial(seeds, np.full(seeds, 1 / seeds), _RESAMPLES) / seeds
-    of_prompts = dice.multinomial(prompts, np.full(prompts, 1 / prompts), _RESAMPLES) / prompts
-    if closed:
-        of_prompts = np.full_like(of_prompts, 1 / prompts)
-    drawn: Wins = np.einsum("rs,psr->rp", of_seeds, tables @ of_prompts.T)
-    return drawn
+def influences(points: Points, theta: Row) -> Points:
+    """By how much each seed and prompt, each for itself, would move each strength."""
+    apart = 1 - np.eye(len(theta))
+    expected = apart / (1 + np.exp(theta[None] - theta[:, None]))
+    weights = expected * expected.T
+    bend = np.diag(weights.sum(1)) - weights
+    moved: Points = np.tensordot(np.linalg.pinv(bend, hermitian=True), points - expected.sum(1)[:, None, None], 1)
+    return moved
 
 
-def strengths(wins: Wins) -> Wins:
-    """(…, contestants) θ with p(a beats b) = σ(θ_a − θ_b), mean 0, by minorisation–maximisation (Hunter 2004): each strength
-    becomes its wins over the sum of its games, each divided by the two strengths' sum."""
-    count = wins.shape[-1]
-    apart = 1 - np.eye(count)
+def strengths(wins: Wins) -> Row:
+    """θ with p(a beats b) = σ(θ_a − θ_b), mean 0, by minorisation–maximisation (Hunter 2004): each strength becomes its wins
+    over the sum of its games, each divided by the two strengths' sum."""
+    apart = 1 - np.eye(len(wins))
     wins = wins * apart
-    games, scored = wins + np.swapaxes(wins, -1, -2), wins.sum(-1)
-    strength = np.ones(wins.shape[:-1])
+    games, scored = wins + wins.T, wins.sum(1)
+    strength = np.ones(len(wins))
     for _ in range(1000):
-        sums = strength[..., :, None] + strength[..., None, :]
-        better = scored / (games / sums * apart).sum(-1)
-        better = better / np.exp(np.log(better).mean(-1, keepdims=True))
+        better = scored / (games / (strength[:, None] + strength[None]) * apart).sum(1)
+        better = better / np.exp(np.log(better).mean())
         moved, strength = np.abs(np.log(better / strength)).max(), better
         if moved < 1e-8:
             break
-    theta: Wins = np.log(strength)
+    theta: Row = np.log(strength)
     return theta

@@ -113,6 +113,15 @@ def spread_of(table: Table, *, closed: bool = False) -> Spread:
     return Spread(mean, seeds, prompts, float(by_seed.var(ddof=1)), between_prompts, prompts_square, rest_square)
 
 
+def over_seeds(figures: Sequence[float], within: Bounds) -> Estimate:
+    """The mean of what is known once for each seed, with Student's interval, cut off where the figure cannot be."""
+    mean, count = float(np.mean(figures)), len(figures)
+    if count < 2:
+        return Estimate(mean, math.nan, math.nan)
+    half = float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * float(np.std(figures, ddof=1)) / math.sqrt(count)
+    return Estimate(mean, max(within[0], mean - half), min(within[1], mean + half))
+
+
 def holm(chances: Sequence[float]) -> list[float]:
     """p-values, raised so that among all of them one false claim is made at most in 5 % of benches (Holm 1979)."""
     order = sorted(range(len(chances)), key=chances.__getitem__)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from alignzoo.lab import store
+from alignzoo.lab.compare.backing import answered
 from alignzoo.lab.compare.comparison import CompareError, Comparison, compare
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.page import page
@@ -35,9 +37,10 @@ def together(roots: Sequence[Path], name: str = "comparison", out: Path | None =
 
 def write(found: Comparison, entrants: Sequence[Entrant], folder: Path, command: str) -> None:
     """The report as a page, as Markdown, and as plain data."""
-    store.write_text(folder / "report.html", page(found, entrants, command))
-    store.write_text(folder / "report.md", markdown(found))
-    store.write_report(folder / "report.json", found.row())
+    whole = replace(found, command=command, asked=answered(entrants, found.prompts))
+    store.write_text(folder / "report.html", page(whole))
+    store.write_text(folder / "report.md", markdown(whole))
+    store.write_report(folder / "report.json", whole.row())
 
 
 def entrants_of(runs: Sequence[Played]) -> list[Entrant]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 from alignzoo.lab.compare.comparison import Comparison, Line, Side
@@ -17,6 +18,8 @@ SPENT = {
     "peak_bytes": "peak MiB",
 }
 """What a contestant has spent, and what the column is called."""
+_SHOWN = 6
+"""Prompts whose answers are shown; the page has more."""
 NOTES = """\
 Rewards are the judge's on the test prompts. Intervals are 95 %, for other seeds and other prompts; two contestants are compared
 by their differences at the same seed and prompt, and p-values are held to one family (Holm). A win is an answer that scores
@@ -60,13 +63,31 @@ def markdown(found: Comparison) -> str:
         parts.append(f"## {note.title}")
         parts += ["\n".join(f"* {line}" for line in note.lines)] if note.lines else []
         parts += [_table(note.head, note.rows)] if note.rows else []
-    if lost := [f"* {name}: {'; '.join(why)}" for name, why in found.lost.items() if why]:
-        parts += ["## Without a finished run", "\n".join(lost)]
-    return "\n\n".join(parts) + "\n"
+    if found.noticed:
+        parts += ["## What was noticed on the way", "\n".join(f"* {line}" for line in found.noticed)]
+    for asked in found.asked[:_SHOWN]:
+        parts += ["## Answers side by side"] if asked is found.asked[0] else []
+        answers = [(said.who, f"{said.score:.2f}", said.text) for said in asked.said]
+        parts += [f"### {asked.prompt}".replace("\n", " "), _table(("who", "score", "answer"), answers)]
+    if found.command:
+        parts += ["## How this was made", f"Made again with `{found.command}`", _table(*making(found))]
+    return _harmless("\n\n".join(parts) + "\n")
+
+
+def _harmless(text: str) -> str:
+    """Without elements: who names a run may write anything."""
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
 
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
 """The head of a table, and its rows."""
+
+
+def making(found: Comparison) -> Rows:
+    head = ("contestant", "seeds", "made with", "on")
+    return head, [
+        (one.name, ", ".join(map(str, one.seeds)), one.versions, "; ".join(one.machines) or "not known") for one in found.made
+    ]
 
 
 def leaderboard(found: Comparison) -> Rows:
@@ -104,21 +125,21 @@ def beside(found: Comparison) -> Rows:
     head = ("contestant", "words an answer", "different pairs of words", "declines", "comes to an end")
     sides: list[tuple[str, Line | Side]] = [*((line.name, line) for line in found.lines), ("the start", found.start)]
     return head, [
-        [name, told(side.words, 1), f"{side.distinct:.0%}", told(side.refuses, 2), told(side.ended, 2)] for name, side in sides
+        [name, told(side.words, 1), told(side.distinct, 2), told(side.refuses, 2), told(side.ended, 2)] for name, side in sides
     ]
 
 
 def limits(found: Comparison) -> Rows:
-    head = ("contestant", "law (Gao et al. 2022)", "α", "β", "gold is highest at")
+    head = ("contestant", "law (Gao et al. 2022)", "α ± its error", "β ± its error", "gold is highest at")
     return head, list(_limits(found))
 
 
 def _limits(found: Comparison) -> Iterator[Sequence[str]]:
     for name, fit in found.fits.items():
         farthest = max(point.kl for point in found.ways[name])
-        peak = "nowhere: it still rises" if fit.beta <= 0 else f"{fit.peak.kl:.3g} nats"
-        beyond = " (beyond what was seen)" if fit.beta > 0 and fit.peak.kl > farthest else ""
-        yield name, fit.law, f"{fit.alpha:.3g}", f"{fit.beta:.3g}", f"{peak}{beyond}"
+        seen = fit.beta > 0 and fit.peak.kl <= farthest
+        peak = f"{fit.peak.kl:.3g} nats" if seen else f"nowhere: it still rises where the points end, at {farthest:.3g} nats"
+        yield name, fit.law, *(f"{value:.3g} ± {error:.2g}" for value, error in fit.coefficients), peak
 
 
 def _seeds(line: Line) -> str:
@@ -128,6 +149,6 @@ def _seeds(line: Line) -> str:
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in rows:
-        cells = [cell.replace("|", "\\|") for cell in row]
+        cells = [" ".join(cell.split("\n")).replace("|", "\\|") for cell in row]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
