@@ -119,13 +119,22 @@ def test_every_answer_is_held_against_the_point_that_was_measured(
 
 
 def test_the_shift_of_a_batch_is_of_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first has none; the second half the sum of what both sides earned in the first, not in itself."""
-    forests, updates = seen_by(BCO(batch_size=6, epochs=3), monkeypatch)
-    assert forests[0].notes["shift"].tolist() == [0.0] * 6
-    middle = [(update["reward_up"] + update["reward_down"]) / 2 for update in updates]
-    assert middle[0] == 0.0
-    assert forests[2].notes["shift"].tolist() == pytest.approx([(0.9 * middle[0] + middle[1]) / 1.9] * 6, rel=1e-4)
-    assert [update["shift"] for update in updates] == pytest.approx([float(forest.notes["shift"][0]) for forest in forests])
+    """Half-way between what each side has earned on average so far, a batch counting by its answers of that side and fading by a
+    tenth with each batch after it. The first has none."""
+    forests, updates = seen_by(BCO(batch_size=4, epochs=3), monkeypatch)
+    sums, counts = {"reward_up": 0.0, "reward_down": 0.0}, {"reward_up": 0.0, "reward_down": 0.0}
+    for forest, update in zip(forests, updates, strict=True):
+        means = [sums[side] / counts[side] for side in sums if counts[side]]
+        wanted = sum(means) / len(means) if means else 0.0
+        assert forest.notes["shift"].tolist() == pytest.approx([wanted] * len(forest), rel=1e-4, abs=1e-7)
+        assert update["shift"] == pytest.approx(wanted, rel=1e-4, abs=1e-7)
+        ups = int(forest.notes["up"].sum())
+        for side, count in (("reward_up", ups), ("reward_down", len(forest) - ups)):
+            if count:
+                sums[side] = 0.9 * sums[side] + count * update[side]
+                counts[side] = 0.9 * counts[side] + count
+    assert updates[-1]["shift"] != 0.0
+    assert len({int(forest.notes["up"].sum()) / len(forest) for forest in forests}) > 1  # sides of unequal size
 
 
 @pytest.mark.parametrize("optimizer", [KTO(), BCO()], ids=["kto", "bco"])
