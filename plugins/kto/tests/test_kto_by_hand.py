@@ -119,8 +119,8 @@ def test_every_answer_is_held_against_the_point_that_was_measured(
 
 
 def test_the_shift_of_a_batch_is_of_those_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half-way between what each side has earned on average so far, a batch counting by its answers of that side and fading by a
-    tenth with each batch after it. The first has none."""
+    """Half-way between what each side has earned on average so far, a batch counting by its answers of that side and fading
+    by a tenth with each batch after it. The first has none."""
     forests, updates = seen_by(BCO(batch_size=4, epochs=3), monkeypatch)
     sums, counts = {"reward_up": 0.0, "reward_down": 0.0}, {"reward_up": 0.0, "reward_down": 0.0}
     for forest, update in zip(forests, updates, strict=True):
