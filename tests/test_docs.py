@@ -265,6 +265,60 @@ def test_equations_have_functions(page: Path) -> None:
         assert all(exists(name) for name in named), row
 
 
+ALGORITHMS = {path.stem: path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs" / "algorithms").glob("*.md"))}
+
+
+def test_every_optimizer_has_a_page_that_says_when_and_when_not() -> None:
+    optimizers = {
+        found.full_name.rpartition("/")[2] for found in discover().components if found.full_name.startswith("optimizer:")
+    }
+    assert set(ALGORITHMS) == optimizers
+    for name, text in ALGORITHMS.items():
+        headings = set(re.findall(r"^## (.+)$", text, re.MULTILINE))
+        assert {"Settings", "When to use it", "When not", "What is left out"} <= headings, name
+        assert {"What it logs", "What it tells"} & headings, name
+        assert f"(../reference/run-file.md#optimizer{name})" in text, name
+
+
+def figures(text: str) -> list[str]:
+    """What the first table of a page says is logged; "`held_out_accuracy`, `_low`" are two names."""
+    _, _, below = text.partition("## What it logs\n")
+    rows = re.search(r"^\| (?:figure|number).*\n\|[-| ]+\n((?:\|.*\n)+)", below, re.MULTILINE)
+    named = [re.findall(r"`(\w+)`", row.split("|")[1]) for row in rows[1].splitlines()] if rows else []
+    return [
+        name if not name.startswith("_") else own[0].removesuffix("_60").removesuffix("_to") + name
+        for own in named
+        for name in own
+    ]
+
+
+def spoken_in(folder: Path) -> tuple[set[str], tuple[str, ...]]:
+    """Every string and keyword in a folder's code, and how its composed strings begin."""
+    whole, begun = set(), []
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Constant(value=str(text)):
+                    whole.add(text)
+                case ast.keyword(arg=str(text)):
+                    whole.add(text)
+                case ast.JoinedStr(values=[ast.Constant(value=str(text)), *_]) if re.fullmatch(r"\w+_", text):
+                    begun.append(text)
+    return whole, tuple(begun)
+
+
+@pytest.mark.parametrize("page", ALGORITHMS)
+def test_figures_on_the_page_are_logged(page: str) -> None:
+    [plugin] = set(re.findall(r"^\| plugin \| \[`(plugins/\w+)`\]", ALGORITHMS[page], re.MULTILINE)) or {""}
+    assert plugin
+    named = figures(ALGORITHMS[page])
+    assert named or page in ("best-of-n", "constitutional")  # without updates
+    said = [spoken_in(next((ROOT / plugin).glob("alignzoo_*")))]
+    said += [spoken_in(ROOT / "core" / "alignzoo" / room) for room in ("learning", "lab")]
+    for name in named:
+        assert any(name in whole or name.startswith(begun) for whole, begun in said), name
+
+
 @pytest.mark.parametrize("fence", every("python"))
 def test_python_compiles_and_its_imports_exist(fence: Fence, zoo: Zoo) -> None:
     for node in ast.walk(ast.parse(fence.text)):
