@@ -23,7 +23,8 @@ from typing import Any
 from seeds import over_seeds, scores_of, summed_up
 
 from alignzoo.lab import store
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 from alignzoo.records import Comparison, completion_from_row, prompt_from_row
 from alignzoo_playground.gold import VALUES, GoldReward
 from alignzoo_playground.requests import read_request

@@ -20,7 +20,8 @@ from seeds import over_seeds, scores_of
 
 from alignzoo.lab import store
 from alignzoo.lab.compare.significance import SHARE
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 
 WORLD = ('feedback.use="playground"', 'feedback.candidates="world"')
 SOURCES: Mapping[str, tuple[str, ...]] = {

@@ -20,7 +20,8 @@ import torch
 
 from alignzoo.interfaces import Asking, Lesson
 from alignzoo.lab import store
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.statistics import Estimate, bootstrap
 from alignzoo.learning.intake import admit

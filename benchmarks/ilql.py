@@ -20,7 +20,8 @@ from typing import Any
 
 from alignzoo.lab import store
 from alignzoo.lab.answering import answers
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 from alignzoo.records import completion_from_row, prompt_from_row
 
 VARIANTS: Mapping[str, Sequence[str]] = {

@@ -25,7 +25,8 @@ from alignzoo.interfaces import Manner
 from alignzoo.lab import store
 from alignzoo.lab.compare.gao import GaoError, fit
 from alignzoo.lab.compare.pictures import Series, svg
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 from alignzoo_best_of_n.choosing import Scorer
 from alignzoo_best_of_n.curve import curve
 

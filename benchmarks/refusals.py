@@ -26,7 +26,8 @@ from seeds import over_seeds, scores_of
 
 from alignzoo.lab import store
 from alignzoo.lab.compare.significance import SHARE
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 from alignzoo.model.role import Role
 from alignzoo.records import Completion, Prompt, completion_from_row, prompt_from_row
 from alignzoo_evaluations.refusals import CONSTRUCTIVE, Refusals

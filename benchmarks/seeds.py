@@ -21,7 +21,8 @@ import numpy as np
 
 from alignzoo.lab import store
 from alignzoo.lab.compare.significance import ANYWHERE, Bounds, spread_of
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 from alignzoo.lab.statistics import bootstrap
 
 

@@ -22,7 +22,8 @@ from typing import Any
 
 from alignzoo.interfaces import Manner
 from alignzoo.lab import store
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 from alignzoo_best_of_n.choosing import Scorer
 from alignzoo_best_of_n.curve import Point, curve
 

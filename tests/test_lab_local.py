@@ -175,6 +175,7 @@ def test_a_bench_takes_a_plugin_in_a_file_and_keeps_a_copy(here: Path, model: Pa
     with pytest.raises(ValueError, match="no reward named 'shout'"):
         HeadToHead.open("bench.toml", "out")
     assert main(["bench", "bench.toml", "--plugin", "./own_shout.py", "--out", "out", "--dry-run"]) == 0
+    assert "could not be calibrated" not in capsys.readouterr().out
     assert not Path("out").exists()
     assert main(["bench", "bench.toml", "--plugin", "./own_shout.py", "--out", "out"]) == 0  # in a process of its own
     made_with = tomllib.loads(Path("out/runs/best/0/run.toml").read_text())["made_with"]["plugins"]

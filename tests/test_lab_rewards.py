@@ -13,8 +13,9 @@ import tomli_w
 
 from alignzoo.lab import store
 from alignzoo.lab.costs import guess
+from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import PlanError
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.run import Run
 from alignzoo.lab.runfile import read_plan
 from alignzoo.learning.choices import Budget, Voice
 from alignzoo.learning.memory import newest

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tomllib
 from collections.abc import Sequence
@@ -20,9 +21,10 @@ from alignzoo.lab import store
 from alignzoo.lab.answering import scores
 from alignzoo.lab.export import merge
 from alignzoo.lab.folders import RunError
+from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import Part
 from alignzoo.lab.prompts import read_prompts
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.run import Run
 from alignzoo.learning.ledger import Ledger, charge, counting
 from alignzoo.learning.memory import MemoryLost
 from alignzoo.learning.rewards import Scored, ScoreError
@@ -544,3 +546,15 @@ def test_the_runs_reward_is_held_to_its_word_and_charged() -> None:
             Scored(lambda p, c: [1.0, float("nan"), 2.0], "reward:mine")(asked, said)
         charge(scores=1)
     assert ledger.scores == 10
+
+
+def test_a_report_is_json_for_everybody(tmp_path: Path) -> None:
+    """JSON has no name for a limit without end, and who reads strictly reads nothing of a file that has one."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    content = {"limit": math.inf, "rows": [{"least": -math.inf}, (math.nan, 1.5)], "none": None, "said": "inf"}
+    store.write_report(tmp_path / "report.json", content)
+    read = json.loads((tmp_path / "report.json").read_text(), parse_constant=refuse)
+    assert read == {"limit": "inf", "rows": [{"least": "-inf"}, ["nan", 1.5]], "none": None, "said": "inf"}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from alignzoo.cli import main
-from alignzoo.lab.run import Listener
+from alignzoo.lab.listener import Listener
 from alignzoo.lab.trackers import TrackerError, _flat, check, started, tracking
 from alignzoo.learning.ledger import Ledger
 

@@ -9,6 +9,7 @@ import pytest
 
 from alignzoo.lab import store
 from alignzoo.lab.plan import PlanError
+from alignzoo.lab.prompts import prompts_of
 from alignzoo.lab.run import Run
 from alignzoo.lab.trail import Trail
 from alignzoo.learning.choices import Budget
@@ -102,7 +103,7 @@ def test_what_the_answers_cost(file: Path) -> None:
         assert served[who]["answers"] == len(own) == 8
         assert served[who]["written"] <= sum(len(row["completion"]["tokens"]) for row in own)
         assert served[who]["written"] > 0
-    longest = max(len(run.base.text.prompt_ids(prompt)) for prompt in run._test_prompts())
+    longest = max(len(run.base.text.prompt_ids(prompt)) for prompt in prompts_of(run.plan))
     assert served["start"]["read"] <= 4 * longest + served["start"]["written"]
 
 

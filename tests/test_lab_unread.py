@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 from alignzoo.testing import toy_folder
 
 RUN = """

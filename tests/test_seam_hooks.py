@@ -9,7 +9,8 @@ import pytest
 from shelf import Shelf, shelf_in
 
 from alignzoo.lab import store
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 from alignzoo.records import Completion, Prompt
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.hooks import Hooks

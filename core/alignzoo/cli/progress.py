@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from alignzoo.interfaces import Metrics
-from alignzoo.lab.run import Listener
+from alignzoo.lab.listener import Listener
 from alignzoo.learning.ledger import Ledger
 
 _TOLD = ("loss", "accuracy", "margin", "reward", "score", "watch_kl", "watch_chosen")

@@ -1,14 +1,26 @@
-"""Prompts of one's own, from a file."""
+"""The prompts that start and policy are asked: a task's, or one's own from a file."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from alignzoo.lab.plan import Plan
 from alignzoo.lab.store import StoreError
 from alignzoo.records import Prompt, RecordError, prompt_from_row
 from alignzoo.rows import FORMATS, Fault, format_of, rows_in
+
+
+def prompts_of(plan: Plan) -> Sequence[Prompt]:
+    """Those that a run is judged on, each once: a second time it would be answered alike."""
+    how = plan.answer
+    if how.file:
+        prompts: Sequence[Prompt] = read_prompts(Path(how.file))
+    else:
+        assert plan.task is not None  # the plan was checked
+        prompts = plan.task.made.prompts(how.split)
+    return list({prompt.id: prompt for prompt in prompts}.values())[: how.prompts]
 
 
 def read_prompts(path: Path) -> list[Prompt]:

@@ -6,35 +6,36 @@ print(run.report().markdown())  # does whatever is still to be done before it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from alignzoo.interfaces import Asking, Closed, Metrics, Policy, Reward
+from alignzoo.interfaces import Closed, Metrics, Policy, Reward
 from alignzoo.lab import store
-from alignzoo.lab.acquiring import Choosing
-from alignzoo.lab.answering import answers, plainly, scores
+from alignzoo.lab.answering import answers, scores
 from alignzoo.lab.cast import Cast, fresh
 from alignzoo.lab.claims import claimed
 from alignzoo.lab.folders import RunError, plan_in, settle
+from alignzoo.lab.gathering import asking_of, counted, gather
+from alignzoo.lab.listener import Listener, Tell
 from alignzoo.lab.machine import machine
 from alignzoo.lab.plan import Part, Plan, check_judge
-from alignzoo.lab.prompts import read_prompts
+from alignzoo.lab.prompts import prompts_of
 from alignzoo.lab.report import Report, report_of
 from alignzoo.lab.runfile import read_plan
-from alignzoo.lab.shelf import key_of, put, take
+from alignzoo.lab.shelf import key_of, shared
 from alignzoo.lab.trail import Trail
-from alignzoo.lab.training import Seat, Tell, Terms, Trained, say_nothing, train
+from alignzoo.lab.training import Seat, Terms, Trained, train
 from alignzoo.learning.choices import Budget
 from alignzoo.learning.intake import admit
 from alignzoo.learning.ledger import Ledger
 from alignzoo.learning.memory import newest
 from alignzoo.learning.reference import keeping
 from alignzoo.model.role import Role
-from alignzoo.records import Feedback, Prompt
+from alignzoo.records import Feedback
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.hooks import Hooks
 from alignzoo.seam.hookspecs import Course
@@ -43,16 +44,6 @@ from alignzoo.tally import Tally
 
 if TYPE_CHECKING:
     from alignzoo.model.base import Base
-
-
-@dataclass
-class Listener:
-    """What a run tells while it works. Every method may do nothing."""
-
-    stage: Callable[[str, str], None] = lambda name, what: None
-    update: Tell = say_nothing
-    progress: Callable[[str, int, int], None] = lambda name, done, total: None
-    line: Callable[[str], None] = lambda line: None
 
 
 @dataclass
@@ -121,7 +112,7 @@ class Run:
             if taken:
                 return
             if not files.feedback.exists() and plan.start_feedback:
-                self._gather(plan.start_feedback, files.feedback, self.cast.bare)
+                gather(plan, plan.start_feedback, files.feedback, self.cast.bare, self.listener)
             self._train(plan.start, files, fresh("policy", plan.seed), self._terms(budget=Budget()))
 
     def rewards(self) -> None:
@@ -161,9 +152,9 @@ class Run:
         if "policy" in source.made.asks and self.plan.start:
             settle(self.plan, self.files)
             self.start()
-        asking = self._asking(source, self.start_role)
+        asking = asking_of(self.plan, source, self.start_role)
         first: list[Feedback] = []
-        for number, record in enumerate(_counted(source.collect(asking), self.listener)):
+        for number, record in enumerate(counted(source.collect(asking), self.listener)):
             if number < shown:
                 first.append(record)
         return first, asking.tally
@@ -190,7 +181,7 @@ class Run:
         """Have start and policy answer the test prompts, with the same random numbers."""
         if not self.files.answers.exists():
             self.train()
-            self.listener.stage("answer", f"{len(self._test_prompts())} prompts, before and after")
+            self.listener.stage("answer", f"{len(prompts_of(self.plan))} prompts, before and after")
             if closed := self._closed():
                 self.listener.line(f"no prompt is held out: {closed}")
             first, before = self._start_answers()
@@ -217,7 +208,7 @@ class Run:
         served = Ledger()
         told = self.listener.progress
         rows = list(
-            answers(who, policy, self.start_role(), self._test_prompts(), self.plan.answer.under(self.plan.seed), told, served)
+            answers(who, policy, self.start_role(), prompts_of(self.plan), self.plan.answer.under(self.plan.seed), told, served)
         )
         return rows, {"answers": len(rows), **served.row()}
 
@@ -251,7 +242,7 @@ class Run:
         self.judge()
         report = report_of(self.plan.name, self.plan.table(), self.files)
         store.write_text(self.files.report, report.markdown())
-        store.write_json(self.files.root / "report.json", report.row())
+        store.write_report(self.files.root / "report.json", report.row())
         return report
 
     # What the stages share --------------------------------------------------------------------------------------------
@@ -284,20 +275,9 @@ class Run:
         copies = [str(self.files.plugin(path)) for path in self.plan.plugins]
         return Hooks(discover(files=copies).hooked, self.listener.line)
 
-    @property
-    def _shelf(self) -> Path:
-        return self.shelf or self.files.root.parent / ".stages"
-
-    @contextmanager
-    def _shared(self, key: str, *paths: Path) -> Iterator[bool]:
-        """Whether the same stage was done before, so that a copy of it serves; else what the block makes is kept. Of several
-        processes that need it one makes it, the others wait."""
-        with claimed(self._shelf / f"{key}.claim", self.listener.line):
-            if taken := take(self._shelf, key, *paths):
-                self.listener.line(f"done before with the same content: taken from {self._shelf / key}")
-            yield taken
-            if not taken:
-                put(self._shelf, key, *paths)
+    def _shared(self, key: str, *paths: Path) -> AbstractContextManager[bool]:
+        """Whether this stage was done before, by this run or another."""
+        return shared(self.shelf or self.files.root.parent / ".stages", key, *paths, tell=self.listener.line)
 
     def _terms(self, *, budget: Budget, answers: bool = True) -> Terms:
         return Terms(budget, self.plan.watch, self.plan.checkpoint_every, self.plan.seed, answers)
@@ -359,54 +339,10 @@ class Run:
     def _collected(self, source: Part, path: Path, place: str) -> None:
         """Feedback on the start: with a shelf it is gathered once, whether an optimizer or a reward learns from it."""
         if self.shelf is None:
-            self._gather(source, path, self.start_role)
+            gather(self.plan, source, path, self.start_role, self.listener)
             return
         rows = {"feedback": source.row(), "answer": table_of(self.plan.answer) if source.filters else {}}
         key = key_of(self.plan, rows, ("start", "start.feedback", place))
         with self._shared(key, path.with_suffix(".tally.json"), path) as taken:
             if not taken:
-                self._gather(source, path, self.start_role)
-
-    def _gather(self, source: Part, path: Path, candidates: Callable[[], Role]) -> None:
-        asking = self._asking(source, candidates)
-        count = store.write_feedback(path, self._heard(source, asking))
-        store.write_json(path.with_suffix(".tally.json"), asking.tally.row())
-        for line in asking.tally.lines():
-            self.listener.line(line)
-        self.listener.line(f"{count} records → {path}")
-
-    def _asking(self, source: Part, candidates: Callable[[], Role]) -> Asking:
-        return Asking(
-            policy=self._writer(source, candidates),
-            prompts=self.plan.task.made.prompts("train") if self.plan.task and "prompts" in source.made.asks else (),
-            manner=plainly(self.plan.answer.manner),
-            seed=self.plan.seed,
-            evaluation=self._test_prompts() if source.filters else (),
-        )
-
-    def _writer(self, source: Part, candidates: Callable[[], Role]) -> Policy | None:
-        """Who writes the answers that a source asks about, if it asks about any."""
-        if "policy" not in source.made.asks:
-            return None
-        return Choosing(candidates(), source.acquisition.made) if source.acquisition else candidates()
-
-    def _heard(self, source: Part, asking: Asking) -> Iterator[Feedback]:
-        """The records of a source; an error at their end if it had to leave out too much."""
-        yield from _counted(source.collect(asking), self.listener)
-        asking.tally.check(self.plan.intake.dropped)
-
-    def _test_prompts(self) -> Sequence[Prompt]:
-        how = self.plan.answer
-        if how.file:
-            prompts: Sequence[Prompt] = read_prompts(Path(how.file))
-        else:
-            assert self.plan.task is not None  # the plan was checked
-            prompts = self.plan.task.made.prompts(how.split)
-        return list({prompt.id: prompt for prompt in prompts}.values())[: how.prompts]  # a second time it is answered alike
-
-
-def _counted(records: Iterable[Feedback], listener: Listener) -> Iterator[Feedback]:
-    for number, record in enumerate(records, start=1):
-        if number % 50 == 0:
-            listener.progress("records", number, 0)
-        yield record
+                gather(self.plan, source, path, self.start_role, self.listener)

@@ -11,10 +11,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from alignzoo.lab.claims import claimed
 from alignzoo.lab.plan import Plan, trunk
 from alignzoo.lab.store import file_digest
 
@@ -59,6 +61,18 @@ def _is_file(setting: str | Path) -> bool:
         return bool(str(setting)) and Path(setting).is_file()
     except OSError:
         return False
+
+
+@contextmanager
+def shared(shelf: Path, key: str, *paths: Path, tell: Callable[[str], None]) -> Iterator[bool]:
+    """Whether the same stage was done before, so that a copy of it serves; else what the block makes is kept. Of several
+    processes that need it one makes it, the others wait."""
+    with claimed(shelf / f"{key}.claim", tell):
+        if taken := take(shelf, key, *paths):
+            tell(f"done before with the same content: taken from {shelf / key}")
+        yield taken
+        if not taken:
+            put(shelf, key, *paths)
 
 
 def take(shelf: Path, key: str, *paths: Path) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
@@ -131,6 +132,19 @@ def write_text(path: Path, text: str) -> None:
 
 def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_report(path: Path, content: Any) -> None:
+    """JSON for others to read, which has no number without end, nor one that is none: they are words there, those of TOML."""
+    write_json(path, _worded(content))
+
+
+def _worded(content: Any) -> Any:
+    if isinstance(content, Mapping):
+        return {name: _worded(part) for name, part in content.items()}
+    if isinstance(content, list | tuple):
+        return [_worded(part) for part in content]
+    return str(content) if isinstance(content, float) and not math.isfinite(content) else content
 
 
 def read_json(path: Path) -> Any:

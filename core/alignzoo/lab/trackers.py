@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from alignzoo.interfaces import Metrics
-from alignzoo.lab.run import Listener
+from alignzoo.lab.listener import Listener
 from alignzoo.learning.ledger import Ledger
 from alignzoo.seam.nearest import nearest
 

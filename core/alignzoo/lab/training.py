@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from alignzoo.interfaces import Lesson, Metrics, Optimizer
 from alignzoo.lab.doubts import doubts
+from alignzoo.lab.listener import Tell, say_nothing
 from alignzoo.lab.store import Training, read_rows, write_json
 from alignzoo.lab.trail import Trail
 from alignzoo.learning.canaries import Canaries, CanaryError, watching
@@ -27,15 +28,9 @@ from alignzoo.records import Comparison, Prompt
 if TYPE_CHECKING:
     from alignzoo.model.base import Base
 
-Tell = Callable[[int, Metrics, Ledger], None]
-
 
 class Interrupted(KeyboardInterrupt):
     """Ctrl-C, after the checkpoint was written."""
-
-
-def say_nothing(update: int, metrics: Metrics, ledger: Ledger) -> None:
-    """The listener of a training that nobody watches."""
 
 
 @dataclass(frozen=True)

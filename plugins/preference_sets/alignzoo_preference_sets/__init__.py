@@ -15,6 +15,7 @@ def _filters() -> Iterable[Component]:
     for id, where, summary in (
         ("boilerplate", "filters:Boilerplate", "hold back answers that say what assistants say of themselves"),
         ("lengths", "filters:Lengths", "hold back answers that are too short, too long, or too unlike in length"),
+        ("finished", "filters:Finished", "hold back answers that were cut where their tokens ran out"),
         ("duplicates", "filters:Duplicates", "hold back what was there before, but for case, space and punctuation"),
         ("near-duplicates", "nearness:NearDuplicates", "hold back what is much like something that passed before"),
         ("per-prompt", "filters:PerPrompt", "hold back what comes after the first so many records of one prompt"),

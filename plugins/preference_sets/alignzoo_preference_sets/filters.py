@@ -75,6 +75,24 @@ class Lengths:
 
 
 @dataclass(frozen=True)
+class Finished:
+    """Holds back records with an answer that was cut where its tokens ran out. Imitated, it teaches not to come to an end; and
+    trainers elsewhere read an end behind it that nobody wrote."""
+
+    sides: Literal["good", "all"] = "all"
+    """Look at what would be imitated, or at every answer: one that loses may have lost for having been cut."""
+
+    def sift(self, records: Iterable[Feedback], asking: Asking) -> Iterator[Feedback]:
+        """Records whose answers come to an end."""
+        for record in records:
+            answers = answers_in(record) if self.sides == "all" else answers_in(record)[:1]
+            if all(answer.finished for answer in answers):
+                yield record
+            else:
+                asking.tally.sift("finished", record.prompt.id)
+
+
+@dataclass(frozen=True)
 class Duplicates:
     """Holds back records that were there before but for case, space and punctuation. Remembers 8 bytes of each."""
 

@@ -15,6 +15,7 @@ from alignzoo_preference_sets.filters import (
     Boilerplate,
     Contradictions,
     Duplicates,
+    Finished,
     Lengths,
     Overlap,
     PerPrompt,
@@ -71,6 +72,19 @@ def test_boilerplate() -> None:
     assert passed(Boilerplate(), records) == [0, 3]
     assert passed(Boilerplate(sides="all"), records) == [3]
     assert passed(Boilerplate(phrases=("gloves",)), records) == [1, 2, 3]
+
+
+def test_answers_that_were_cut() -> None:
+    whole, cut = Completion("Use gloves."), Completion("Use", finished=False)
+    records: list[Feedback] = [
+        Comparison(ASK, whole, cut),
+        Comparison(ASK, cut, whole),
+        Comparison(ASK, whole, whole),
+        Demonstration(ASK, cut),
+        Ranking(ASK, (whole, whole, cut)),
+    ]
+    assert passed(Finished(), records) == [2]
+    assert passed(Finished(sides="good"), records) == [0, 2, 4]
 
 
 def test_lengths() -> None:

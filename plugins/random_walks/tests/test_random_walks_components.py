@@ -12,7 +12,8 @@ import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
 from alignzoo.interfaces import Asking, Closed, FeedbackSource, Manner, ModelSource, Reward, Task
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.run import Run
 from alignzoo.lab.runfile import read_plan
 from alignzoo.model.base import Base
 from alignzoo.model.choices import Loading

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import Bench, Entry
 from alignzoo.lab.costs import guess
+from alignzoo.lab.folders import settle
 from alignzoo.lab.plan import Part, Plan
 from alignzoo.lab.run import Run
 
@@ -51,6 +52,7 @@ def calibrated(bench: Bench, entry: Entry) -> Estimate:
     with TemporaryDirectory() as folder:
         run = Run(short(plan), store.Folder(Path(folder) / "run"))
         try:
+            settle(run.plan, run.files)  # plugins in files are taken along
             run.answer()
         except Exception as error:  # a forecast need not come true: the bench itself tells what is wrong
             said = " ".join(str(error).split())

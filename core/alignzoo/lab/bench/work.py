@@ -34,8 +34,9 @@ from alignzoo.lab.bench.outcome import Cell, Outcome, ended
 from alignzoo.lab.bench.tuning import proposed
 from alignzoo.lab.claims import claim, holder
 from alignzoo.lab.folders import settle
+from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import Plan
-from alignzoo.lab.run import Listener, Run
+from alignzoo.lab.run import Run
 from alignzoo.lab.runfile import local_files
 from alignzoo.lab.trackers import started, tracking
 from alignzoo.learning.ledger import Ledger

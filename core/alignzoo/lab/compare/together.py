@@ -40,7 +40,7 @@ def write(found: Comparison, entrants: Sequence[Entrant], folder: Path, command:
     whole = replace(found, command=command, asked=answered(entrants, found.prompts))
     store.write_text(folder / "report.html", page(whole))
     store.write_text(folder / "report.md", markdown(whole))
-    store.write_json(folder / "report.json", whole.row())
+    store.write_report(folder / "report.json", whole.row())
 
 
 def entrants_of(runs: Sequence[Played]) -> list[Entrant]:

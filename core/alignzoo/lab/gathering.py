@@ -1,0 +1,59 @@
+"""Feedback, gathered from a source into a file of records: who is asked about what, and what the source came across."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from alignzoo.interfaces import Asking, Policy
+from alignzoo.lab import store
+from alignzoo.lab.acquiring import Choosing
+from alignzoo.lab.answering import plainly
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.plan import Part, Plan
+from alignzoo.lab.prompts import prompts_of
+from alignzoo.model.role import Role
+from alignzoo.records import Feedback
+
+
+def gather(plan: Plan, source: Part, path: Path, candidates: Callable[[], Role], listener: Listener) -> None:
+    """Write the records of a source, and the tally of all that it read beside them. Candidates, where it asks for any, are
+    written by a role that is made only then."""
+    asking = asking_of(plan, source, candidates)
+    count = store.write_feedback(path, _heard(plan, source, asking, listener))
+    store.write_json(path.with_suffix(".tally.json"), asking.tally.row())
+    for line in asking.tally.lines():
+        listener.line(line)
+    listener.line(f"{count} records → {path}")
+
+
+def asking_of(plan: Plan, source: Part, candidates: Callable[[], Role]) -> Asking:
+    """What a source is asked with."""
+    return Asking(
+        policy=_writer(source, candidates),
+        prompts=plan.task.made.prompts("train") if plan.task and "prompts" in source.made.asks else (),
+        manner=plainly(plan.answer.manner),
+        seed=plan.seed,
+        evaluation=prompts_of(plan) if source.filters else (),
+    )
+
+
+def _writer(source: Part, candidates: Callable[[], Role]) -> Policy | None:
+    """Who writes the answers that a source asks about, if it asks about any."""
+    if "policy" not in source.made.asks:
+        return None
+    return Choosing(candidates(), source.acquisition.made) if source.acquisition else candidates()
+
+
+def _heard(plan: Plan, source: Part, asking: Asking, listener: Listener) -> Iterator[Feedback]:
+    """The records of a source; an error at their end if it had to leave out too much."""
+    yield from counted(source.collect(asking), listener)
+    asking.tally.check(plan.intake.dropped)
+
+
+def counted(records: Iterable[Feedback], listener: Listener) -> Iterator[Feedback]:
+    """The same records, and a word now and then of how many there were."""
+    for number, record in enumerate(records, start=1):
+        if number % 50 == 0:
+            listener.progress("records", number, 0)
+        yield record
