@@ -90,3 +90,9 @@ def test_a_reward_that_still_rises_has_no_peak() -> None:
     found = fit("best-of-n", KLS, (D + 0.1 * D**2).tolist(), start=0)
     with pytest.raises(GaoError, match="no peak"):
         _ = found.peak
+
+
+def test_a_reward_that_hardly_bends_has_its_peak_far_away_and_not_beyond_all_numbers() -> None:
+    found = fit("rl", KLS, (D * (1 - 1e-5 * np.log(D))).tolist(), start=0)
+    assert found.beta == pytest.approx(1e-5, rel=1e-3)
+    assert 1e100 < found.peak.kl < math.inf

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from alignzoo.lab.compare.backing import Asked, Made, made, noticed, unlike
@@ -121,7 +121,11 @@ class Comparison:
         return f"{told}."
 
     def between(self, first: str, second: str) -> Duel:
-        return next(duel for duel in self.duels if {duel.first, duel.second} == {first, second})
+        return self._pairs[frozenset((first, second))]
+
+    @cached_property
+    def _pairs(self) -> dict[frozenset[str], Duel]:
+        return {frozenset((duel.first, duel.second)): duel for duel in self.duels}
 
     def row(self) -> dict[str, Any]:
         """The whole as plain data."""

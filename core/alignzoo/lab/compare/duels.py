@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import combinations
 from typing import Any, Literal
 
@@ -53,11 +54,14 @@ class Entrant:
 
     def table(self, name: str, seeds: Sequence[int] | None = None, who: str = "policy") -> Table:
         """(seeds, prompts) The mean of a figure over the answers to each prompt."""
-        return np.stack([figures.mean(1) for figures in self.answers(name, seeds, who)])
+        if (name, who) not in self._tables:
+            self._tables[name, who] = np.stack([figures.mean(1) for figures in self.answers(name, who=who)])
+        table = self._tables[name, who]
+        return table if seeds is None else table[[self.seeds.index(seed) for seed in seeds]]
 
     def answers(self, name: str, seeds: Sequence[int] | None = None, who: str = "policy") -> list[Answers]:
         """A figure of every answer, for each of these seeds (or all)."""
-        runs = self.runs if seeds is None else [run for seed in seeds for run in self.runs if run.seed == seed]
+        runs = self.runs if seeds is None else [self.runs[self.seeds.index(seed)] for seed in seeds]
         return [(run.policy if who == "policy" else run.start)[name] for run in runs]
 
     def figure(self, name: str, who: str = "policy") -> Estimate:
@@ -65,7 +69,12 @@ class Entrant:
         known = {run.bounds.get(name, ANYWHERE) for run in self.runs}
         return spread_of(self.table(name, who=who), closed=self.closed).interval(known.pop() if len(known) == 1 else ANYWHERE)
 
-    @property
+    @cached_property
+    def _tables(self) -> dict[tuple[str, str], Table]:
+        """What was asked for once: among many contestants everybody meets everybody."""
+        return {}
+
+    @cached_property
     def seeds(self) -> list[int]:
         return [run.seed for run in self.runs]
 

@@ -40,9 +40,11 @@ def bending(d: Row) -> Row:
     return d
 
 
+_FAR = 300.0
+"""log d of a peak that is nowhere: with a β of nearly 0 it would be no number."""
 LAWS: Mapping[str, Law] = {
     "best-of-n": Law(bending, lambda alpha, beta: alpha / (2 * beta)),
-    "rl": Law(np.log, lambda alpha, beta: math.exp(alpha / beta - 1)),
+    "rl": Law(np.log, lambda alpha, beta: math.exp(min(alpha / beta - 1, _FAR))),
 }
 
 

@@ -16,7 +16,7 @@ from alignzoo.lab.compare.pictures import COLOURS, DASHES, Series, ladder, svg
 from alignzoo.lab.compare.words import NOTES, apart, beside, chance, leaderboard, limits, making, told
 
 _MOST_RUNS = 40
-"""Contestants whose settings are shown in full."""
+"""Contestants whose settings are shown in full, and whose verdicts are told where the pointer rests."""
 COSTS = {"labels": "labels", "flops": "FLOPs", "seconds": "seconds in updates"}
 
 
@@ -146,7 +146,8 @@ def _matrix(found: Comparison) -> str:
                 better = (duel.verdict == "first") == (duel.first == name)
                 sign, kind = ("▲", "better") if better else ("▼", "worse")
             words = f"{duel.told()}; difference {told(duel.difference)}, p {chance(duel.adjusted)}, wins {told(duel.wins, 2)}"
-            cells.append(f'<td class="{kind}" title="{escape(words)}">{sign}</td>')
+            title = f' title="{escape(words)}"' if len(names) <= _MOST_RUNS else ""
+            cells.append(f'<td class="{kind}"{title}>{sign}</td>')
         rows.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
     key = "<p>▲ the row is better than the column; ▼ it is worse; ≈ not separable.</p>"
     told_of = "".join(

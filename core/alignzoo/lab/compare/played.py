@@ -75,7 +75,8 @@ def played(root: Path) -> Played:
     if len(answers) != len(scores):
         raise store.StoreError(f"{files.scores} has {len(scores)} rows for {len(answers)} answers; delete it and judge again")
     order = tuple(dict.fromkeys(row["prompt"] for row in scores))
-    tables = {who: _tables(order, _rows(answers, scores, who), root) for who in WHO}
+    both = list(zip(answers, scores, strict=True))
+    tables = {who: _tables([(answer, score) for answer, score in both if score["who"] == who], order, root) for who in WHO}
     summary = store.read_summary(files.train)
     tally = files.feedback.with_suffix(".tally.json")
     judging = store.read_json(files.judging) if files.judging.exists() else {}
@@ -103,43 +104,42 @@ def _bounds(judged: Mapping[str, Sequence[float]]) -> dict[str, Bounds]:
     return {"words": (0.0, math.inf), "kl": (0.0, math.inf), "refuses": SHARE, "ended": SHARE, **told}
 
 
-Rows = Mapping[str, list[Mapping[str, float]]]
-"""For each prompt a row of figures for each answer."""
-
-
-def _rows(answers: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any]], who: str) -> Rows:
-    rows: dict[str, list[Mapping[str, float]]] = {}
-    for answer, score in zip(answers, scores, strict=True):
-        if score["who"] != who:
-            continue
-        text = answer["completion"]["text"]
-        row = {"score": score["score"], **{f"value: {name}": value for name, value in score["values"].items()}}
-        row |= {"words": len(text.split()), "refuses": bool(REFUSES.match(text))}
-        row["ended"] = bool(answer["completion"].get("finished", True))
-        if answer["kl"] is not None:
-            row["kl"] = answer["kl"]
-        rows.setdefault(score["prompt"], []).append(row)
-    return rows
-
-
-def _tables(order: Sequence[str], rows: Rows, root: Path) -> dict[str, Answers]:
-    if set(rows) != set(order) or len({len(rows[prompt]) for prompt in order}) != 1:
+def _tables(
+    rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], order: Sequence[str], root: Path
+) -> dict[str, Answers]:
+    """Each figure of one party's answers, from (answer, score) of each: prompts in this order, their answers as they came."""
+    place = {prompt: number for number, prompt in enumerate(order)}
+    at = np.array([place[score["prompt"]] for _, score in rows], dtype=int)
+    if len(set(np.bincount(at, minlength=len(order)))) != 1:
         raise store.StoreError(f"{root}: start and policy did not answer the same prompts equally often; delete its answers")
-    names = list(rows[order[0]][0])
+    texts = [answer["completion"]["text"] for answer, _ in rows]
+    first = rows[0]
     try:
-        return {name: np.array([[row[name] for row in rows[prompt]] for prompt in order], dtype=float) for name in names}
-    except KeyError as gone:
-        raise store.StoreError(f"{root}: an answer lacks {gone}; delete its scores and judge again") from None
+        columns: dict[str, list[float]] = {
+            "score": [score["score"] for _, score in rows],
+            **{f"value: {name}": [score["values"][name] for _, score in rows] for name in first[1]["values"]},
+            "words": [len(text.split()) for text in texts],
+            "refuses": [bool(REFUSES.match(text)) for text in texts],
+            "ended": [bool(answer["completion"].get("finished", True)) for answer, _ in rows],
+        }
+        if first[0]["kl"] is not None:
+            columns["kl"] = [answer["kl"] for answer, _ in rows]
+        by_prompt = np.argsort(at, kind="stable").reshape(len(order), -1)
+        return {name: np.array(column, dtype=float)[by_prompt] for name, column in columns.items()}
+    except (KeyError, TypeError) as gone:
+        raise store.StoreError(f"{root}: an answer lacks a figure ({gone}); delete its scores and judge again") from None
 
 
 def _distinct(answers: Sequence[Mapping[str, Any]], who: str) -> float:
     """Of each prompt's first answer: more answers to one prompt resemble each other for another reason."""
-    pairs = []
+    seen: set[tuple[str, str]] = set()
+    count = 0
     for row in answers:
         if row["who"] == who and row["number"] == 0:
             words = row["completion"]["text"].split()
-            pairs += list(pairwise(words))
-    return len(set(pairs)) / len(pairs) if pairs else 1.0
+            seen.update(pairwise(words))
+            count += max(0, len(words) - 1)
+    return len(seen) / count if count else 1.0
 
 
 def _way(files: store.Folder) -> Iterator[dict[str, Any]]:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import ndtri, stdtr, stdtrit
 
 from alignzoo.lab.statistics import Estimate, wilson_at
 
@@ -38,8 +38,8 @@ SHARE: Bounds = (0.0, 1.0)
 ENOUGH = 5
 """Fewer seeds than this never separate two contestants."""
 LEVEL = 0.05
-MOST_SEEDS = 1000
-"""More than this is told as "no number of seeds"."""
+_COUNTS = (*range(ENOUGH, 100), *range(100, 1001, 20))
+"""Numbers of seeds that are tried; more than the last is told as "no number of seeds"."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Spread:
         single prompt, leaves nothing to go by."""
         if self.seeds < 2 or self.prompts < 2:
             return Estimate(self.mean, math.nan, math.nan)
-        quantile, (least, most) = float(stats.t.ppf(1 - LEVEL / 2, self.freedom)), within
+        quantile, (least, most) = _student(self.freedom), within
         if math.isfinite(most - least):
             return self._between(least, most, quantile)
         half = quantile * self.error
@@ -97,7 +97,7 @@ class Spread:
             return 1.0
         if self.error == 0:
             return 1.0 if self.mean == 0 else 0.0
-        return float(2 * stats.t.sf(abs(self.mean) / self.error, self.freedom))
+        return float(2 * stdtr(self.freedom, -abs(self.mean) / self.error))
 
 
 def spread_of(table: Table, *, closed: bool = False) -> Spread:
@@ -118,7 +118,7 @@ def over_seeds(figures: Sequence[float], within: Bounds) -> Estimate:
     mean, count = float(np.mean(figures)), len(figures)
     if count < 2:
         return Estimate(mean, math.nan, math.nan)
-    half = float(stats.t.ppf(1 - LEVEL / 2, count - 1)) * float(np.std(figures, ddof=1)) / math.sqrt(count)
+    half = _student(count - 1) * float(np.std(figures, ddof=1)) / math.sqrt(count)
     return Estimate(mean, max(within[0], mean - half), min(within[1], mean + half))
 
 
@@ -137,11 +137,13 @@ def seeds_to_separate(spread: Spread, level: float) -> int | None:
     varying as they did; None where more seeds do not help, because it is the prompts that are too few."""
     if spread.mean == 0 or spread.seeds < 2 or spread.prompts < 2:
         return None
-    count = max(spread.seeds + 1, ENOUGH)
-    while count <= MOST_SEEDS:
-        error = math.sqrt(spread.between_seeds / count + spread.between_prompts / spread.prompts)
-        freedom = max(spread.freedom, 1.0) * (count - 1) / (spread.seeds - 1)
-        if abs(spread.mean) >= float(stats.t.ppf(1 - level / 2, freedom)) * error:
-            return count
-        count = count + 1 if count < 100 else count * 11 // 10
-    return None
+    counts = np.array([count for count in _COUNTS if count > spread.seeds])
+    error = np.sqrt(spread.between_seeds / counts + spread.between_prompts / spread.prompts)
+    freedom = max(spread.freedom, 1.0) * (counts - 1) / (spread.seeds - 1)
+    told = counts[abs(spread.mean) >= stdtrit(freedom, 1 - level / 2) * error]
+    return int(told[0]) if len(told) else None
+
+
+def _student(freedom: float) -> float:
+    """The 97.5 % point of Student's distribution."""
+    return float(stdtrit(freedom, 1 - LEVEL / 2)) if math.isfinite(freedom) else float(ndtri(1 - LEVEL / 2))
