@@ -24,8 +24,8 @@ LONGEST = 16 << 20
 """Bytes of a line. A post has 40,000 characters at most."""
 WHOLE = 256 << 20
 """Bytes of a file that is one document."""
-BLOCK = 1 << 20
-"""Bytes of lines that are read at once."""
+BLOCK = 1 << 17
+"""Bytes of lines that are read at once: so few that they stay near the processor, from unpacking to parsing."""
 _PLAIN = 1 << 20
 _PACKED = 2 << 10
 """Bytes that are unpacked at once: the worst archive makes 64 MB of them."""
@@ -114,10 +114,11 @@ def _unpacked(path: Path, file: BinaryIO, make: Callable[[], Unpacker]) -> Itera
         raise CutError(f"{path} ends before its end; fetch it again")
 
 
-def blocks(path: Path) -> Iterator[tuple[int, bytes | None]]:
+def blocks(path: Path, least: int = 0) -> Iterator[tuple[int, bytes | None]]:
     """Whole lines by the block, each with the number of its first; None for a line that is too long to be held. A `CutError`
     comes after all whole lines and the piece of one that is left."""
-    held, number, marked, skipping, cut = bytearray(), 1, False, False, None
+    held: list[bytes] = []
+    size, number, ended, skipping, cut = 0, 1, False, False, None
     for piece in _reaching_the_end(path):
         if isinstance(piece, CutError):
             cut = piece
@@ -125,27 +126,21 @@ def blocks(path: Path) -> Iterator[tuple[int, bytes | None]]:
         if skipping:  # the rest of a line that was given up
             _, end, piece = piece.partition(b"\n")
             skipping = not end
-        held += piece
-        if not marked and len(held) >= len(BOM):
-            marked = True
-            if held.startswith(BOM):
-                del held[: len(BOM)]
-        if len(held) < BLOCK:
-            continue
-        if (whole := held.rfind(b"\n")) >= 0:
-            lines = bytes(memoryview(held)[:whole])
-            del held[: whole + 1]
-            yield number, lines
+        held.append(piece)
+        size, ended = size + len(piece), ended or b"\n" in piece
+        if ended and size >= (least or BLOCK):
+            lines, _, rest = b"".join(held).rpartition(b"\n")
+            yield number, lines.removeprefix(BOM) if number == 1 else lines
             number += lines.count(b"\n") + 1
-        if len(held) > LONGEST:
+            held, size, ended = [rest], len(rest), False
+        if size > LONGEST:
             yield number, None
-            number, skipping = number + 1, True
-            held.clear()
-    if held:
-        yield number, bytes(held)
+            held, size, number, skipping = [], 0, number + 1, True
+    if rest := b"".join(held):
+        yield number, rest.removeprefix(BOM) if number == 1 else rest
     if cut:
-        last = number + held.count(b"\n")
-        raise CutError(f"{cut} (line {last})")
+        number += rest.count(b"\n")
+        raise CutError(f"{cut} (line {number})")
 
 
 def _reaching_the_end(path: Path) -> Iterator[bytes | CutError]:

@@ -7,7 +7,7 @@ be compared. What they give comes back in the order of the dump: it is the same 
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from alignzoo_reddit_votes.dumps import LONGEST, WHOLE, parsed
 from alignzoo_reddit_votes.harvest import NO_POST, Harvest, Scores
 from alignzoo_reddit_votes.rows import Reader, RowError, rows_in
 from alignzoo_reddit_votes.skim import Skim
-from alignzoo_reddit_votes.threads import packed, threads_in
+from alignzoo_reddit_votes.threads import Row, packed, threads_in
 from alignzoo_reddit_votes.votes import Comment, Counts, Post
 
 Kind = Literal["posts", "threads", "comments"]
@@ -40,8 +40,8 @@ class Block(NamedTuple):
 class Read(NamedTuple):
     """What a block held."""
 
-    rows: Mapping[int, bytes]
-    """By the file of the heap that they belong to."""
+    rows: Sequence[Row] | Mapping[int, bytes]
+    """As they are, or packed by the file of the heap that they belong to."""
     eligible: list[bytes]
     """Ids of posts whose comments may count."""
     seen: Seen
@@ -64,9 +64,13 @@ class Reading:
     kind: Kind
     eligible: Path = Path()
     """Where the ids of the posts are whose comments may count, as `write_ids` wrote them."""
+    packing: bool = False
+    """Whether the rows are packed here, so that whoever keeps the heap need not."""
 
     def __call__(self, block: Block) -> Read:
-        harvest, eligible, rows = self.harvest.part(), [], []
+        harvest = self.harvest.part()
+        eligible: list[bytes] = []
+        rows: list[Row] = []
         for row in harvest.admitted(self._rows(block, harvest)):
             if isinstance(row, Post):
                 if self.kind == "comments":
@@ -75,7 +79,7 @@ class Reading:
                 if not row.fault:
                     eligible.append(row.id.encode())
             rows.append(row)
-        return Read(packed(rows), eligible, (harvest.tally, harvest.counts, harvest.days))
+        return Read(packed(rows) if self.packing else rows, eligible, (harvest.tally, harvest.counts, harvest.days))
 
     def _rows(self, block: Block, harvest: Harvest) -> Iterator[Post | Comment]:
         """The posts and comments of a block. What cannot be read is counted and passed over."""

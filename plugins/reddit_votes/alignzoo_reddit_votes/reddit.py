@@ -27,6 +27,8 @@ from alignzoo_reddit_votes.threads import Heap
 from alignzoo_reddit_votes.votes import Pairing
 
 LICENCE = "Reddit user content, no licence: not to be passed on"
+PACKET = 1 << 20
+"""Bytes of lines that go to another process at once."""
 ENDINGS = {".json", ".jsonl", ".ndjson", ".gz", ".zst", ".bz2", ".xz", ""}
 
 
@@ -127,9 +129,9 @@ class RedditVotes:
         for kind, files in parts.items():
             if kind == "comments":
                 write_ids(ids, known)
-            reading = Reading(harvest.part(), self.reader, kind, ids)
+            reading = Reading(harvest.part(), self.reader, kind, ids, self.processes > 1)
             for rows, eligible, seen in each(reading, self._blocks(files, harvest.tally)):
-                heap.put_packed(rows)
+                heap.put_all(rows)
                 known.update(eligible)
                 harvest.add(*seen)
         ids_in.cache_clear()
@@ -138,7 +140,7 @@ class RedditVotes:
         """What is to be read of some files."""
         for file in files:
             try:
-                for first, lines in said_in(self.files[file]):
+                for first, lines in said_in(self.files[file], 0 if self.processes == 1 else PACKET):
                     yield Block(file, first, lines)
             except CutError as error:
                 if self.cut_files == "refuse":
@@ -146,12 +148,12 @@ class RedditVotes:
                 tally.say(f"{error}; what is there was used")
 
 
-def said_in(path: Path) -> Iterator[tuple[int, bytes | None]]:
+def said_in(path: Path, least: int) -> Iterator[tuple[int, bytes | None]]:
     """The lines of a file by the block, with the number of the first; or all of a file that is one document, as line 0."""
     if ".json" in path.suffixes[-2:] and (document := _document(path)):
         yield 0, document
     else:
-        yield from blocks(path)
+        yield from blocks(path, least)
 
 
 def _document(path: Path) -> bytes:

@@ -8,7 +8,7 @@ no name of a user.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -44,10 +44,14 @@ class Heap:
         if len(rows) == WAITING:
             self._write(place)
 
-    def put_packed(self, packed: Mapping[int, bytes]) -> None:
-        """Rows that were packed elsewhere, by `packed`."""
-        for place, block in packed.items():
-            self._append(place, block)
+    def put_all(self, rows: Sequence[Row] | Mapping[int, bytes]) -> None:
+        """Rows as they are, or as `packed` packed them elsewhere."""
+        if isinstance(rows, Mapping):
+            for place, block in rows.items():
+                self._append(place, block)
+        else:
+            for row in rows:
+                self.put(row)
 
     def files(self) -> Iterator[Path]:
         """Files of whole threads, none too large to be read at once, in an order of the posts' numbers."""
