@@ -1,9 +1,10 @@
 """How fast the votes of a dump are read, against unpacking it and finding its lines, and in how much memory.
 
-    python benchmarks/votes/throughput.py 200 31      # megabytes of comments; the window, 31 as in the dumps
+    python benchmarks/votes/throughput.py 200 31 2    # megabytes of comments; the window, 31 as in the dumps; processes
 
 Writes an invented dump of comments and posts into a folder that goes with the run; six comments in ten are replies. Times
-are CPU seconds of the process.
+are CPU seconds. With several processes there are three: of the one that unpacks, of the others together, and on the clock.
+The dump is never read faster than the first allows, however many cores there are; the clock needs a quiet machine.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from multiprocessing import Process
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypedDict
 
 import zstandard
 
 from alignzoo.interfaces import Asking
-from alignzoo_reddit_votes.dumps import blocks
+from alignzoo_reddit_votes.dumps import blocks, parsed
 from alignzoo_reddit_votes.reddit import RedditVotes
 
 COMMENT = (
@@ -40,6 +43,13 @@ SHARES = (0.01, 0.2)
 """How many of the posts count."""
 NOON = 1_550_000_000
 BASE = 36**4
+
+
+class Settings(TypedDict, total=False):
+    """In what the sources that are measured differ."""
+
+    posts: Path
+    missing_post: str
 
 
 def ids(number: int) -> str:
@@ -97,7 +107,45 @@ def write_all(folder: str, count: int, window: int) -> None:
     print(f"{size / 1e6:,.0f} MB of {count:,} comments; {count // 10:,} posts; windows of {2**window >> 20} MiB", flush=True)
 
 
-def main(megabytes: int, window: int) -> None:
+@dataclass(frozen=True)
+class Spent:
+    """Seconds."""
+
+    here: float
+    helpers: float
+    clock: float
+
+
+def measured(work: Callable[[], int]) -> tuple[int, Spent]:
+    """What work gives, and what it took."""
+    start, children, clock = time.process_time(), cpu_of_children(), time.perf_counter()
+    made = work()
+    return made, Spent(time.process_time() - start, cpu_of_children() - children, time.perf_counter() - clock)
+
+
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def unpacked(path: Path) -> int:
+    """Rows, unpacked and divided, and nothing else."""
+    return sum(len((lines or b"").split(b"\n")) for _, lines in blocks(path))
+
+
+def parsed_too(path: Path) -> int:
+    """Rows, of which those of the first rank are parsed as well: nothing that looks at them can be faster."""
+    count = 0
+    for _, lines in blocks(path):
+        rows = (lines or b"").split(b"\n")
+        count += len(rows)
+        for row in rows:
+            if b'"parent_id":"t1_' not in row and row:
+                parsed(row)
+    return count
+
+
+def main(megabytes: int, window: int, processes: int = 1) -> None:
     count = megabytes * 1_000_000 // 1_080
     with TemporaryDirectory() as folder:
         rc = Path(folder, "RC.zst")
@@ -105,19 +153,26 @@ def main(megabytes: int, window: int) -> None:
         writer.start()
         writer.join()
         before = peak()
-        start = time.process_time()
-        bare = sum(len(lines) for _, lines in blocks(rc)) / (time.process_time() - start)
-        print(f"unpacking and finding lines: {bare:,.0f} rows/s, {peak() - before} MB")
-        sources = {
-            f"{share:.0%} of the posts count": RedditVotes(comments=rc, posts=Path(folder, f"RS_{share}.zst"), split="all")
-            for share in SHARES
+        rows, bare = measured(lambda: unpacked(rc))
+        print(f"unpacking and finding lines: {rows / bare.here:,.0f} rows/s, {peak() - before} MB")
+        _, least = measured(lambda: parsed_too(rc))
+        print(
+            f"and parsing what is no reply: {rows / least.here:,.0f} rows/s ({bare.here / least.here:.0%} of that)", flush=True
+        )
+        settings: dict[str, Settings] = {
+            f"{share:.0%} of the posts count": {"posts": Path(folder, f"RS_{share}.zst")} for share in SHARES
         }
-        sources["every comment of the first rank is read"] = RedditVotes(comments=rc, missing_post="?", split="all")
-        for name, source in sources.items():
-            asking, start = Asking(), time.process_time()
-            pairs = sum(1 for _ in source.collect(asking))
-            speed = asking.tally.read / (time.process_time() - start)
-            print(f"{name}: {speed:,.0f} rows/s ({speed / bare:.0%} of that), {pairs:,} pairs, {peak() - before} MB")
+        settings["every comment of the first rank is read"] = {"missing_post": "?"}
+        for name, own in settings.items():
+            source = RedditVotes(comments=rc, split="all", processes=processes, **own)
+            asking = Asking()
+            pairs, spent = measured(lambda source=source, asking=asking: sum(1 for _ in source.collect(asking)))
+            read = asking.tally.read
+            told = [f"{read / spent.here:,.0f} rows/s ({read / spent.here / (rows / bare.here):.0%} of unpacking)"]
+            if processes > 1:
+                told.append(f"the {processes} others {read / spent.helpers:,.0f} rows/s together")
+                told.append(f"on the clock {read / spent.clock:,.0f} rows/s ({read / spent.clock / (rows / bare.clock):.0%})")
+            print(f"{name}: {', '.join(told)}; {pairs:,} pairs, {peak() - before} MB", flush=True)
 
 
 def peak() -> int:
@@ -125,4 +180,4 @@ def peak() -> int:
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in sys.argv[1:3]))
+    main(*(int(word) for word in sys.argv[1:4]))

@@ -8,6 +8,7 @@ from typing import Any
 
 _PLACES = 3
 """Places that are named for each reason."""
+_KINDS = ("dropped", "set_aside", "noticed", "sifted")
 
 
 class TallyError(ValueError):
@@ -25,6 +26,11 @@ class Cases:
         self.count += count
         if place and len(self.places) < _PLACES:
             self.places.append(place)
+
+    def take(self, later: Cases) -> None:
+        """Add what was counted elsewhere, of what came after."""
+        self.count += later.count
+        self.places = (self.places + later.places)[:_PLACES]
 
     def __str__(self) -> str:
         return f"{self.count}" + (
@@ -49,6 +55,16 @@ class Tally:
     no reason to refuse: of a million votes it may be that a thousand tell anything."""
     sifted: dict[str, Cases] = field(default_factory=dict)
     """Records, not rows, that a filter of the run held back."""
+
+    def add(self, later: Tally) -> None:
+        """Add what another counted, of rows that came after."""
+        self.read += later.read
+        self.kept += later.kept
+        for name in _KINDS:
+            known: dict[str, Cases] = getattr(self, name)
+            for reason, cases in getattr(later, name).items():
+                known.setdefault(reason, Cases()).take(cases)
+        self.said += later.said
 
     def drop(self, reason: str, place: str = "", count: int = 1) -> None:
         """A row that was read is left out."""
@@ -90,8 +106,7 @@ class Tally:
 
     def row(self) -> dict[str, Any]:
         """As plain data."""
-        names = ("dropped", "set_aside", "noticed", "sifted")
-        kinds: dict[str, dict[str, Cases]] = {name: getattr(self, name) for name in names}
+        kinds: dict[str, dict[str, Cases]] = {name: getattr(self, name) for name in _KINDS}
         told = {kind: {reason: vars(cases) for reason, cases in reasons.items()} for kind, reasons in kinds.items()}
         return {"read": self.read, "kept": self.kept, **told, "said": list(self.said)}
 

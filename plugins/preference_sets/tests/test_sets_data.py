@@ -178,6 +178,11 @@ def parquet(path: Path, rows: list[dict[str, Any]]) -> None:
     pq.write_table(pa.Table.from_pylist(rows), path)
 
 
+def examples_of(name: str) -> list[dict[str, Any]]:
+    folder = Path(__file__).resolve().parents[3] / "benchmarks" / "feedback"
+    return [json.loads(line) for line in (folder / f"{name}.jsonl").open()]
+
+
 def test_folders_laid_out_like_the_hubs_own_parquet(tmp_path: Path) -> None:
     """Its branch refs/convert/parquet has a folder for each subset and in it one for each split."""
     examples = Path(__file__).resolve().parents[3] / "benchmarks" / "feedback"
@@ -198,6 +203,31 @@ def test_folders_laid_out_like_the_hubs_own_parquet(tmp_path: Path) -> None:
         replace(one, provenance=answered.provenance) for one in gathered(WebGPT(Data(str(examples / "webgpt.jsonl"))))[0]
     ]
     assert answered.provenance.split == "train"
+
+
+def test_a_set_that_is_a_script_is_read_from_the_hubs_own_parquet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`datasets` since 4 runs no script; a path that is written without its revision is the set all the same."""
+    import datasets
+
+    load, names = datasets.load_dataset, datasets.get_dataset_config_names
+    parquet(tmp_path / "comparisons" / "train" / "0000.parquet", examples_of("summaries"))
+    asked: list[tuple[str, str]] = []
+
+    def hub(path: str, revision: str = "") -> str:
+        asked.append((path, revision))
+        if revision != "refs/convert/parquet":
+            raise RuntimeError("Dataset scripts are no longer supported, but found summarize_from_feedback.py")
+        return str(tmp_path)
+
+    monkeypatch.setattr(datasets, "load_dataset", lambda path, *, revision="", **rest: load(hub(path, revision), **rest))
+    monkeypatch.setattr(datasets, "get_dataset_config_names", lambda path, *, revision="": names(hub(path, revision)))
+    name = "openai/summarize_from_feedback"
+    for data in (Data(name), Data(name, revision="refs/convert/parquet"), SummarizeFromFeedback().data):
+        assert len(gathered(SummarizeFromFeedback(data))[0]) == 1
+    assert asked[0] == (name, "")
+    assert [revision for _, revision in asked[1:]] == ["refs/convert/parquet"] * 6
+    with pytest.raises(ReadError, match=rf"{name}: cannot be read: RuntimeError: Dataset scripts are no longer supported"):
+        gathered(SummarizeFromFeedback(Data(name, revision="main")))
 
 
 def test_parquet(tmp_path: Path) -> None:

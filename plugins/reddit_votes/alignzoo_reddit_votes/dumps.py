@@ -1,6 +1,6 @@
 """Files of lines, whatever they are packed in: a dump is larger than the memory of any machine.
 
-A piece at a time is unpacked, split at line ends, and forgotten. Dumps of Reddit are packed with zstandard and a window of
+A piece at a time is unpacked, cut at line ends, and forgotten. Dumps of Reddit are packed with zstandard and a window of
 2 GiB; a piece may end within a letter, a file without a line end, and an archive without its end.
 """
 
@@ -24,8 +24,8 @@ LONGEST = 16 << 20
 """Bytes of a line. A post has 40,000 characters at most."""
 WHOLE = 256 << 20
 """Bytes of a file that is one document."""
-OVERLONG = bytes(bytearray(b"a line that is too long"))
-"""Stands where such a line stood; known by identity."""
+BLOCK = 1 << 17
+"""Bytes of lines that are read at once: so few that they stay near the processor, from unpacking to parsing."""
 _PLAIN = 1 << 20
 _PACKED = 2 << 10
 """Bytes that are unpacked at once: the worst archive makes 64 MB of them."""
@@ -114,31 +114,32 @@ def _unpacked(path: Path, file: BinaryIO, make: Callable[[], Unpacker]) -> Itera
         raise CutError(f"{path} ends before its end; fetch it again")
 
 
-def blocks(path: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """Lines by the block, each block with the number of its first line. A `CutError` comes after all whole lines and the
-    piece of one that is left."""
-    rest, number, skipping, cut = b"", 1, False, None
+def blocks(path: Path, least: int = 0) -> Iterator[tuple[int, bytes | None]]:
+    """Whole lines by the block, each with the number of its first; None for a line that is too long to be held. A `CutError`
+    comes after all whole lines and the piece of one that is left."""
+    held: list[bytes] = []
+    size, number, ended, skipping, cut = 0, 1, False, False, None
     for piece in _reaching_the_end(path):
         if isinstance(piece, CutError):
             cut = piece
             break
-        if number == 1 and not rest:
-            piece = piece.removeprefix(BOM)
         if skipping:  # the rest of a line that was given up
             _, end, piece = piece.partition(b"\n")
-            if not end:
-                continue
-            skipping = False
-        lines = (rest + piece).split(b"\n")
-        rest = lines.pop()
-        if len(rest) > LONGEST:
-            lines.append(OVERLONG)
-            rest, skipping = b"", True
-        yield number, lines
-        number += len(lines)
-    if rest:
-        yield number, [rest]
+            skipping = not end
+        held.append(piece)
+        size, ended = size + len(piece), ended or b"\n" in piece
+        if ended and size >= (least or BLOCK):
+            lines, _, rest = b"".join(held).rpartition(b"\n")
+            yield number, lines.removeprefix(BOM) if number == 1 else lines
+            number += lines.count(b"\n") + 1
+            held, size, ended = [rest], len(rest), False
+        if size > LONGEST:
+            yield number, None
+            held, size, number, skipping = [], 0, number + 1, True
+    if rest := b"".join(held):
+        yield number, rest.removeprefix(BOM) if number == 1 else rest
     if cut:
+        number += rest.count(b"\n")
         raise CutError(f"{cut} (line {number})")
 
 
@@ -150,9 +151,9 @@ def _reaching_the_end(path: Path) -> Iterator[bytes | CutError]:
         yield error
 
 
-def parsed(line: bytes, longest: int = LONGEST) -> Any:
-    """What a line says, or a `RowError`."""
-    if line is OVERLONG or len(line) > longest:
+def parsed(line: bytes | None, longest: int = LONGEST) -> Any:
+    """What a line says, or a `RowError`; None is one that was too long to be held."""
+    if line is None or len(line) > longest:
         raise RowError(f"a line of more than {longest >> 20} MB")
     if fast is not None:
         try:

@@ -6,25 +6,29 @@ left aside, are known by a few bytes of their line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Literal
 
-from alignzoo.interfaces import Asking, Share
+from alignzoo.interfaces import Asking, Count, Share
 from alignzoo.records import Comparison
 from alignzoo.tally import Tally
-from alignzoo_reddit_votes.dumps import BOM, LONGEST, WHOLE, CutError, DumpError, blocks, packing, parsed, pieces, unpacker
-from alignzoo_reddit_votes.harvest import NO_POST, Harvest, Site, Split, Splits
-from alignzoo_reddit_votes.rows import Reader, RowError, rows_in
+from alignzoo_reddit_votes.crew import Each, crew
+from alignzoo_reddit_votes.dumps import BOM, WHOLE, CutError, DumpError, blocks, packing, parsed, pieces, unpacker
+from alignzoo_reddit_votes.harvest import FOLDER, Harvest, Site, Split, Splits
+from alignzoo_reddit_votes.reading import Block, Comparing, Kind, Reading, ids_in, write_ids
+from alignzoo_reddit_votes.rows import Reader, RowError
 from alignzoo_reddit_votes.rules import Rules
-from alignzoo_reddit_votes.skim import Skim
-from alignzoo_reddit_votes.votes import Comment, Pairing, Place, Post
+from alignzoo_reddit_votes.threads import Heap
+from alignzoo_reddit_votes.votes import Pairing
 
 LICENCE = "Reddit user content, no licence: not to be passed on"
-STRAY = "a post among the comments: name this file under threads"
+PACKET = 1 << 20
+"""Bytes of lines that go to another process at once."""
 ENDINGS = {".json", ".jsonl", ".ndjson", ".gz", ".zst", ".bz2", ".xz", ""}
 
 
@@ -47,6 +51,8 @@ class RedditVotes:
     """What stays of a link: its words, or all of it as it was written."""
     cut_files: Literal["refuse", "accept"] = "refuse"
     """What becomes of an archive that ends before its end: an error, or what was read of it."""
+    processes: Count = 1
+    """How many processes read. With more than one, they read what this one unpacks."""
     split: Split = "train"
     """Which threads."""
     validation: Share = 0.05
@@ -98,77 +104,56 @@ class RedditVotes:
         """All files, in the order in which they are read: posts before comments."""
         return (*files_of(self.posts), *files_of(self.threads), *files_of(self.comments))
 
-    @cached_property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(path.name for path in self.files)
-
     def collect(self, asking: Asking) -> Iterator[Comparison]:
         """Read all rows once, then yield the pairs thread by thread."""
         site = Site("reddit", LICENCE, "t3_", "t1_", _base36, self.missing_post)
-        harvest = Harvest(site, self.rules, self.pairing, self.splits, asking.tally, self._place)
-        return harvest.comparisons(self._rows(harvest))
+        names = tuple(path.name for path in self.files)
+        harvest = Harvest(site, self.rules, self.pairing, self.splits, names, asking.tally)
+        with TemporaryDirectory(prefix=FOLDER) as folder, crew(self.processes) as each:
+            heap = Heap(Path(folder))
+            self._read_all(harvest, heap, each)
+            for comparisons, seen in each(Comparing(harvest.part()), heap.files()):
+                harvest.add(*seen)
+                yield from comparisons
+        harvest.conclude()
 
-    def _place(self, place: Place) -> str:
-        return f"{self._names[place[0]]}:{place[1]}"
-
-    def _rows(self, harvest: Harvest) -> Iterator[Post | Comment]:
+    def _read_all(self, harvest: Harvest, heap: Heap, each: Each) -> None:
         """Posts, threads, then comments, of which only those are read whose post may count."""
-        eligible: set[bytes] = set()
-        # where a missing post has a stand-in, one that is left aside must be known not to be missing
-        link = "self_post" if self.rules.applies("self_post") and not self.missing_post else ""
-        reply = "nested" if self.rules.applies("nested") else ""
-        elsewhere = "" if self.missing_post else NO_POST
         first, then = len(files_of(self.posts)), len(files_of(self.posts)) + len(files_of(self.threads))
-        for number in range(len(self.files)):
-            skim = Skim(link) if number < first else Skim() if number < then else Skim("", reply, elsewhere, eligible)
-            for row in harvest.admitted(self._read(number, skim, harvest.tally)):
-                if isinstance(row, Comment):
-                    yield row
-                elif number < then:
-                    if not row.fault:
-                        eligible.add(row.id.encode())
-                    yield row
-                else:
-                    harvest.tally.drop(STRAY, self._place(row.place))
+        parts: dict[Kind, range] = {
+            "posts": range(first),
+            "threads": range(first, then),
+            "comments": range(then, len(self.files)),
+        }
+        ids, known = heap.folder / "eligible", set[bytes]()
+        for kind, files in parts.items():
+            if kind == "comments":
+                write_ids(ids, known)
+            reading = Reading(harvest.part(), self.reader, kind, ids, self.processes > 1)
+            for rows, eligible, seen in each(reading, self._blocks(files, harvest.tally)):
+                heap.put_all(rows)
+                known.update(eligible)
+                harvest.add(*seen)
+        ids_in.cache_clear()
 
-    def _read(self, number: int, skim: Skim, tally: Tally) -> Iterator[Post | Comment]:
-        """The posts and comments of one file. What cannot be read is counted and passed over."""
-        path = self.files[number]
-        try:
-            for line, said in said_in(path, skim):
-                yield from self._rows_of(said, (number, line), tally)
-        except CutError as error:
-            if self.cut_files == "refuse":
-                raise DumpError(f'{error}, or write cut_files = "accept" to use what is there') from None
-            tally.say(f"{error}; what is there was used")
-        finally:
-            skim.tell(tally, path.name)
-
-    def _rows_of(self, said: bytes, place: Place, tally: Tally) -> Iterator[Post | Comment]:
-        """The rows in one line, or in a whole file (line 0), where they are counted."""
-        file, line = place
-        try:
-            for item, row in enumerate(rows_in(parsed(said, LONGEST if line else WHOLE)), 1):
-                place = (file, line or item)
-                tally.read += 1
-                try:
-                    yield self.reader(row, place)
-                except RowError as error:
-                    tally.drop(str(error), self._place(place))
-        except RowError as error:
-            tally.read += 1
-            tally.drop(str(error), self._place(place))
+    def _blocks(self, files: Iterable[int], tally: Tally) -> Iterator[Block]:
+        """What is to be read of some files."""
+        for file in files:
+            try:
+                for first, lines in said_in(self.files[file], 0 if self.processes == 1 else PACKET):
+                    yield Block(file, first, lines)
+            except CutError as error:
+                if self.cut_files == "refuse":
+                    raise DumpError(f'{error}, or write cut_files = "accept" to use what is there') from None
+                tally.say(f"{error}; what is there was used")
 
 
-def said_in(path: Path, skim: Skim) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that must be read, with their numbers; or all of a file that is one document, as line 0."""
+def said_in(path: Path, least: int) -> Iterator[tuple[int, bytes | None]]:
+    """The lines of a file by the block, with the number of the first; or all of a file that is one document, as line 0."""
     if ".json" in path.suffixes[-2:] and (document := _document(path)):
         yield 0, document
-        return
-    for first, lines in blocks(path):
-        for number, line in skim.left(first, lines):
-            if line and not line.isspace():
-                yield number, line
+    else:
+        yield from blocks(path, least)
 
 
 def _document(path: Path) -> bytes:

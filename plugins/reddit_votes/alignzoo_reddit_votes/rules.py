@@ -6,11 +6,11 @@ rule would have to know. Years of dumps lack one field or another.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from annotated_types import Ge, Interval
 
@@ -37,6 +37,7 @@ Switch = Literal[
 ]
 Extra = Literal["bots", "edited", "upvote_ratio", "length"]
 Row = TypeVar("Row", Post, Comment)
+Table: TypeAlias = "list[tuple[str, Callable[[Row, Rules], bool | None]]]"
 UNSAID = "{} (the row does not say)"
 
 
@@ -74,39 +75,32 @@ class Rules:
         except ValueError:
             raise ValueError(f"before must be a day such as 2023-01-01; got '{self.before}'") from None
 
-    @cached_property
-    def of_posts(self) -> dict[str, Callable[[Post, Rules], bool | None]]:
+    @property
+    def of_posts(self) -> Table[Post]:
         """The rules that apply to posts, in their order."""
-        return {name: rule for name, rule in POSTS.items() if self.applies(name)}
+        return [(name, rule) for name, rule in POSTS.items() if self.applies(name)]
 
-    @cached_property
-    def of_comments(self) -> dict[str, Callable[[Comment, Rules], bool | None]]:
+    @property
+    def of_comments(self) -> Table[Comment]:
         """The rules that apply to comments by themselves, in their order."""
-        return {name: rule for name, rule in COMMENTS.items() if self.applies(name)}
+        return [(name, rule) for name, rule in COMMENTS.items() if self.applies(name)]
 
     def applies(self, name: str) -> bool:
         return name in self.on if name in ("bots", "edited", "upvote_ratio", "length") else name not in self.off
 
 
-class Verdict(NamedTuple):
-    """The first rule that a row breaks, or empty; and the rules that it says too little for."""
-
-    fault: str
-    unknown: tuple[str, ...]
-
-
-def judged(row: Row, table: Mapping[str, Callable[[Row, Rules], bool | None]], rules: Rules) -> Verdict:
-    """What the rules of a table say of a row."""
+def judged(row: Row, table: Table[Row], rules: Rules) -> tuple[str, tuple[str, ...]]:
+    """What the rules of a table say of a row: the first that it breaks, or empty; and those that it says too little for."""
     unknown: tuple[str, ...] = ()
-    for name, broken in table.items():
+    for name, broken in table:
         answer = broken(row, rules)
         if answer:
-            return Verdict(name, unknown)
+            return name, unknown
         if answer is None:
             if rules.unknown == "leave out":
-                return Verdict(UNSAID.format(name), unknown)
+                return UNSAID.format(name), unknown
             unknown += (name,)
-    return Verdict("", unknown)
+    return "", unknown
 
 
 def by_submitter(comment: Comment, post: Post) -> bool | None:

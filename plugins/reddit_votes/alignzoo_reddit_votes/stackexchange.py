@@ -88,7 +88,7 @@ class StackExchangeVotes:
     def collect(self, asking: Asking) -> Iterator[Comparison]:
         """Read all rows once, then yield the pairs question by question."""
         site = Site("stackexchange", "CC BY-SA")
-        harvest = Harvest(site, self.rules, self.pairing, self.splits, asking.tally, self._place)
+        harvest = Harvest(site, self.rules, self.pairing, self.splits, (self.file.name,), asking.tally)
         return harvest.comparisons(harvest.admitted(self._rows(asking.tally)))
 
     def _place(self, place: Place) -> str:

@@ -8,7 +8,7 @@ no name of a user.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from operator import attrgetter
@@ -40,12 +40,21 @@ class Heap:
     def put(self, row: Row) -> None:
         place = row.key // FILES**self.depth % FILES
         rows = self.waiting[place]
-        rows.append((isinstance(row, Post), *row))
+        rows.append((type(row) is Post, *row))
         if len(rows) == WAITING:
             self._write(place)
 
-    def threads(self) -> Iterator[list[Row]]:
-        """The rows of each post, in the order in which they came; the posts in an order of their numbers."""
+    def put_all(self, rows: Sequence[Row] | Mapping[int, bytes]) -> None:
+        """Rows as they are, or as `packed` packed them elsewhere."""
+        if isinstance(rows, Mapping):
+            for place, block in rows.items():
+                self._append(place, block)
+        else:
+            for row in rows:
+                self.put(row)
+
+    def files(self) -> Iterator[Path]:
+        """Files of whole threads, none too large to be read at once, in an order of the posts' numbers."""
         for place in range(FILES):
             self._write(place)
         for file in self.open.values():
@@ -53,33 +62,48 @@ class Heap:
         for place in range(FILES):
             path = self._path(place)
             if path.exists():
-                yield from self._threads(path)
-                path.unlink()
+                yield from self._divided(path)
 
-    def _threads(self, path: Path) -> Iterator[list[Row]]:
+    def _divided(self, path: Path) -> Iterator[Path]:
         if path.stat().st_size > LARGE and self.depth < DEEPEST:
             deeper = Heap(path.with_suffix(".d"), self.depth + 1)
             deeper.folder.mkdir()
             for row in _read(path):
                 deeper.put(row)
-            path.write_bytes(b"")
-            yield from deeper.threads()
-            deeper.folder.rmdir()
-            return
-        by_post = attrgetter("key")
-        for _, thread in groupby(sorted(_read(path), key=by_post), key=by_post):
-            yield list(thread)
+            path.unlink()
+            yield from deeper.files()
+        else:
+            yield path
 
     def _path(self, place: int) -> Path:
         return self.folder / f"{place:02}"
 
     def _write(self, place: int) -> None:
         if rows := self.waiting[place]:
-            block = marshal.dumps(rows)
-            if place not in self.open:
-                self.open[place] = self._path(place).open("xb")
-            self.open[place].write(len(block).to_bytes(8, "big") + block)
+            self._append(place, marshal.dumps(rows))
             rows.clear()
+
+    def _append(self, place: int, block: bytes) -> None:
+        if place not in self.open:
+            self.open[place] = self._path(place).open("xb")
+        self.open[place].write(len(block).to_bytes(8, "big") + block)
+
+
+def packed(rows: Iterable[Row]) -> dict[int, bytes]:
+    """Rows as a heap writes them, by its files."""
+    places: dict[int, list[tuple[object, ...]]] = {}
+    for row in rows:
+        places.setdefault(row.key % FILES, []).append((type(row) is Post, *row))
+    return {place: marshal.dumps(those) for place, those in places.items()}
+
+
+def threads_in(path: Path) -> Iterator[list[Row]]:
+    """The rows of each post in a file, in the order in which they came. The file goes: nobody needs it again."""
+    by_post = attrgetter("key")
+    rows = sorted(_read(path), key=by_post)
+    path.unlink()
+    for _, thread in groupby(rows, key=by_post):
+        yield list(thread)
 
 
 def _read(path: Path) -> Iterator[Row]:

@@ -133,6 +133,11 @@ class Timing:
         else:
             self.together += 1
 
+    def add(self, more: Timing) -> None:
+        self.earlier += more.earlier
+        self.later += more.later
+        self.together += more.together
+
     def __str__(self) -> str:
         decided = self.earlier + self.later
         share = f" ({self.earlier / decided:.1%} earlier)" if decided else ""
@@ -153,6 +158,15 @@ class Counts:
     against_accepted: int = 0
     beyond_cap: int = 0
     given: int = 0
+
+    def add(self, more: Counts) -> None:
+        self.before.add(more.before)
+        self.after.add(more.after)
+        self.low_ratio += more.low_ratio
+        self.same_words += more.same_words
+        self.against_accepted += more.against_accepted
+        self.beyond_cap += more.beyond_cap
+        self.given += more.given
 
     def lines(self) -> list[str]:
         """For a reader."""

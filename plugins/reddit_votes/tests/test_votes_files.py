@@ -35,8 +35,9 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 
 
 def read(path: Path) -> list[tuple[int, bytes]]:
-    """The lines of a file that are not empty, with their numbers."""
-    return [(first + i, line) for first, lines in blocks(path) for i, line in enumerate(lines) if line]
+    """The lines of a file that are not empty, with their numbers; "?" for one that is not held."""
+    found = [(first + i, line) for first, lines in blocks(path) for i, line in enumerate((lines or b"?").split(b"\n"))]
+    return [(number, line) for number, line in found if line]
 
 
 def long_window(data: bytes) -> bytes:
@@ -109,10 +110,10 @@ def test_an_archive_that_is_cut_is_an_error_and_on_demand_what_is_there(name: st
 
 def test_what_is_left_of_a_cut_archive_is_read_to_the_last_whole_line(forum: Any) -> None:
     whole = gzip.compress(b"".join(b'{"n": %d}\n' % i for i in range(1000)), mtime=0)
-    lines: list[bytes] = []
+    found: list[bytes | None] = []
     with pytest.raises(CutError, match=r"\(line 1001\)"):
-        lines.extend(line for _, some in blocks(forum.file("x.gz", whole[:-9])) for line in some)
-    assert lines[-1] == b'{"n": 999}'
+        found.extend(lines for _, lines in blocks(forum.file("x.gz", whole[:-9])))
+    assert (found[-1] or b"").endswith(b'{"n": 999}\n')
 
 
 def test_a_cut_archive_of_lines_is_used_on_demand_whatever_it_is_called(forum: Any, make: Any) -> None:
@@ -198,6 +199,7 @@ def test_line_ends_of_windows_are_line_ends(forum: Any, make: Any) -> None:
 
 def test_an_enormous_line_is_passed_over_without_being_held(forum: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dumps, "LONGEST", 1 << 16)
+    monkeypatch.setattr(dumps, "BLOCK", 1 << 14)
     monkeypatch.setattr(dumps, "_PLAIN", 1 << 14)
     comments = make.lines(make.pair[:1]) + b'{"body":"' + b"a" * (1 << 20) + b'"}\n' + make.lines(make.pair[1:])
     path = forum.file("RC.jsonl", comments)

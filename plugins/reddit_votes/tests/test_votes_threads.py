@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from alignzoo_reddit_votes import threads
-from alignzoo_reddit_votes.threads import Heap
+from alignzoo_reddit_votes.threads import Heap, threads_in
 from alignzoo_reddit_votes.votes import Comment, Post
 
 SLOW_IS_FINE = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -32,8 +33,8 @@ def grouped(folder: Path, given: list[Any]) -> list[list[Any]]:
     heap = Heap(folder)
     for row in given:
         heap.put(row)
-    found = list(heap.threads())
-    assert list(folder.iterdir()) == []
+    found = [thread for path in heap.files() for thread in threads_in(path)]
+    assert [path for path in folder.rglob("*") if path.is_file()] == []
     return found
 
 
@@ -51,7 +52,7 @@ def test_rows_come_back_as_they_went(tmp_path: Path) -> None:
 def test_every_row_is_in_the_thread_of_its_post_once_and_in_order(tmp_path: Path, keys: list[int], large: int) -> None:
     threads_before, threads.LARGE = threads.LARGE, large
     try:
-        found = grouped(tmp_path, rows(keys))
+        found = grouped(Path(mkdtemp(dir=tmp_path)), rows(keys))
     finally:
         threads.LARGE = threads_before
     assert all(len({row.key for row in thread}) == 1 for thread in found)
@@ -65,10 +66,10 @@ def test_a_file_that_is_too_large_is_divided_again_and_others_are_not(tmp_path: 
     heap = Heap(tmp_path)
     for row in rows([64 * i for i in range(640)] + [1] * 9):
         heap.put(row)
-    found = heap.threads()
+    found = (thread for path in heap.files() for thread in threads_in(path))
     next(found)
-    assert {path.name for path in tmp_path.iterdir()} == {"00", "00.d", "01"}
-    assert len(list((tmp_path / "00.d").iterdir())) == 64
+    assert {path.name for path in tmp_path.iterdir()} == {"00.d", "01"}
+    assert len(list((tmp_path / "00.d").iterdir())) == 63  # one was just read
     assert max(path.stat().st_size for path in (tmp_path / "00.d").iterdir()) < 20_000
     assert [len(thread) for thread in found] == [1] * 639 + [9]
 

@@ -1,0 +1,142 @@
+"""A block of lines, read: its rows as they go to the heap, and what was counted on the way.
+
+Nothing here remembers an earlier block, so that blocks can be read in several processes at once, and whole files of the heap
+be compared. What they give comes back in the order of the dump: it is the same however many processes there were.
+"""
+
+from __future__ import annotations
+
+import marshal
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from alignzoo.records import Comparison
+from alignzoo.tally import Tally
+from alignzoo_reddit_votes.dumps import LONGEST, WHOLE, parsed
+from alignzoo_reddit_votes.harvest import NO_POST, Harvest, Scores
+from alignzoo_reddit_votes.rows import Reader, RowError, rows_in
+from alignzoo_reddit_votes.skim import Skim
+from alignzoo_reddit_votes.threads import Row, packed, threads_in
+from alignzoo_reddit_votes.votes import Comment, Counts, Post
+
+Kind = Literal["posts", "threads", "comments"]
+Seen = tuple[Tally, Counts, Mapping[tuple[str, int], Scores]]
+STRAY = "a post among the comments: name this file under threads"
+
+
+class Block(NamedTuple):
+    """Lines of a file, or all of one that is one document."""
+
+    file: int
+    first: int
+    """The number of the first line; 0 for a document."""
+    lines: bytes | None
+    """None is a line that is too long."""
+
+
+class Read(NamedTuple):
+    """What a block held."""
+
+    rows: Sequence[Row] | Mapping[int, bytes]
+    """As they are, or packed by the file of the heap that they belong to."""
+    eligible: list[bytes]
+    """Ids of posts whose comments may count."""
+    seen: Seen
+
+
+class Compared(NamedTuple):
+    """What the threads in a file of the heap gave."""
+
+    comparisons: list[Comparison]
+    seen: Seen
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How the blocks of some files are read."""
+
+    harvest: Harvest
+    """What it was told to do; what it saw is of no matter."""
+    reader: Reader
+    kind: Kind
+    eligible: Path = Path()
+    """Where the ids of the posts are whose comments may count, as `write_ids` wrote them."""
+    packing: bool = False
+    """Whether the rows are packed here, so that whoever keeps the heap need not."""
+
+    def __call__(self, block: Block) -> Read:
+        harvest = self.harvest.part()
+        eligible: list[bytes] = []
+        rows: list[Row] = []
+        for row in harvest.admitted(self._rows(block, harvest)):
+            if isinstance(row, Post):
+                if self.kind == "comments":
+                    harvest.tally.drop(STRAY, harvest.at(row.place))
+                    continue
+                if not row.fault:
+                    eligible.append(row.id.encode())
+            rows.append(row)
+        return Read(packed(rows) if self.packing else rows, eligible, (harvest.tally, harvest.counts, harvest.days))
+
+    def _rows(self, block: Block, harvest: Harvest) -> Iterator[Post | Comment]:
+        """The posts and comments of a block. What cannot be read is counted and passed over."""
+        tally, file, read = harvest.tally, block.file, self.reader
+        for number, line in self._said(block, harvest):
+            place = (file, number)
+            try:
+                for item, row in enumerate(rows_in(parsed(line, LONGEST if number else WHOLE)), 1):
+                    place = (file, number or item)
+                    tally.read += 1
+                    try:
+                        yield read(row, place)
+                    except RowError as error:
+                        tally.drop(str(error), harvest.at(place))
+            except RowError as error:
+                tally.read += 1
+                tally.drop(str(error), harvest.at(place))
+
+    def _said(self, block: Block, harvest: Harvest) -> Iterable[tuple[int, bytes | None]]:
+        """The lines that must be read, with their numbers; a document whole."""
+        file, first, lines = block
+        if not first or lines is None:
+            return [(first, lines)]
+        numbered, passed = self._skim().over(first, lines.split(b"\n"))
+        for rule in passed:
+            harvest.tally.read += len(rule)
+            harvest.pass_over(rule.rule, ((file, number) for number in rule.numbers()), len(rule))
+        return [(number, line) for number, line in numbered if line and not line.isspace()]
+
+    def _skim(self) -> Skim:
+        rules, stand_in = self.harvest.rules, bool(self.harvest.site.missing_post)
+        if self.kind == "posts":
+            # where a missing post has a stand-in, one that is left aside must be known not to be missing
+            return Skim("self_post" if rules.applies("self_post") and not stand_in else "")
+        if self.kind == "threads":
+            return Skim()
+        return Skim("", "nested" if rules.applies("nested") else "", "" if stand_in else NO_POST, ids_in(self.eligible))
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """How a file of the heap becomes comparisons."""
+
+    harvest: Harvest
+    """What it was told to do; what it saw is of no matter."""
+
+    def __call__(self, path: Path) -> Compared:
+        harvest = self.harvest.part()
+        found = [one for thread in threads_in(path) for one in harvest.of_thread(thread)]
+        return Compared(found, (harvest.tally, harvest.counts, harvest.days))
+
+
+@lru_cache(maxsize=1)
+def ids_in(path: Path) -> frozenset[bytes]:
+    """The ids that `write_ids` wrote. They are the same for all blocks, and too many to go with each."""
+    return frozenset(marshal.loads(path.read_bytes()))
+
+
+def write_ids(path: Path, ids: Iterable[bytes]) -> None:
+    path.write_bytes(marshal.dumps(list(ids)))
