@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tokenizers.normalizers import Replace
 
 from alignzoo.interfaces import Lesson
 from alignzoo.learning.choices import Limits
@@ -59,6 +60,30 @@ def test_prompts_that_no_token_stands_for_are_left_out() -> None:
     assert kept == (pair("yes", "no"),)
     assert dict(intake.dropped) == {"an empty prompt has no token to predict from; give it some text": 1}
     assert len(taken(pair("yes", "no", nothing))[0]) == 1  # the chat template puts tokens there
+
+
+def test_a_reply_must_leave_room_for_a_token_before_it() -> None:
+    """In a context of 8: six words and their end are 7 tokens, seven words fill it."""
+    six, seven = (" ".join(["yes"] * count) for count in (6, 7))
+    kept, intake = taken(pair(six, "no"), pair(seven, "no"))
+    assert kept == (pair(six, "no"),)
+    assert dict(intake.dropped) == {"a reply longer than the context": 1}
+
+
+def test_a_text_that_no_token_stands_for_is_an_empty_reply() -> None:
+    """As a tokenizer may have it that drops what it does not know."""
+    tokenizer = toy_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = Replace("~", "")
+    _, intake = taken(Comparison(ASK, Completion("~", finished=False), Completion("no")), text=Text.of(tokenizer, context=8))
+    assert dict(intake.dropped) == {"an empty reply": 1}
+
+
+def test_prompts_are_cut_for_the_longest_of_their_replies() -> None:
+    """A prompt of 4 tokens beside 4 of a reply fills the context of 8; beside 5 it loses its beginning."""
+    assert len(TEXT.prompt_ids(ASK)) == 4
+    assert dict(taken(pair("yes yes yes", "no"))[1].noticed) == {}
+    said = taken(pair("yes", "no no no no"), pair("so", "no no no no"))[1].noticed
+    assert said["prompts that lose their beginning to the context"] == 1
 
 
 def test_ties_doubles_and_contradictions_are_counted_and_kept() -> None:

@@ -98,6 +98,7 @@ def test_a_steer_sees_what_each_adapter_sees(family: Family) -> None:
     prove_fixed(base, recorder := Recorder())
     found = written()
     assert recorder.recordings >= 2
+    assert base.record is recorder  # none of them said anything else than its step
     assert all(same(a, b) for a, b in zip(found, wanted, strict=True))
 
 

@@ -203,6 +203,14 @@ def test_the_expected_gain_by_hand() -> None:
     assert expected_gain([2, 2, 2], 100) == 0
 
 
+def test_it_goes_on_for_what_the_draws_that_are_left_may_gain() -> None:
+    """Four draws of −1, 1, −1, 1: each more is expected to gain 0.08332 deviations, so four more a third of one."""
+    scores = [-1.0, 1.0, -1.0, 1.0]
+    goes_on = {least: BestOfN(n=8, batch=4, least_gain=least).goes_on(scores) for least in (0.0, 0.33, 0.34, 0.5)}
+    assert goes_on == {0.0: True, 0.33: True, 0.34: False, 0.5: False}
+    assert not BestOfN(n=4, batch=4).goes_on(scores)
+
+
 def test_the_expected_gain_is_that_of_normal_scores() -> None:
     """−2, 0, 0 and 2: mean 0, deviation √2, best at √2 deviations. What one more normal draw adds, by simulation."""
     dice = Random(0)

@@ -18,6 +18,7 @@ from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.choices import Budget, Watch
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.ledger import Ledger, counting
+from alignzoo.learning.memory import Dice
 from alignzoo.learning.rollouts import Explorer, Exploring
 from alignzoo.model.forest import Forest, Tree, per_reply, plant
 from alignzoo.model.role import Role, policy_on
@@ -101,6 +102,44 @@ def test_pairs_are_planted_with_all_that_is_known_of_them() -> None:
     assert forest.replies["old"].tolist() == [-12, -2, -8, -13]
     assert forest.replies["reference"].tolist() == [-24, -4, -16, -26]
     assert forest.replies["score"].tolist() == [3, 0, 6, 5]
+
+
+@dataclass
+class Saying:
+    """A policy, and what it says of the tokens of a batch."""
+
+    said: torch.Tensor
+
+    def logps(self, batch: Forest, temperature: float) -> torch.Tensor:
+        return self.said
+
+
+def test_a_pair_on_one_level_is_half_right() -> None:
+    """Log-ratios of −1 and −1, of −1 and −2, of −2 and −1: right, wrong and neither are one each."""
+    pairs = plant([Tree((number,), ((5, 6), (7,))) for number in (1, 2, 3)])
+    notes = {"held": torch.tensor([-2.0, -3.0] * 3), "score": torch.tensor([2.0, 1.0] * 3)}
+    said = torch.tensor([-1.0, -2.0, -4.0, -1.0, -2.0, -5.0, -2.0, -2.0, -4.0])
+    found = OnlineDPO(beta=0.5).pair_loss(Saying(said), pairs.attach(replies=notes))  # type: ignore[arg-type]
+    total, count = found.told["accuracy"]
+    assert (float(total), count) == (1.5, 3)
+    margins = [0.0, 0.5, -0.5]
+    assert float(found.total) == pytest.approx(sum(math.log(1 + math.exp(-margin)) for margin in margins))
+
+
+def test_each_pass_over_a_rounds_pairs_has_an_order_of_its_own() -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def descend(loss: object, part: Forest) -> Metrics:
+        seen.append(tuple(tree.prompt for tree in part.trees))
+        return {"loss": float(len(seen))}
+
+    pairs = plant([Tree((number,), ((5,), (6,))) for number in range(1, 9)])
+    pairs = pairs.attach(replies={"reference": torch.zeros(16), "old": torch.zeros(16)})
+    told = OnlineDPO(epochs=3, minibatches=2).learn(descend, None, pairs, Dice(1))  # type: ignore[arg-type]
+    assert told == {"loss": 3.5}  # the mean of six steps
+    passes = [seen[first] + seen[first + 1] for first in (0, 2, 4)]
+    assert len(set(passes)) == 3
+    assert all(sorted(each) == [(number,) for number in range(1, 9)] for each in passes)
 
 
 def test_losses_by_hand() -> None:
