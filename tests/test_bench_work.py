@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -366,4 +367,35 @@ def test_a_calibration_leaves_out_what_takes_long(place: Path) -> None:
     assert plan.start is not None
     assert (quick.start, quick.budget.updates, quick.trail.every, quick.answer.prompts) == (None, 3, 0, 6)
     assert quick.optimizer == plan.optimizer
-    assert _updates(plan) == 5
+    spent = {"updates": 3, "labels": 0, "read": 500.0, "written": 100.0, "flops": 3e6, "seconds": 6.0}
+    assert _updates(plan, spent) == 5  # the budget's; nine would be the optimizer's
+
+    def within(**limits: float) -> int | None:
+        return _updates(replace(plan, budget=replace(plan.budget, updates=None, **limits)), spent)
+
+    assert [within(), within(tokens=601), within(flops=2e6), within(seconds=13), within(seconds=1e9)] == [9, 4, 2, 7, 9]
+
+
+def test_a_calibration_knows_when_the_labels_are_spent(place: Path) -> None:
+    """DPO goes twice over 32 comparisons, 8 in an update; the budget ends it after 16 of them, and stops nothing if it has room
+    for all."""
+    entry = DPO.replace("batch_size = 8", "batch_size = 8, epochs = 2")
+    bench = HeadToHead.open(ground(place, "toyjudge", entry, budget="[budget]\nlabels = 16\n"), place / "counted").bench
+    spent = {"updates": 2, "labels": 16, "read": 1.0, "written": 0.0, "flops": 1.0, "seconds": 1.0}
+    plan = bench.plan(bench.entries[0], 0)
+    told = [_updates(replace(plan, budget=replace(plan.budget, labels=labels)), spent) for labels in (8, 16, 17, 32, None)]
+    assert told == [1, 2, 3, 8, 8]
+
+
+def test_a_folder_whose_bench_cannot_be_read_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bench.toml").write_text("seeds = = 3")
+    assert main(["bench", str(tmp_path)]) == 2
+    assert f"{tmp_path}/bench.toml: not TOML: " in capsys.readouterr().err
+    assert main(["compare", str(tmp_path)]) == 2
+    assert f"{tmp_path} is a bench; its report is made by: alignzoo bench {tmp_path}" in capsys.readouterr().err
+    (tmp_path / "bench.toml").write_bytes(b"\xff\xfe")
+    assert main(["bench", str(tmp_path), "--dry-run"]) == 2
+    assert f"{tmp_path}/bench.toml: not TOML: " in capsys.readouterr().err
+    (tmp_path / "bench.toml").unlink()
+    assert main(["bench", str(tmp_path)]) == 2
+    assert f"{tmp_path} is no bench: there is no bench.toml in it" in capsys.readouterr().err

@@ -40,9 +40,9 @@ def test_no_number_of_seeds_is_promised_where_one_of_the_open_ones_would_never_b
     """b is near under some seeds; c differs by prompt alone."""
     best = contestant("a", [1.0, 1.1, 0.9, 1.05, 0.95], prompts=3)
     near = contestant("b", [0.9, 1.2, 0.7, 1.2, 0.8], prompts=3)
-    shift = np.array([[2.0], [-4], [1]])
-    by_prompt = Entrant("c", tuple(replace(run, policy={**run.policy, "score": run.policy["score"] + shift})
-                                   for run in best.runs))  # fmt: skip
+    apart = np.array([[2.0], [-4.0], [1.0]])
+    runs = [replace(run, policy={**run.policy, "score": run.policy["score"] + apart}) for run in best.runs]
+    by_prompt = Entrant("c", tuple(runs))
     found = compare("three", [best, near, by_prompt])
     needed = {duel.second: duel.seeds_needed for duel in found.duels if duel.first == "a"}
     assert needed["c"] is None

@@ -109,5 +109,7 @@ def dry(bench: Bench, jobs: int) -> int:
     print(table(("ENTRY", "UPDATES", "SECONDS EACH", "OF THAT ANSWERING", "NOTE"), [guess.cells() for guess in guesses]))
     whole = sum(guess.seconds for guess in guesses) * len(bench.seeds) / jobs
     least = "about" if all(guess.known for guess in guesses) else "more than"
-    print(f"together {least} {whole / 60:,.1f} minutes with {jobs} at once, starts and feedback not counted")
+    print(
+        f"together {least} {whole / 60:,.1f} minutes with {jobs} at once, starts, rewards of their own and feedback not counted"
+    )
     return 0

@@ -172,10 +172,7 @@ def settle(bench: Bench, root: Path) -> BenchFolder:
         if foreign:
             raise BenchError(f"{root} is there already and is no bench; choose another folder with --out")
     else:
-        try:
-            before = tomllib.loads(files.settings.read_text(encoding="utf-8"))
-        except tomllib.TOMLDecodeError as error:
-            raise BenchError(f"{files.settings}: not TOML: {error}; put it back, or choose another folder with --out") from None
+        before = _read(files.settings)
         if told := list(_changed(before, now)):
             raise BenchError(
                 f"{root} was begun with other settings; what is done there would not be comparable. Undo the change, give a "
@@ -199,9 +196,18 @@ def settle(bench: Bench, root: Path) -> BenchFolder:
 
 def table_in(root: Path) -> dict[str, Any]:
     """The bench of a folder as a table; its plugins in files are the copies that it keeps."""
-    table = tomllib.loads((root / "bench.toml").read_text(encoding="utf-8"))
+    table = _read(root / "bench.toml")
     copies = {"plugins": [str(root / "plugins" / Path(path).name) for path in local_files(table, "bench.toml")]}
     return {**table, **copies} if "plugins" in table else table
+
+
+def _read(settings: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(settings.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BenchError(f"{settings.parent} is no bench: there is no {settings.name} in it") from None
+    except (ValueError, RecursionError) as error:
+        raise BenchError(f"{settings}: not TOML: {error}; put it back, or choose another folder with --out") from None
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:

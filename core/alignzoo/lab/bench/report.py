@@ -18,6 +18,8 @@ from alignzoo.lab.compare.played import played
 from alignzoo.lab.compare.together import write
 from alignzoo.lab.compare.words import markdown
 
+_OPEN = ("to do", "under way")
+
 
 @dataclass(frozen=True)
 class CellStanding:
@@ -93,9 +95,7 @@ def _entrant(entry: Standing) -> Entrant:
 
 
 def _complete(entries: Sequence[Standing]) -> Iterator[Note]:
-    missing = [
-        f"{entry.name}/{cell.seed}: {cell.state}" for entry in entries for cell in entry.cells if "do" in cell.state.split()
-    ]
+    missing = [f"{entry.name}/{cell.seed}: {cell.state}" for entry in entries for cell in entry.cells if cell.state in _OPEN]
     if missing:
         yield Note("Not complete", tuple(missing))
 

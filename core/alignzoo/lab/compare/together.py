@@ -28,6 +28,9 @@ _NOT_ITS_NATURE = ("name", "seed", "made_with")
 def together(roots: Sequence[Path], name: str = "comparison", out: Path | None = None) -> Comparison:
     """Compare the runs in these folders; those that differ in nothing but the seed are one contestant. With `out`, write
     report.html, report.md and report.json into that folder."""
+    for root in roots:
+        if (root / "bench.toml").exists():
+            raise CompareError(f"{root} is a bench; its report is made by: alignzoo bench {root}")
     entrants = entrants_of([played(root) for root in roots])
     found = compare(name, entrants)
     if out:

@@ -1,0 +1,200 @@
+"""The bench's own arithmetic, by hand: what answers cost, what was spent, trials, cells and damage, without a model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from alignzoo.lab import store
+from alignzoo.lab.bench.benchfile import Bench, BenchError, Entry
+from alignzoo.lab.bench.calibration import calibrated
+from alignzoo.lab.bench.folder import BenchFolder, _undo, settle
+from alignzoo.lab.bench.outcome import Cell, Outcome, spent_in
+from alignzoo.lab.bench.report import CellStanding, Standing, _complete, _entrant, _serving, _tuning
+from alignzoo.lab.bench.serving import break_even
+from alignzoo.lab.bench.tuning import Space, Trial, Tuning, proposed
+from alignzoo.lab.plan import PlanError
+from alignzoo.seam.discovery import discover
+
+# What answers cost --------------------------------------------------------------------------------------------------------
+
+
+def standing(name: str, *costs: tuple[float, float], start: float = 4.0) -> Standing:
+    """An entry that spent and served so many FLOPs under each seed."""
+    cells = []
+    for seed, (spent, served) in enumerate(costs):
+        each = {"flops": served, "tokens": 10.0, "seconds": 0.5, "scores": 0.0}
+        cells.append(CellStanding(seed, Path(), "done", "", {"flops": spent}, each, {**each, "flops": start}))
+    return Standing(name, {}, tuple(cells))
+
+
+def test_training_pays_after_so_many_answers_and_near_ones_are_no_question() -> None:
+    """(1000 − 100) / (11 − 2) = 100 answers, and for the other (990.5 − 100) / 9 = 98.9, of which there are 99."""
+    dear, trained = standing("best", (0, 10), (200, 12)), standing("ppo", (900, 1), (1100, 3))
+    other, near = standing("dpo", (990.5, 2)), standing("near", (9000, 10.5))
+    (note,) = _serving([dear, trained, other, near])
+    assert (
+        note.lines
+        == (
+            "Trained, and so many answers later, these have cost less FLOPs than best: dpo after 99, ppo after 100.",
+            "Trained, and so many answers later, these have cost less FLOPs than near: dpo after 0.",
+        )[:1]
+    )
+    assert [row[0] for row in note.rows] == ["best", "ppo", "dpo", "near"]
+    assert [row[-1] for row in note.rows] == ["2.75", "0.50", "0.50", "2.62"]  # times the start's 4
+
+
+def test_equal_trainings_pay_at_once() -> None:
+    assert break_even(100, 5, 100, 2) == 0.0
+
+
+def test_what_an_entry_spent_is_the_mean_of_its_finished_runs() -> None:
+    entry = standing("a", (10, 1), (30, 3))
+    failed = CellStanding(2, Path(), "failed", "gone\n  home", {"flops": 900.0})
+    one = _entrant(SimpleNamespace(**{**vars(entry), "done": [], "cells": (*entry.cells, failed)}))  # type: ignore[arg-type]
+    assert (one.spent, one.failures) == (None, ("seed 2: gone home",))
+    assert replace(entry, cells=(*entry.cells, failed)).mean("spent", "flops") == 20.0
+
+
+def test_what_is_still_to_be_done_or_under_way_is_not_complete() -> None:
+    cells = [CellStanding(seed, Path(), state) for seed, state in enumerate(("done", "failed", "under way", "to do"))]
+    (note,) = _complete([Standing("a", {}, tuple(cells))])
+    assert note.lines == ("a/2: under way", "a/3: to do")
+    assert not list(_complete([Standing("a", {}, tuple(cells[:2]))]))
+
+
+def test_of_a_tuning_the_best_trial_is_told() -> None:
+    trials = ({"value": 0.2}, {"value": None}, {"value": 0.7}, {"value": 0.5})
+    (note,) = _tuning([Standing("a", {}, (), {"optimizer.beta": 0.3}, trials), Standing("b", {}, ())])
+    assert note.rows == (("a", "4", "0.700", "`optimizer.beta = 0.3`"), ("b", "0", "–", "nothing"))
+
+
+def test_what_was_spent_holds_the_training_of_its_own_rewards(tmp_path: Path) -> None:
+    files = store.Folder(tmp_path)
+    row = dict.fromkeys(("updates", "labels", "scores", "read", "written", "flops", "seconds", "peak_bytes"), 1)
+    store.write_json(files.train.summary, {"ledger": {**row, "read": 10, "peak_bytes": 5}})
+    store.write_json(files.reward(2).summary, {"ledger": {**row, "updates": 50, "labels": 7, "peak_bytes": 9}})
+    spent = spent_in(files)
+    assert (spent["updates"], spent["labels"], spent["tokens"], spent["peak_bytes"]) == (1, 8, 13, 9)
+
+
+# Tuning -------------------------------------------------------------------------------------------------------------------
+
+
+def test_proposals_are_those_of_one_study_that_was_never_interrupted() -> None:
+    optuna = pytest.importorskip("optuna")
+    space = {"lr": Space(1e-5, 1.0, log=True), "n": Space(2, 9, whole=True)}
+    kinds = {
+        "lr": optuna.distributions.FloatDistribution(1e-5, 1.0, log=True),
+        "n": optuna.distributions.IntDistribution(2, 9),
+    }
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=3))
+    past = [Trial({}, 0.5)]
+    for number in range(14):
+        asked = study.ask(kinds)
+        assert proposed(space, past, 3) == asked.params
+        value = None if number == 4 else -abs(asked.params["lr"] - 0.1)
+        study.tell(asked, value, state=optuna.trial.TrialState.FAIL if value is None else None)
+        past.append(Trial(dict(asked.params), value))
+
+
+def test_a_whole_numbers_example_is_one() -> None:
+    assert (Space(2.0, 9.0, whole=True).example(), type(Space(2.0, 9.0, whole=True).example())) == (2, int)
+
+
+def tried(task: Any = None, file: str = "") -> Any:
+    how = SimpleNamespace(split="test", file=file)
+    return SimpleNamespace(answer=how, task=None if task is None else SimpleNamespace(made=task))
+
+
+def test_nobody_is_tuned_where_there_is_nothing_to_tune_on() -> None:
+    class Shut:
+        closed = "there are twenty"
+
+        def prompts(self, split: str) -> list[str]:
+            return []
+
+    class Plain:
+        def prompts(self, split: str) -> list[str]:
+            raise ValueError(f"no split {split}")
+
+    with pytest.raises(PlanError, match="no prompt is held out to tune on: there are twenty"):
+        Tuning().check(tried(Shut()))
+    with pytest.raises(PlanError, match="needs a task"):
+        Tuning().check(tried())
+    with pytest.raises(PlanError, match="needs a task"):
+        Tuning().check(tried(Plain(), file="mine.jsonl"))
+    with pytest.raises(ValueError, match="no split elsewhere"):
+        Tuning(split="elsewhere").check(tried(Plain()))
+
+
+# The folder ---------------------------------------------------------------------------------------------------------------
+
+
+def bench(*entries: Entry, **shared: Any) -> Bench:
+    return Bench("b", (0, 1), entries, shared, discover())
+
+
+def test_an_entry_that_cannot_be_tried_is_never_begun_and_has_failed(tmp_path: Path) -> None:
+    files = BenchFolder(bench(Entry("x", {}, {}, fault="its plugin is broken"), Entry("y", {}, {})), tmp_path)
+    assert list(files.open()) == [Cell("y", 0), Cell("y", 1)]
+    assert files.progress() == (0, 2)
+    x, y = files.standings()
+    assert [(cell.state, cell.reason) for cell in x.cells] == [("failed", "its plugin is broken")] * 2
+    assert [cell.state for cell in y.cells] == ["to do"] * 2
+
+
+def test_a_run_that_is_made_again_is_not_measured_by_what_it_was(tmp_path: Path) -> None:
+    files = BenchFolder(bench(Entry("x", {}, {})), tmp_path)
+    files.end(Cell("x", 0), Outcome("done", ground={"prompts": "old"}))
+    assert files.end(Cell("x", 0), Outcome("done", ground={"prompts": "new"})).state == "done"
+    assert files.end(Cell("x", 1), Outcome("done", ground={"prompts": "old"})).state == "failed"
+
+
+def test_what_has_left_the_file_is_remembered_for_good(tmp_path: Path) -> None:
+    def entry(name: str, beta: float) -> Entry:
+        return Entry(name, {}, {"optimizer": {"use": "dpo", "beta": beta}})
+
+    out = tmp_path / "out"
+    for there in ((entry("a", 0.1), entry("b", 0.1)), (entry("b", 0.1),), (entry("c", 0.1),)):
+        settle(bench(*there), out)
+    for name in ("a", "b"):
+        with pytest.raises(BenchError, match=f"entry '{name}': optimizer.beta: 0.1 there, 0.2 now"):
+            settle(bench(entry(name, 0.2)), out)
+    settle(bench(entry("a", 0.1)), out)
+
+
+def test_other_bytes_of_a_plugin_in_a_file_are_refused(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("ONE = 1\n")
+    files = settle(bench(Entry("x", {}, {}), plugins=[str(mine)]), tmp_path / "out")
+    mine.write_text("ONE = 2\n")
+    with pytest.raises(BenchError, match=r"was begun with other bytes of .*mine\.py"):
+        settle(bench(Entry("x", {}, {}), plugins=[str(mine)]), tmp_path / "out")
+    assert files.plugin(str(mine)).read_text() == "ONE = 1\n"
+
+
+@pytest.mark.parametrize(
+    ("damaged", "left"),
+    [
+        ("train/updates.jsonl", {"run.toml", "start", "feedback.jsonl", "reward2"}),
+        ("serving.json", {"run.toml", "start", "feedback.jsonl", "reward2", "train"}),
+        ("judging.json", {"run.toml", "start", "feedback.jsonl", "reward2", "train", "answers.jsonl", "serving.json"}),
+    ],
+)
+def test_what_was_made_from_a_damaged_file_goes_with_it(damaged: str, left: set[str], tmp_path: Path) -> None:
+    for name in ("run.toml", "feedback.jsonl", "answers.jsonl", "serving.json", "scores.jsonl", "judging.json", "report.md"):
+        (tmp_path / name).write_text("")
+    for name in ("start", "reward2", "train"):
+        (tmp_path / name).mkdir()
+    _undo(tmp_path, damaged)
+    assert {path.name for path in tmp_path.iterdir()} == left
+
+
+def test_what_cannot_be_tried_is_not_guessed_at() -> None:
+    told = calibrated(bench(), Entry("x", {}, {}, fault="its plugin is broken"))
+    assert told.cells() == ("x", "?", "?", "?", "cannot be tried: its plugin is broken")
