@@ -1,11 +1,11 @@
-"""Files of rows, read one row at a time: JSON lines, a JSON array, CSV, TSV; each as it is, or in .gz or .zst.
+"""Files of rows, read one row at a time: JSON lines, a JSON array, CSV, TSV; each as it is, or in .gz or .zst; and parquet.
 
 Every row comes with its place, "pairs.jsonl:17", and a row that cannot be read comes as a `Fault` with its reason; the file
 is read on. Memory does not grow with the file, nor with a line: one that is longer than `LONGEST` is passed over. Where
 nothing after a fault can be read (an archive that ends early, an array that breaks off) a `ReadError` says where.
 
-Parquet and the hub are read by `datasets`, where a plugin wants them. Text files are not, because its reader is Arrow's: one
-wrong type spoils the whole block, and no row knows its line.
+Parquet is read by `datasets`. Text files are not, because its reader is Arrow's: one wrong type spoils the whole block, and no
+row knows its line.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 Cells = Mapping[str, Any]
-FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv")
+FORMATS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 ARCHIVES = (".gz", ".zst")
 LONGEST = 16 * 2**20
 """Bytes of the longest row that is read."""
@@ -56,7 +56,10 @@ def rows_in(path: Path, kind: str = "") -> Iterator[Placed]:
     """Every row of a file, or the fault in its place. `kind` says how it is read where its ending does not: ".jsonl"."""
     kind = kind or format_of(path)
     if kind not in FORMATS:
-        raise ReadError(f"{path}: '{kind or path.name}' is no ending known here; there are {', '.join(FORMATS)}, .parquet")
+        raise ReadError(f"{path}: '{kind or path.name}' is no ending known here; there are {', '.join(FORMATS)}")
+    if kind == ".parquet":
+        yield from _parquet(path)
+        return
     first, pieces = _opened(path)
     if kind in (".csv", ".tsv"):
         yield from _table(lines_of(pieces, path), path, "," if kind == ".csv" else "\t")
@@ -282,3 +285,15 @@ def _decoded(numbered: Iterator[tuple[int, bytes | Fault]], path: Path) -> Itera
         if isinstance(line, Fault):
             raise ReadError(f"{path}:{number}: {line.reason}; a table cannot be read on after it")
         yield line.decode("utf-8", "surrogateescape") + "\n"
+
+
+def _parquet(path: Path) -> Iterator[Placed]:
+    """Its rows are numbered, for it has no lines."""
+    from datasets import load_dataset
+
+    try:
+        for number, row in enumerate(load_dataset("parquet", data_files=str(path), split="train", streaming=True), start=1):
+            yield f"{path.name}:{number}", row
+    except Exception as error:  # those of many libraries
+        said = str(error).strip().partition("\n")[0]
+        raise ReadError(f"{path}: cannot be read: {type(error).__name__}: {said}; fetch it again") from error

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+from alignzoo.records import Feedback, RecordError, from_json
+from alignzoo.rows import FORMATS, Fault, format_of, rows_in
 from alignzoo_annotators.who import Place, Who, WhoError
 
 DEFAULT = Who()
@@ -25,8 +29,6 @@ def arguments(page: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import json
-
     if args.resamples < 1:
         raise WhoError(f"--resamples {args.resamples}: an interval needs at least one draw, and a good one a thousand")
     who = Who(args.groups, args.group_in, args.group_is, args.shown)
@@ -38,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
     from alignzoo_annotators.survey import survey
     from alignzoo_annotators.told import lines_of
 
-    gold = read_feedback(Path(args.gold)) if args.gold else ()
+    gold = gold_in(Path(args.gold)) if args.gold else ()
     sections = survey(read_feedback(feedback), who, gold, args.resamples, args.seed)
     if args.json:
         print(json.dumps([section.row() for section in sections], ensure_ascii=False, indent=1))
@@ -48,6 +50,17 @@ def run(args: argparse.Namespace) -> int:
         f"\n95 % intervals: of shares by Wilson, the others by {args.resamples:,} draws of prompts. – is what cannot be told."
     )
     return 0
+
+
+def gold_in(path: Path) -> Iterator[Feedback]:
+    """The records of a file that somebody brought along, which may be packed, and is no file of ours."""
+    for place, row in rows_in(path, "" if format_of(path) in FORMATS else ".jsonl"):
+        try:
+            if isinstance(row, Fault):
+                raise RecordError(row.reason)
+            yield from_json(json.dumps(row))
+        except RecordError as error:
+            raise WhoError(f"{path.with_name(place)}: {error}; mend this line, or delete it") from None
 
 
 def feedback_of(target: Path) -> Path:

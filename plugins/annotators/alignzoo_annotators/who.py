@@ -9,11 +9,11 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from alignzoo.records import Provenance
 
@@ -76,31 +76,51 @@ def _bytes_of(file: str) -> tuple[int, int]:
 def _groups_in(file: str, _: tuple[int, int]) -> Mapping[str, str]:
     """Group by annotator, of a JSON object or a CSV file. It is asked for at every record, and read once."""
     path = Path(file)
-    text = path.read_text(encoding="utf-8-sig")
+    said = path.read_bytes()
+    try:
+        text = said.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = said.count(b"\n", 0, error.start) + 1
+        raise WhoError(f"{path}:{line}: not UTF-8 text; save the file as UTF-8, and not packed") from None
     return _of_json(path, text) if text.lstrip().startswith("{") else _of_csv(path, text)
 
 
 def _of_json(path: Path, text: str) -> dict[str, str]:
     try:
-        table = json.loads(text)
+        pairs = json.loads(text, object_pairs_hook=tuple)  # a table would keep the last of two that contradict each other
     except json.JSONDecodeError as error:
         raise WhoError(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
-    if wrong := [name for name, group in table.items() if not isinstance(group, str)]:
-        raise WhoError(f"{path}: the group of '{wrong[0]}' must be text; got {table[wrong[0]]!r}")
-    return dict(table)
+    except (ValueError, RecursionError) as error:  # a number of too many digits, too many brackets
+        raise WhoError(f"{path}: not JSON that can be read: {error}") from None
+    return _of_pairs((f"{path}:{_line_of(text, name)}", name, group) for name, group in pairs)
 
 
 def _of_csv(path: Path, text: str) -> dict[str, str]:
-    rows = csv.DictReader(io.StringIO(text))
-    if missing := {"annotator", "group"} - set(rows.fieldnames or ()):
-        raise WhoError(f"{path}:1: no column '{min(missing)}'; a file of groups has the columns annotator and group")
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    try:
+        if missing := {"annotator", "group"} - set(rows.fieldnames or ()):
+            raise WhoError(f"{path}:1: no column '{min(missing)}'; a file of groups has the columns annotator and group")
+        return _of_pairs((f"{path}:{rows.line_num}", row["annotator"], row["group"]) for row in rows)
+    except csv.Error as error:
+        raise WhoError(f"{path}:{rows.line_num}: no row of a table: {error}") from None
+
+
+def _of_pairs(told: Iterable[tuple[str, Any, Any]]) -> dict[str, str]:
     groups: dict[str, str] = {}
-    for row in rows:
-        if not row["annotator"] or not row["group"]:
-            raise WhoError(f"{path}:{rows.line_num}: a line names an annotator and a group; got {row}")
-        if groups.setdefault(row["annotator"], row["group"]) != row["group"]:
-            raise WhoError(f"{path}:{rows.line_num}: '{row['annotator']}' is in two groups")
+    for place, name, group in told:
+        if not name or not isinstance(group, str) or not group:
+            raise WhoError(f"{place}: a line names an annotator and a group, which is text; got {name!r} and {group!r}")
+        if any("\ud800" <= letter <= "\udfff" for letter in name + group):
+            raise WhoError(f"{place}: half of a surrogate pair, which is no text")
+        if groups.setdefault(name, group) != group:
+            raise WhoError(f"{place}: '{name}' is in two groups; leave one of them")
     return groups
+
+
+def _line_of(text: str, name: str) -> int:
+    """The last line of a JSON text that begins a pair with this name."""
+    found = max(text.rfind(json.dumps(name, ensure_ascii=ascii)) for ascii in (False, True))
+    return text.count("\n", 0, max(found, 0)) + 1
 
 
 def _check_pattern(name: str, pattern: str) -> None:

@@ -279,9 +279,11 @@ def test_what_was_shown_first() -> None:
         ("a.csv", "annotator,side\nann,old\n", "a.csv:1: no column 'group'"),
         ("b.csv", "annotator,group\nann,old\nbob,\n", "b.csv:3: a line names an annotator and a group"),
         ("c.csv", "annotator,group\nann,old\nann,young\n", "c.csv:3: 'ann' is in two groups"),
-        ("d.json", '{"ann": 3}', "d.json: the group of 'ann' must be text; got 3"),
+        ("d.json", '{"ann": 3}', "d.json:1: a line names an annotator and a group, which is text; got 'ann' and 3"),
         ("e.json", '{"ann": "old",}', "e.json:1: not JSON"),
         ("f.csv", "", "f.csv:1: no column"),
+        ("g.json", '{"bob": "old",\n "ann": "old",\n "ann": "young"}', "g.json:3: 'ann' is in two groups"),
+        ("h.csv", 'annotator,group\nann,"old"x\n', "h.csv:2: no row of a table"),
     ],
 )
 def test_a_file_of_groups_that_cannot_be_read(tmp_path: Path, name: str, text: str | None, message: str) -> None:

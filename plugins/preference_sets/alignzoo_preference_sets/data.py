@@ -16,7 +16,7 @@ from alignzoo.records import Feedback, RecordError
 from alignzoo.rows import ARCHIVES, FORMATS, Fault, Placed, ReadError, format_of, rows_in
 from alignzoo.tally import Tally
 from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, in_split
-from alignzoo_preference_sets.hub import rows_of_parquet, rows_of_set
+from alignzoo_preference_sets.hub import rows_of_set
 
 REMEMBERED = 200_000
 """Names of rows that are kept in mind to notice one that comes again: some megabytes, however long the file."""
@@ -55,7 +55,7 @@ class Data:
         """Whether the path is one of this computer; the hub's names have one slash at most, and no such ending."""
         path = Path(self.path)
         named = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.path) and not self.path.startswith(".")
-        return path.exists() or not named or path.suffix in ARCHIVES or format_of(path) in (*FORMATS, ".parquet")
+        return path.exists() or not named or path.suffix in ARCHIVES or format_of(path) in FORMATS
 
     def rows(self) -> Iterator[Placed]:
         """Every row with its place, as it comes."""
@@ -63,7 +63,7 @@ class Data:
             raise ReadError('say where the rows are: data.path = "pairs.jsonl"')
         path = Path(self.path)
         if path.is_file():
-            return rows_of_parquet(path) if format_of(path) == ".parquet" else rows_in(path)
+            return rows_in(path)
         return rows_of_set(self.path, self.subset, self.published, self.revision)
 
     def side(self, group: str) -> str:

@@ -1,10 +1,9 @@
-"""Rows by way of `datasets`, streamed: a set on the hub, a local folder laid out like one, a parquet file."""
+"""Rows by way of `datasets`, streamed: a set on the hub, or a local folder laid out like one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from alignzoo.rows import Fault, Placed, ReadError
@@ -34,15 +33,6 @@ def _streamed(path: str, subset: str, published: str, revision: str) -> Any:
     configured = subset and subset in get_dataset_config_names(path, **rest)
     rest |= {"name": subset} if configured else {"data_dir": subset} if subset else {}
     return load_dataset(path, split=published, streaming=True, **rest)
-
-
-def rows_of_parquet(path: Path) -> Iterator[Placed]:
-    """The rows of one parquet file."""
-    from datasets import load_dataset
-
-    with _told(str(path), "fetch it again"):
-        rows = load_dataset("parquet", data_files=str(path), split="train", streaming=True)
-        yield from _placed(rows, path.name)
 
 
 def _placed(rows: Any, name: str) -> Iterator[Placed]:

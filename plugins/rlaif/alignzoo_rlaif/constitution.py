@@ -55,6 +55,8 @@ class Principle:
     def __post_init__(self) -> None:
         if not self.id.strip() or len(self.id.splitlines()) > 1:
             raise ValueError("a principle needs an id of one line: it is named in every record that it was applied in")
+        if any("\ud800" <= letter <= "\udfff" for part in fields(self) for letter in str(getattr(self, part.name))):
+            raise ValueError("it holds half of a surrogate pair, which is no text")
         if not math.isfinite(self.weight):
             raise ValueError("a weight is a number that others can be weighed against, and not without end")
         if bool(self.critique) != bool(self.revision) and not self.text:
@@ -239,7 +241,7 @@ def _rows(text: str, file: str) -> Iterator[tuple[int, str, Any]]:
 def _parsed(text: str, where: str) -> Any:
     try:
         return json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # the former also for a number of too many digits
         raise ConstitutionError(f"{where}: not JSON: {error}") from None
 
 

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from alignzoo.records import Completion, Prompt, Turn
+from alignzoo.records import Completion, Prompt, prompt_from_row
+from alignzoo.rows import Fault, rows_in
 from alignzoo_rlaif.form import Sheet
 from alignzoo_rlaif.judging import Case, JudgeError
 from alignzoo_rlaif.sitting import Answer, Oracle
@@ -38,16 +39,15 @@ class RecordedOracle:
         """The answers in a file; `who` names the judge where there are several."""
         oracle = cls(file)
         there: set[str] = set()
-        lines = file.read_text(encoding="utf-8").split("\n")  # a reply may hold what else ends a line: U+2028, U+0085
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
+        for place, row in rows_in(file, ".jsonl"):
             try:
-                row = json.loads(line)
+                if isinstance(row, Fault):
+                    raise ValueError(row.reason)
                 there |= set(row.get("judges", ()))
                 oracle.answers.update(_answers(row, who))
-            except (ValueError, KeyError, TypeError, AttributeError) as error:
-                raise JudgeError(f"{file}:{number}: no recorded verdict ({type(error).__name__}: {error})") from None
+            except (ValueError, OverflowError, KeyError, TypeError, AttributeError) as error:
+                why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+                raise JudgeError(f"{file.with_name(place)}: no recorded verdict: {why}; mend this line, or delete it") from None
         if not oracle.answers:
             known = f"; there is {', '.join(sorted(there))}" if there else ""
             raise JudgeError(f"who: {file} holds no verdicts{f' of {who!r}' if who else ''}{known}")
@@ -108,7 +108,11 @@ class Recording:
 def _answers(row: Mapping[str, Any], who: str) -> Iterator[tuple[Key, Answer]]:
     """The one answer of a line of ours, or both orders of a published pair."""
     if "judges" not in row:
-        prompt = Prompt(tuple(Turn(turn["speaker"], turn["text"]) for turn in row["turns"]))
+        prompt = prompt_from_row({"turns": row["turns"]})
+        if not isinstance(row["shown"], list) or not all(isinstance(reply, str) for reply in row["shown"]):
+            raise ValueError("'shown' must be a list of texts, the replies in the order in which they were shown")
+        if not isinstance(row["chances"], list):
+            raise ValueError("'chances' must be a list of numbers, one for each answer")
         chances = tuple(float(chance) for chance in row["chances"])
         if chances and not (min(chances) >= 0 and abs(sum(chances) - 1) < 1e-6):
             raise ValueError(f"chances that do not sum to 1: {list(chances)}")
