@@ -4,8 +4,8 @@ Every row comes with its place, "pairs.jsonl:17", and a row that cannot be read 
 is read on. Memory does not grow with the file, nor with a line: one that is longer than `LONGEST` is passed over. Where
 nothing after a fault can be read (an archive that ends early, an array that breaks off) a `ReadError` says where.
 
-Parquet is read by `datasets`. Text files are not, because its reader is Arrow's: one wrong type spoils the whole block, and no
-row knows its line.
+Text files are not read by way of `datasets`, because its reader is Arrow's: one wrong type spoils the whole block, and no row
+knows its line.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ LONGEST = 16 * 2**20
 """Bytes of the longest row that is read."""
 _PIECE = 2**18
 """Bytes that are read at a time."""
+_BATCH = 256
+"""Rows of parquet that are unpacked at a time."""
 
 
 class ReadError(ValueError):
@@ -289,11 +291,14 @@ def _decoded(numbered: Iterator[tuple[int, bytes | Fault]], path: Path) -> Itera
 
 def _parquet(path: Path) -> Iterator[Placed]:
     """Its rows are numbered, for it has no lines."""
-    from datasets import load_dataset
+    from pyarrow.parquet import ParquetFile
 
+    number = 0
     try:
-        for number, row in enumerate(load_dataset("parquet", data_files=str(path), split="train", streaming=True), start=1):
-            yield f"{path.name}:{number}", row
-    except Exception as error:  # those of many libraries
+        for batch in ParquetFile(path).iter_batches(_BATCH):
+            for row in batch.to_pylist():
+                number += 1
+                yield f"{path.name}:{number}", row
+    except (OSError, ValueError) as error:  # pyarrow's are of these
         said = str(error).strip().partition("\n")[0]
-        raise ReadError(f"{path}: cannot be read: {type(error).__name__}: {said}; fetch it again") from error
+        raise ReadError(f"{path}: cannot be read after row {number}: {said}; fetch it again") from None

@@ -102,7 +102,7 @@ def _of_csv(path: Path, text: str) -> dict[str, str]:
             raise WhoError(f"{path}:1: no column '{min(missing)}'; a file of groups has the columns annotator and group")
         return _of_pairs((f"{path}:{rows.line_num}", row["annotator"], row["group"]) for row in rows)
     except csv.Error as error:
-        raise WhoError(f"{path}:{rows.line_num}: no row of a table: {error}") from None
+        raise WhoError(f"{path}:{rows.reader.line_num}: no row of a table: {error}") from None
 
 
 def _of_pairs(told: Iterable[tuple[str, Any, Any]]) -> dict[str, str]:

@@ -238,7 +238,7 @@ def test_parquet(tmp_path: Path) -> None:
     assert asking.tally.dropped["'chosen' is null"].places == ["pairs.parquet:4"]
     assert File(Data(str(path))).gives == ("comparison",)
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(ReadError, match=r"pairs.parquet: cannot be read: .*; fetch it again"):
+    with pytest.raises(ReadError, match=r"pairs.parquet: cannot be read after row 0: .*; fetch it again"):
         gathered(HH(Data(str(path))))
 
 

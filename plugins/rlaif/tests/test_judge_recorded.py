@@ -63,7 +63,7 @@ def test_chances_that_are_not_of_these_answers_are_refused(tmp_path):
     about = {"turns": [{"speaker": "user", "text": "Where?"}], "shown": ["Here.", "There."]}
     for chances in ([0.9, 0.2], [1.5, -0.5], [float("nan"), 0.5]):
         file.write_text(json.dumps(about | {"chances": chances}) + "\n")
-        with pytest.raises(JudgeError, match=r"verdicts.jsonl:1: no recorded verdict .*do not sum to 1"):
+        with pytest.raises(JudgeError, match=r"verdicts.jsonl:1: no recorded verdict: .*do not sum to 1"):
             RecordedOracle.of(file)
     rows = [about | {"chances": [0.5, 0.25, 0.25], "shown": shown} for shown in (["Here.", "There."], ["There.", "Here."])]
     file.write_text("\n".join(map(json.dumps, rows)))
@@ -81,7 +81,7 @@ def test_published_pairs_are_read_in_both_orders(tmp_path):
         RecordedOracle.of(file, "three")
 
 
-@pytest.mark.parametrize("line", ["{", "[]", '{"turns": []}', '{"turns": [{"speaker": "user", "text": "x"}], "shown": ["a"]}'])
+@pytest.mark.parametrize("line", ["{", "[1]", '{"turns": []}', '{"turns": [{"speaker": "user", "text": "x"}], "shown": ["a"]}'])
 def test_lines_that_hold_no_verdict_are_named(tmp_path, line):
     file = tmp_path / "verdicts.jsonl"
     file.write_text(f"\n{line}\n")
