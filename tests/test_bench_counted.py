@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from finished import in_hand
 
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import Bench, BenchError, Entry
@@ -17,6 +19,8 @@ from alignzoo.lab.bench.outcome import Cell, Outcome, spent_in
 from alignzoo.lab.bench.report import CellStanding, Standing, _complete, _entrant, _serving, _tuning
 from alignzoo.lab.bench.serving import break_even
 from alignzoo.lab.bench.tuning import Space, Trial, Tuning, proposed
+from alignzoo.lab.bench.work import _no_room, carry_out
+from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import PlanError
 from alignzoo.seam.discovery import discover
 
@@ -33,17 +37,12 @@ def standing(name: str, *costs: tuple[float, float], start: float = 4.0) -> Stan
 
 
 def test_training_pays_after_so_many_answers_and_near_ones_are_no_question() -> None:
-    """(1000 − 100) / (11 − 2) = 100 answers, and for the other (990.5 − 100) / 9 = 98.9, of which there are 99."""
+    """(1000 − 100) / (11 − 2) = 100 answers, and for the other (983 − 100) / 9 = 98.1, so it is the 99th."""
     dear, trained = standing("best", (0, 10), (200, 12)), standing("ppo", (900, 1), (1100, 3))
-    other, near = standing("dpo", (990.5, 2)), standing("near", (9000, 10.5))
+    other, near = standing("dpo", (983, 2)), standing("near", (9000, 10.5))
     (note,) = _serving([dear, trained, other, near])
-    assert (
-        note.lines
-        == (
-            "Trained, and so many answers later, these have cost less FLOPs than best: dpo after 99, ppo after 100.",
-            "Trained, and so many answers later, these have cost less FLOPs than near: dpo after 0.",
-        )[:1]
-    )
+    told = "Trained, and so many answers later, these have cost less FLOPs than best: dpo after 99, ppo after 100."
+    assert note.lines == (told,)
     assert [row[0] for row in note.rows] == ["best", "ppo", "dpo", "near"]
     assert [row[-1] for row in note.rows] == ["2.75", "0.50", "0.50", "2.62"]  # times the start's 4
 
@@ -52,12 +51,13 @@ def test_equal_trainings_pay_at_once() -> None:
     assert break_even(100, 5, 100, 2) == 0.0
 
 
-def test_what_an_entry_spent_is_the_mean_of_its_finished_runs() -> None:
+def test_what_an_entry_spent_is_the_mean_of_its_finished_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("alignzoo.lab.bench.report.played", lambda folder: in_hand(0, [[0.0], [1.0]]))
     entry = standing("a", (10, 1), (30, 3))
     failed = CellStanding(2, Path(), "failed", "gone\n  home", {"flops": 900.0})
-    one = _entrant(SimpleNamespace(**{**vars(entry), "done": [], "cells": (*entry.cells, failed)}))  # type: ignore[arg-type]
-    assert (one.spent, one.failures) == (None, ("seed 2: gone home",))
-    assert replace(entry, cells=(*entry.cells, failed)).mean("spent", "flops") == 20.0
+    one = _entrant(replace(entry, cells=(*entry.cells, failed, CellStanding(3, Path(), "under way"))))
+    assert (one.spent, one.failures, len(one.runs)) == ({"flops": 20.0}, ("seed 2: gone home",), 2)
+    assert (one.served or {})["flops"] == 2.0
 
 
 def test_what_is_still_to_be_done_or_under_way_is_not_complete() -> None:
@@ -143,6 +143,9 @@ def test_an_entry_that_cannot_be_tried_is_never_begun_and_has_failed(tmp_path: P
     files = BenchFolder(bench(Entry("x", {}, {}, fault="its plugin is broken"), Entry("y", {}, {})), tmp_path)
     assert list(files.open()) == [Cell("y", 0), Cell("y", 1)]
     assert files.progress() == (0, 2)
+    entries = tuple(replace(one, space={"optimizer.beta": Space(choices=(0.1, 0.2))}) for one in files.bench.entries)
+    tuned = replace(files.bench, tuning=Tuning(trials=2), entries=entries)
+    assert list(BenchFolder(tuned, tmp_path).open()) == [Cell("y", 0, "trial")]
     x, y = files.standings()
     assert [(cell.state, cell.reason) for cell in x.cells] == [("failed", "its plugin is broken")] * 2
     assert [cell.state for cell in y.cells] == ["to do"] * 2
@@ -198,3 +201,35 @@ def test_what_was_made_from_a_damaged_file_goes_with_it(damaged: str, left: set[
 def test_what_cannot_be_tried_is_not_guessed_at() -> None:
     told = calibrated(bench(), Entry("x", {}, {}, fault="its plugin is broken"))
     assert told.cells() == ("x", "?", "?", "?", "cannot be tried: its plugin is broken")
+
+
+# What goes wrong ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_known_however_it_is_said() -> None:
+    full, quota = OSError(errno.ENOSPC, "no"), OSError(errno.EDQUOT, "no")
+    assert all(map(_no_room, (full, quota, RuntimeError("I/O error: No space left on device (os error 28)"))))
+    told = ValueError("could not write")
+    told.__cause__ = full
+    assert _no_room(told)
+    hidden = ValueError("while cleaning up")
+    hidden.__context__ = told
+    assert _no_room(hidden)
+    assert not any(map(_no_room, (OSError(errno.EACCES, "no"), ValueError("no"), None)))
+
+
+def test_a_plugin_that_exits_has_failed_and_a_tuned_run_has_what_tuning_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def plan(self: Bench, entry: Entry, seed: int, changes: Any = None) -> Any:
+        asked.append((entry.name, seed, changes))
+        raise SystemExit("I have had enough")
+
+    monkeypatch.setattr(Bench, "plan", plan)
+    monkeypatch.setattr(BenchFolder, "tuned", lambda self, entry: {"optimizer.beta": 0.3})
+    files = BenchFolder(bench(Entry("x", {}, {})), tmp_path)
+    found = carry_out(files, Cell("x", 1), Listener())
+    assert (found.state, found.reason) == ("failed", "SystemExit: I have had enough")
+    assert asked == [("x", 1, {"optimizer.beta": 0.3})]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from safetensors.torch import load_file
 from alignzoo.cli import main
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import BenchError
-from alignzoo.lab.bench.calibration import _updates, short
+from alignzoo.lab.bench.calibration import _updates, calibrated, short
 from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.bench.outcome import Cell, Outcome, apart
 from alignzoo.lab.bench.report import Standing
@@ -367,6 +368,8 @@ def test_a_calibration_leaves_out_what_takes_long(place: Path) -> None:
     assert plan.start is not None
     assert (quick.start, quick.budget.updates, quick.trail.every, quick.answer.prompts) == (None, 3, 0, 6)
     assert quick.optimizer == plan.optimizer
+    assert quick.watch.every == 0
+    assert short(replace(plan, budget=replace(plan.budget, updates=2))).budget.updates == 2
     spent = {"updates": 3, "labels": 0, "read": 500.0, "written": 100.0, "flops": 3e6, "seconds": 6.0}
     assert _updates(plan, spent) == 5  # the budget's; nine would be the optimizer's
 
@@ -385,6 +388,25 @@ def test_a_calibration_knows_when_the_labels_are_spent(place: Path) -> None:
     plan = bench.plan(bench.entries[0], 0)
     told = [_updates(replace(plan, budget=replace(plan.budget, labels=labels)), spent) for labels in (8, 16, 17, 32, None)]
     assert told == [1, 2, 3, 8, 8]
+    little = short(plan).feedback
+    assert little is not None
+    assert little.made.count == 32  # fewer than would be taken of many
+
+
+def test_a_calibration_multiplies_what_one_update_and_one_answer_took(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three updates in six seconds; eight answers of the start in four, of the policy in two: 4 · 2 + 6 · 2 · (0.5 + 0.25)."""
+
+    class Timed(SimpleNamespace):
+        def answer(self) -> None:
+            spent = {"updates": 3, "labels": 24, "read": 1.0, "written": 0.0, "flops": 1.0, "seconds": 6.0}
+            store.write_json(self.files.train.summary, {"ledger": spent})
+            took = {"start": {"seconds": 4.0, "answers": 8}, "policy": {"seconds": 2.0, "answers": 8}}
+            store.write_json(self.files.serving, took)
+
+    monkeypatch.setattr("alignzoo.lab.bench.calibration.Run", lambda plan, files: Timed(plan=plan, files=files))
+    bench = HeadToHead.open(ground(place, "toyjudge", DPO), place / "timed", ["answer.n=2"]).bench
+    told = calibrated(bench, bench.entries[0])
+    assert (told.updates, told.training, told.answering) == (4, 8.0, 9.0)
 
 
 def test_a_folder_whose_bench_cannot_be_read_is_told_in_a_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
