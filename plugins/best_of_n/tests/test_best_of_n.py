@@ -20,7 +20,7 @@ from alignzoo.model.base import Base
 from alignzoo.model.role import bare_on, policy_on
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing import toy_base
-from alignzoo_best_of_n.best_of_n import BestOfN, expected_gain
+from alignzoo_best_of_n.best_of_n import BestOf, BestOfN, expected_gain
 from alignzoo_best_of_n.choosing import Scorer, best, stream
 from alignzoo_best_of_n.curve import curve, divergence
 
@@ -201,6 +201,27 @@ def test_the_expected_gain_by_hand() -> None:
     assert expected_gain([-1, 1], 1) == pytest.approx(0.08332, abs=1e-5)
     assert expected_gain([3, 7], 10) == pytest.approx(0.8332, abs=1e-4)  # neither shift nor scale matters
     assert expected_gain([2, 2, 2], 100) == 0
+
+
+class Counting:
+    """A policy whose answers are numbers, the same for whatever is asked."""
+
+    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
+        return [[Completion(str(number), (7,), logps=(-1.0,)) for number in range(n)] for _ in prompts]
+
+
+def test_among_equals_each_prompt_each_answer_and_each_seed_has_a_choice_of_its_own() -> None:
+    """Nor do answers carry the policy's log-probabilities, and their KL is that of all N draws."""
+    level = BestOf(BestOfN(n=8, batch=8), Counting(), lambda asked, said: [1.0] * len(said))
+    prompts = [Prompt.ask(f"is {number} small") for number in range(20)]
+    by_prompt = [answer.text for [answer] in level.sample(prompts)]
+    by_answer = [answer.text for answer in level.sample(prompts[:1], 20)[0]]
+    by_seed = [level.sample(prompts[:1], 1, Manner(seed=seed))[0][0].text for seed in range(20)]
+    assert min(len(set(chosen)) for chosen in (by_prompt, by_answer, by_seed)) > 3
+    assert [answer.text for [answer] in level.sample(prompts)] == by_prompt
+    assert level.sample(prompts)[0][0].logps == ()
+    halves = BestOf(BestOfN(n=8, batch=4), Counting(), lambda asked, said: [1.0] * len(said))
+    assert halves.kl == pytest.approx(math.log(8) - 7 / 8)
 
 
 def test_it_goes_on_for_what_the_draws_that_are_left_may_gain() -> None:

@@ -117,3 +117,9 @@ def test_n_beyond_the_answers_is_refused(n: int) -> None:
         by_prompt([[1, 2, 3]], [[1, 2, 3]], n)
     with pytest.raises(CurveError, match="got n = 0"):
         divergence(0)
+
+
+def test_a_curve_goes_as_far_as_the_prompt_with_the_fewest_answers() -> None:
+    points = curve([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]], [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
+    assert [point.n for point in points] == [1, 2, 3]
+    assert points[2].gold.mean == pytest.approx((3 + 5.25) / 2)  # the best of three of six is 3 · 7/4 on average

@@ -217,3 +217,26 @@ def test_interrupted_is_uninterrupted_bit_for_bit(stop: int, tmp_path: Path) -> 
     rest = go_on(tmp_path / "parts")
     assert rest.policy.digest == whole.policy.digest
     assert told(tmp_path / "parts") == told(tmp_path / "whole")
+
+
+class Noting:
+    """A policy that notes how it is asked, and answers with numbers."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, int, float]] = []
+        self.seeds: list[int] = []
+
+    def sample(self, prompts: Sequence[Prompt], n: int, manner: Manner) -> list[list[Completion]]:
+        self.asked.append((n, manner.max_tokens, manner.temperature))
+        self.seeds.append(manner.seed)
+        return [[Completion(str(number)) for number in range(n)] for _ in prompts]
+
+
+def test_each_round_draws_as_it_is_told_and_with_numbers_of_its_own() -> None:
+    how, policy = ExpertIteration(n=3, max_tokens=9, temperature=0.4), Noting()
+    for number in (0, 1):
+        kept, told = how.gather(policy, lambda asked, said: [float(reply.text) for reply in said], [Prompt.ask("why")], number)  # type: ignore[arg-type]
+        assert [shown.completion.text for shown in kept] == ["2"]
+        assert (told["score"], told["score_kept"], told["acceptance"]) == (1.0, 2.0, pytest.approx(1 / 3))
+    assert policy.asked == [(3, 9, 0.4)] * 2
+    assert len(set(policy.seeds)) == 2

@@ -9,8 +9,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from alignzoo.interfaces import Manner
+from alignzoo.model.forest import Tree, plant
+from alignzoo.records import Completion, Prompt
+from alignzoo_reward_model import model
+from alignzoo_reward_model.judgements import Comparisons, Terms
 from alignzoo_reward_model.losses import Pairs, bradley_terry, class_weights, off_centre, squared, thumb
-from alignzoo_reward_model.model import COMBINE
+from alignzoo_reward_model.model import COMBINE, fold
 
 
 def softplus(x: float) -> float:
@@ -126,3 +131,62 @@ def test_members_become_one_score(combine: str, wanted: list[float]) -> None:
 @pytest.mark.parametrize("combine", sorted(COMBINE))
 def test_an_ensemble_of_one_is_its_member(combine: str) -> None:
     assert COMBINE[combine](torch.tensor([[1.25], [-3.0]]), 0.5).tolist() == [1.25, -3.0]
+
+
+def test_the_loss_of_pairs_has_strength_margin_and_centring() -> None:
+    """Scores 2 and ½ with strength 1 and margin 1, then −1 and 1 with strength ¾ and so half the margin."""
+    pairs = plant([Tree((1,), ((2,), (3,))), Tree((4,), ((5,), (6,)))]).attach(trees={"strength": torch.tensor([1.0, 0.75])})
+    losses = Comparisons([], Terms(margin=1.0, centring=0.1)).losses(torch.tensor([[2.0], [0.5], [-1.0], [1.0]]), pairs)
+    wanted = [softplus(-(1.5 - 1)) + 0.1 * 2.5**2, 0.75 * softplus(2 + 0.5) + 0.25 * softplus(-(2 + 0.5)) + 0.1 * 0.0]
+    assert losses[:, 0].tolist() == pytest.approx(wanted, rel=1e-5)
+
+
+# Normalising -------------------------------------------------------------------------------------------------------------
+
+
+class Wearing:
+    """A role with heads, and nothing else."""
+
+    def __init__(self, **heads: torch.nn.Linear) -> None:
+        self.heads = heads
+
+    def head(self, name: str) -> torch.nn.Linear:
+        return self.heads[name]
+
+
+def linear(*weights: float, bias: float) -> torch.nn.Linear:
+    head = torch.nn.Linear(len(weights), 1)
+    with torch.no_grad():
+        head.weight.copy_(torch.tensor([weights]))
+        head.bias.fill_(bias)
+    return head
+
+
+def test_a_folded_head_says_how_many_deviations_above_the_mean() -> None:
+    """Where it said 2·1 + 4·½ + 1 = 5, and 3 ± 4 is what the start says: (5 − 3) / 4."""
+    role, state = Wearing(score=linear(2.0, 4.0, bias=1.0)), torch.tensor([[1.0, 0.5]])
+    assert role.head("score")(state).item() == 5.0
+    fold(role, "score", 3.0, 4.0)  # type: ignore[arg-type]
+    assert role.head("score")(state).item() == pytest.approx(0.5)
+
+
+def test_each_head_is_folded_by_what_it_says_of_the_answers_of_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores 1, 3 and 5, 5: mean 2 and deviation 1 of the population; mean 5 and none, which is only shifted."""
+    answered: list[str] = []
+
+    class Start:
+        def sample(self, prompts: list[Prompt], n: int, manner: Manner) -> list[list[Completion]]:
+            return [[Completion(f"{prompt.text} said")] for prompt in prompts]
+
+    def scoring(role: object, names: object, prompts: object, answers: list[Completion], at_once: int) -> torch.Tensor:
+        answered.extend(answer.text for answer in answers)
+        return torch.tensor([[1.0, 5.0], [3.0, 5.0]])
+
+    monkeypatch.setattr(model, "score", scoring)
+    role = Wearing(score1=linear(1.0, bias=0.0), score2=linear(1.0, bias=0.0), normalised=linear(0.0, bias=0.0))
+    told = model.normalise(role, ("score1", "score2"), Start(), [Prompt.ask("a"), Prompt.ask("b")], Manner(), 100)  # type: ignore[arg-type]
+    assert answered == ["a said", "b said"]
+    assert told == {"reward_mean": 3.5, "reward_deviation": 0.5}
+    said = {name: role.head(name)(torch.tensor([[7.0]])).item() for name in ("score1", "score2")}
+    assert said == {"score1": pytest.approx(5.0), "score2": pytest.approx(2.0)}
+    assert role.head("normalised").bias.item() == 1.0
