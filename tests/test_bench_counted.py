@@ -19,7 +19,7 @@ from alignzoo.lab.bench.outcome import Cell, Outcome, spent_in
 from alignzoo.lab.bench.report import CellStanding, Standing, _complete, _entrant, _serving, _tuning
 from alignzoo.lab.bench.serving import break_even
 from alignzoo.lab.bench.tuning import Space, Trial, Tuning, proposed
-from alignzoo.lab.bench.work import _no_room, carry_out
+from alignzoo.lab.bench.work import _free, _no_room, carry_out
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import PlanError
 from alignzoo.seam.discovery import discover
@@ -233,3 +233,17 @@ def test_a_plugin_that_exits_has_failed_and_a_tuned_run_has_what_tuning_found(
     found = carry_out(files, Cell("x", 1), Listener())
     assert (found.state, found.reason) == ("failed", "SystemExit: I have had enough")
     assert asked == [("x", 1, {"optimizer.beta": 0.3})]
+
+
+def test_what_shares_no_start_with_what_is_under_way_comes_first(tmp_path: Path) -> None:
+    files = BenchFolder(bench(Entry("x", {}, {}), Entry("y", {}, {})), tmp_path)
+    assert list(_free(files, {Cell("x", 0)})) == [Cell("x", 1), Cell("y", 1), Cell("y", 0)]
+
+
+def test_the_trials_of_an_entry_follow_one_another(tmp_path: Path) -> None:
+    """The first has its outcome, and its process is not through: the second waits."""
+    entry = Entry("x", {}, {}, space={"optimizer.beta": Space(choices=(0.1, 0.2))})
+    files = BenchFolder(replace(bench(entry), tuning=Tuning(trials=3)), tmp_path)
+    files.end(Cell("x", 0, "trial"), Outcome("done", value=0.5))
+    assert list(files.open()) == list(_free(files, set())) == [Cell("x", 1, "trial")]
+    assert list(_free(files, {Cell("x", 0, "trial")})) == []

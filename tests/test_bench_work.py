@@ -364,7 +364,7 @@ def test_a_calibration_leaves_out_what_takes_long(place: Path) -> None:
     file = ground(place, "toyjudge", text, budget="[budget]\nupdates = 5\n[trail]\nevery = 1\n")
     bench = HeadToHead.open(file, place / "short").bench
     plan = bench.plan(bench.entries[0], 0)
-    quick = short(plan)
+    quick = short(replace(plan, watch=replace(plan.watch, every=2)))
     assert plan.start is not None
     assert (quick.start, quick.budget.updates, quick.trail.every, quick.answer.prompts) == (None, 3, 0, 6)
     assert quick.optimizer == plan.optimizer
