@@ -243,7 +243,8 @@ def same_ids(rows: Any, ours: Iterable[tuple[tuple[int, ...], ...]], columns: Se
     for number, (row, ids) in enumerate(zip(rows, ours, strict=True)):
         if tuple(tuple(row[column]) for column in columns) != ids:
             raise ValueError(
-                f"TRL reads record {number} otherwise than alignzoo: {row['prompt']} …; compare on finished answers"
+                f"TRL reads record {number} otherwise than alignzoo: {row['prompt']} …; compare on answers that "
+                "come to an end, by their text: the filters `finished` and `as-text` (benchmarks/peers/as_text.py)"
             )
 
 
