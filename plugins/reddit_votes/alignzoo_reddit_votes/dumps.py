@@ -10,7 +10,7 @@ import bz2
 import json
 import lzma
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,7 @@ LONGEST = 16 << 20
 """Bytes of a line. A post has 40,000 characters at most."""
 WHOLE = 256 << 20
 """Bytes of a file that is one document."""
-BLOCK = 1 << 17
+BLOCK = 1 << 16
 """Bytes of lines that are read at once: so few that they stay near the processor, from unpacking to parsing."""
 _PLAIN = 1 << 20
 _PACKED = 2 << 10
@@ -114,7 +114,7 @@ def _unpacked(path: Path, file: BinaryIO, make: Callable[[], Unpacker]) -> Itera
         raise CutError(f"{path} ends before its end; fetch it again")
 
 
-def blocks(path: Path, least: int = 0) -> Iterator[tuple[int, bytes | None]]:
+def blocks(path: Path, least: int = 0) -> Iterator[tuple[int, list[bytes] | None]]:
     """Whole lines by the block, each with the number of its first; None for a line that is too long to be held. A `CutError`
     comes after all whole lines and the piece of one that is left."""
     held: list[bytes] = []
@@ -129,18 +129,25 @@ def blocks(path: Path, least: int = 0) -> Iterator[tuple[int, bytes | None]]:
         held.append(piece)
         size, ended = size + len(piece), ended or b"\n" in piece
         if ended and size >= (least or BLOCK):
-            lines, _, rest = b"".join(held).rpartition(b"\n")
-            yield number, lines.removeprefix(BOM) if number == 1 else lines
-            number += lines.count(b"\n") + 1
+            *lines, rest = _lines(held, number)
+            yield number, lines
+            number += len(lines)
             held, size, ended = [rest], len(rest), False
         if size > LONGEST:
             yield number, None
             held, size, number, skipping = [], 0, number + 1, True
-    if rest := b"".join(held):
-        yield number, rest.removeprefix(BOM) if number == 1 else rest
+    lines = _lines(held, number)
+    if lines != [b""]:
+        yield number, lines
     if cut:
-        number += rest.count(b"\n")
-        raise CutError(f"{cut} (line {number})")
+        raise CutError(f"{cut} (line {number + len(lines) - 1})")
+
+
+def _lines(held: Sequence[bytes], number: int) -> list[bytes]:
+    lines = b"".join(held).split(b"\n")
+    if number == 1:
+        lines[0] = lines[0].removeprefix(BOM)
+    return lines
 
 
 def _reaching_the_end(path: Path) -> Iterator[bytes | CutError]:

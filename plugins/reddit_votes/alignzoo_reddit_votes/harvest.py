@@ -124,8 +124,10 @@ class Harvest:
         return Harvest, (self.site, self.rules, self.pairing, self.splits, self.names)
 
     def part(self) -> Harvest:
-        """As what goes to another process, but in this one."""
-        return Harvest(self.site, self.rules, self.pairing, self.splits, self.names)
+        """As what goes to another process, but in this one: told the same, and has seen nothing."""
+        part = Harvest.__new__(Harvest)  # there is one for every block: what is known of the rules is not found out anew
+        part.__dict__ = {**self.__dict__, "tally": Tally(), "counts": Counts(), "days": {}}
+        return part
 
     def add(self, tally: Tally, counts: Counts, days: Mapping[tuple[str, int], Scores]) -> None:
         """Add what a part saw, of rows that came after."""

@@ -33,7 +33,7 @@ class Block(NamedTuple):
     file: int
     first: int
     """The number of the first line; 0 for a document."""
-    lines: bytes | None
+    lines: list[bytes] | None
     """None is a line that is too long."""
 
 
@@ -101,9 +101,11 @@ class Reading:
     def _said(self, block: Block, harvest: Harvest) -> Iterable[tuple[int, bytes | None]]:
         """The lines that must be read, with their numbers; a document whole."""
         file, first, lines = block
-        if not first or lines is None:
-            return [(first, lines)]
-        numbered, passed = self._skim().over(first, lines.split(b"\n"))
+        if lines is None:
+            return [(first, None)]
+        if not first:
+            return [(0, lines[0])]
+        numbered, passed = self._skim().over(first, lines)
         for rule in passed:
             harvest.tally.read += len(rule)
             harvest.pass_over(rule.rule, ((file, number) for number in rule.numbers()), len(rule))

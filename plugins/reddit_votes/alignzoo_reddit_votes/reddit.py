@@ -148,10 +148,10 @@ class RedditVotes:
                 tally.say(f"{error}; what is there was used")
 
 
-def said_in(path: Path, least: int) -> Iterator[tuple[int, bytes | None]]:
+def said_in(path: Path, least: int) -> Iterator[tuple[int, list[bytes] | None]]:
     """The lines of a file by the block, with the number of the first; or all of a file that is one document, as line 0."""
     if ".json" in path.suffixes[-2:] and (document := _document(path)):
-        yield 0, document
+        yield 0, [document]
     else:
         yield from blocks(path, least)
 

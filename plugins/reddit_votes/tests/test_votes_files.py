@@ -36,7 +36,7 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 
 def read(path: Path) -> list[tuple[int, bytes]]:
     """The lines of a file that are not empty, with their numbers; "?" for one that is not held."""
-    found = [(first + i, line) for first, lines in blocks(path) for i, line in enumerate((lines or b"?").split(b"\n"))]
+    found = [(first + i, line) for first, lines in blocks(path) for i, line in enumerate(lines or [b"?"])]
     return [(number, line) for number, line in found if line]
 
 
@@ -110,10 +110,10 @@ def test_an_archive_that_is_cut_is_an_error_and_on_demand_what_is_there(name: st
 
 def test_what_is_left_of_a_cut_archive_is_read_to_the_last_whole_line(forum: Any) -> None:
     whole = gzip.compress(b"".join(b'{"n": %d}\n' % i for i in range(1000)), mtime=0)
-    found: list[bytes | None] = []
+    found: list[list[bytes] | None] = []
     with pytest.raises(CutError, match=r"\(line 1001\)"):
         found.extend(lines for _, lines in blocks(forum.file("x.gz", whole[:-9])))
-    assert (found[-1] or b"").endswith(b'{"n": 999}\n')
+    assert (found[-1] or [])[-2:] == [b'{"n": 999}', b""]
 
 
 def test_a_cut_archive_of_lines_is_used_on_demand_whatever_it_is_called(forum: Any, make: Any) -> None:
