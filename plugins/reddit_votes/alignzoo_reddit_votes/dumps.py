@@ -26,6 +26,8 @@ WHOLE = 256 << 20
 """Bytes of a file that is one document."""
 BLOCK = 1 << 16
 """Bytes of lines that are read at once: so few that they stay near the processor, from unpacking to parsing."""
+PACKET = 1 << 20
+"""Bytes of lines that go to another process at once."""
 _PLAIN = 1 << 20
 _PACKED = 2 << 10
 """Bytes that are unpacked at once: the worst archive makes 64 MB of them."""
@@ -114,40 +116,64 @@ def _unpacked(path: Path, file: BinaryIO, make: Callable[[], Unpacker]) -> Itera
         raise CutError(f"{path} ends before its end; fetch it again")
 
 
-def blocks(path: Path, least: int = 0) -> Iterator[tuple[int, list[bytes] | None]]:
-    """Whole lines by the block, each with the number of its first; None for a line that is too long to be held. A `CutError`
-    comes after all whole lines and the piece of one that is left."""
+def blocks(path: Path) -> Iterator[tuple[int, list[bytes] | None]]:
+    """Lines by the block, each with the number of its first; None for a line that is too long to be held. A `CutError` comes
+    after all whole lines and the piece of one that is left."""
+    number = 1
+    try:
+        for text in _texts(path, BLOCK):
+            lines = None if text is None else text.split(b"\n")
+            yield number, lines
+            number += 1 if lines is None else len(lines)
+    except CutError as error:
+        raise CutError(f"{error} (line {number - 1})") from None
+
+
+def packets(path: Path) -> Iterator[tuple[int, bytes | None]]:
+    """The same, more at once and not divided: who sends them away need not look at each."""
+    number = 1
+    try:
+        for text in _texts(path, PACKET):
+            yield number, text
+            number += 1 if text is None else text.count(b"\n") + 1
+    except CutError as error:
+        raise CutError(f"{error} (line {number - 1})") from None
+
+
+def _texts(path: Path, least: int) -> Iterator[bytes | None]:
+    """Whole lines, so many bytes at least; what is left at the end, if only nothing; None for a line that is too long."""
     held: list[bytes] = []
-    size, number, ended, skipping, cut = 0, 1, False, False, None
+    size, begun, ended, skipping, cut = 0, False, False, False, None
     for piece in _reaching_the_end(path):
         if isinstance(piece, CutError):
             cut = piece
             break
         if skipping:  # the rest of a line that was given up
-            _, end, piece = piece.partition(b"\n")
-            skipping = not end
+            _, found, piece = piece.partition(b"\n")
+            skipping = not found
+        end = piece.rfind(b"\n")
         held.append(piece)
-        size, ended = size + len(piece), ended or b"\n" in piece
-        if ended and size >= (least or BLOCK):
-            *lines, rest = _lines(held, number)
-            yield number, lines
-            number += len(lines)
-            held, size, ended = [rest], len(rest), False
+        size, ended = size + len(piece), ended or end >= 0
+        if ended and size >= least:
+            text, rest = _parted(held, end)
+            yield text if begun else text.removeprefix(BOM)
+            held, size, begun, ended = [rest], len(rest), True, False
         if size > LONGEST:
-            yield number, None
-            held, size, number, skipping = [], 0, number + 1, True
-    lines = _lines(held, number)
-    if lines != [b""]:
-        yield number, lines
+            yield None
+            held, size, begun, skipping = [], 0, True, True
+    text = b"".join(held)
+    yield text if begun else text.removeprefix(BOM)
     if cut:
-        raise CutError(f"{cut} (line {number + len(lines) - 1})")
+        raise cut
 
 
-def _lines(held: Sequence[bytes], number: int) -> list[bytes]:
-    lines = b"".join(held).split(b"\n")
-    if number == 1:
-        lines[0] = lines[0].removeprefix(BOM)
-    return lines
+def _parted(pieces: Sequence[bytes], end: int) -> tuple[bytes, bytes]:
+    """The whole lines in some pieces, and what is behind them. The last piece has its last line end at `end`, or none."""
+    if end < 0:
+        lines, _, rest = b"".join(pieces).rpartition(b"\n")
+        return lines, rest
+    *others, last = pieces
+    return b"".join((*others, memoryview(last)[:end])), last[end + 1 :]
 
 
 def _reaching_the_end(path: Path) -> Iterator[bytes | CutError]:

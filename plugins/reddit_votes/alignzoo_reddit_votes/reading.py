@@ -33,8 +33,8 @@ class Block(NamedTuple):
     file: int
     first: int
     """The number of the first line; 0 for a document."""
-    lines: list[bytes] | None
-    """None is a line that is too long."""
+    lines: list[bytes] | bytes | None
+    """Divided, or still to be; None is a line that is too long."""
 
 
 class Read(NamedTuple):
@@ -103,6 +103,8 @@ class Reading:
         file, first, lines = block
         if lines is None:
             return [(first, None)]
+        if isinstance(lines, bytes):
+            lines = lines.split(b"\n") if first else [lines]
         if not first:
             return [(0, lines[0])]
         numbered, passed = self._skim().over(first, lines)

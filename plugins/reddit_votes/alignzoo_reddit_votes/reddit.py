@@ -18,7 +18,7 @@ from alignzoo.interfaces import Asking, Count, Share
 from alignzoo.records import Comparison
 from alignzoo.tally import Tally
 from alignzoo_reddit_votes.crew import Each, crew
-from alignzoo_reddit_votes.dumps import BOM, WHOLE, CutError, DumpError, blocks, packing, parsed, pieces, unpacker
+from alignzoo_reddit_votes.dumps import BOM, WHOLE, CutError, DumpError, blocks, packets, packing, parsed, pieces, unpacker
 from alignzoo_reddit_votes.harvest import FOLDER, Harvest, Site, Split, Splits
 from alignzoo_reddit_votes.reading import Block, Comparing, Kind, Reading, ids_in, write_ids
 from alignzoo_reddit_votes.rows import Reader, RowError
@@ -27,8 +27,6 @@ from alignzoo_reddit_votes.threads import Heap
 from alignzoo_reddit_votes.votes import Pairing
 
 LICENCE = "Reddit user content, no licence: not to be passed on"
-PACKET = 1 << 20
-"""Bytes of lines that go to another process at once."""
 ENDINGS = {".json", ".jsonl", ".ndjson", ".gz", ".zst", ".bz2", ".xz", ""}
 
 
@@ -140,7 +138,7 @@ class RedditVotes:
         """What is to be read of some files."""
         for file in files:
             try:
-                for first, lines in said_in(self.files[file], 0 if self.processes == 1 else PACKET):
+                for first, lines in said_in(self.files[file], self.processes):
                     yield Block(file, first, lines)
             except CutError as error:
                 if self.cut_files == "refuse":
@@ -148,12 +146,12 @@ class RedditVotes:
                 tally.say(f"{error}; what is there was used")
 
 
-def said_in(path: Path, least: int) -> Iterator[tuple[int, list[bytes] | None]]:
+def said_in(path: Path, processes: int) -> Iterator[tuple[int, list[bytes] | bytes | None]]:
     """The lines of a file by the block, with the number of the first; or all of a file that is one document, as line 0."""
     if ".json" in path.suffixes[-2:] and (document := _document(path)):
-        yield 0, [document]
+        yield 0, document
     else:
-        yield from blocks(path, least)
+        yield from blocks(path) if processes == 1 else packets(path)
 
 
 def _document(path: Path) -> bytes:

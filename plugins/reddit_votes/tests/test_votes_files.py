@@ -353,3 +353,33 @@ def test_any_bytes_are_accounted_for_or_refused(tmp_path: Path, parts: list[byte
 def test_a_line_of_any_bytes_is_parsed_or_refused(line: bytes) -> None:
     with suppress(RowError):
         dumps.parsed(line)
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 300])
+@pytest.mark.parametrize("cut", [0, 9])
+def test_what_goes_to_another_process_is_what_is_read_here(
+    forum: Any, monkeypatch: pytest.MonkeyPatch, size: int, cut: int
+) -> None:
+    """With its numbers, whatever the sizes: a mark of the byte order, empty lines, one that is too long, an end without one."""
+    monkeypatch.setattr(dumps, "LONGEST", 400)
+    monkeypatch.setattr(dumps, "_PLAIN", 100)
+    lines = [b"{%d}" % i + b"x" * (i % 50) for i in range(200)]
+    lines[20], lines[77] = b"", b"y" * 3000
+    whole = gzip.compress(b"\xef\xbb\xbf" + b"\n".join(lines), mtime=0)
+    path = forum.file("x.gz", whole[: len(whole) - cut])
+    seen: list[Any] = []
+    for reader, name in ((dumps.blocks, "BLOCK"), (dumps.packets, "PACKET")):
+        monkeypatch.setattr(dumps, name, size)
+        numbered: list[tuple[int, bytes]] = []
+        try:
+            for first, some in reader(path):
+                divided = some.split(b"\n") if isinstance(some, bytes) else some or [b"?"]
+                numbered += [(first + i, line) for i, line in enumerate(divided) if line]
+        except CutError as error:
+            numbered.append((0, str(error).encode()))
+        seen.append(numbered)
+    assert seen[0] == seen[1]
+    assert seen[0][:2] == [(1, b"{0}"), (2, b"{1}x")]
+    assert (78, b"?") in seen[0]
+    assert (21, b"") not in seen[0]
+    assert seen[0][-1][0] == (0 if cut else 200)
