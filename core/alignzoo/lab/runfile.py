@@ -69,14 +69,16 @@ def look(path: Path, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -
     there(at_sight(table, discover(files=local_files(table, path.name)), path.name), path.name)
 
 
-def table_of_file(path: Path, changes: Sequence[str], plugins: Sequence[str]) -> dict[str, Any]:
-    """A run file as it is meant: with its changes, and with more plugins."""
+def table_of_file(
+    path: Path, changes: Sequence[str], plugins: Sequence[str], what: str = "run", refusal: type[ValueError] = PlanError
+) -> dict[str, Any]:
+    """A file as it is meant: with its changes, and with more plugins."""
     try:
         table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise PlanError(f"there is no run file {path}") from None
+        raise refusal(f"there is no {what} file {path}") from None
     except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, a number without end, or nested without end
-        raise PlanError(f"{path}: not TOML: {error}") from None
+        raise refusal(f"{path}: not TOML: {error}") from None
     for change in changes:
         table = override(table, change)
     if plugins:

@@ -15,7 +15,6 @@ MIDDLE = 5
 """Confidence is a place on a line from 1, surely the first, over 5 to 9, surely the second; or it is null."""
 HIGH = 3
 """From so far off the middle on it is called high: 1, 2, 8, 9 (Lee et al. 2023)."""
-AXES = ("overall", "accuracy", "coverage", "coherence")
 LIKERT = 7
 
 

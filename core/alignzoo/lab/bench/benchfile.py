@@ -16,7 +16,6 @@ optimizer does not need (feedback or rewards that others share) is left out of i
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -27,9 +26,9 @@ from typing import Any
 from alignzoo.lab.bench.grid import BenchError, laid, nested, rows_of
 from alignzoo.lab.bench.tuning import Space, Tuning, read_space, read_tuning
 from alignzoo.lab.plan import Plan, PlanError, check_judge
-from alignzoo.lab.runfile import PLACES, at_sight, by_source, held, local_files, plan_of, there
+from alignzoo.lab.runfile import PLACES, at_sight, by_source, held, local_files, plan_of, table_of_file, there
 from alignzoo.seam.discovery import discover
-from alignzoo.seam.settings import SettingsError, override
+from alignzoo.seam.settings import SettingsError
 from alignzoo.seam.zoo import Found, Unusable, Zoo, ZooError
 
 OWN = ("name", "model", "start", "feedback", "reward", "combine", "optimizer")
@@ -91,13 +90,13 @@ class Bench:
 
 def read_bench(path: Path, zoo: Zoo | None = None, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> Bench:
     """The bench of a file, with settings overridden as "budget.labels=400", and with more plugins in files."""
-    table = table_of_file(path, changes, plugins)
+    table = table_of_file(path, changes, plugins, "bench", BenchError)
     return bench_of(table, zoo or discover(files=local_files(table, path.name)), path.name)
 
 
 def look(path: Path, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> None:
     """Refuse a bench file for what is wrong with it at first sight (`runfile.look`): nothing heavy is imported."""
-    table = table_of_file(path, changes, plugins)
+    table = table_of_file(path, changes, plugins, "bench", BenchError)
     zoo = discover(files=local_files(table, path.name))
     bench, problems = drawn(table, zoo, path.name)
     said: dict[str, list[str]] = {}
@@ -106,21 +105,6 @@ def look(path: Path, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -
             fault = _fault(entry.table, zoo, by_source)
             said[entry.name] = [] if fault else list(_told(entry, partial(_look_into, bench, entry)))
     _refuse(problems, said, path.name)
-
-
-def table_of_file(path: Path, changes: Sequence[str], plugins: Sequence[str]) -> dict[str, Any]:
-    """A bench file as it is meant: with its changes, and with more plugins."""
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise BenchError(f"there is no bench file {path}") from None
-    except (ValueError, RecursionError) as error:
-        raise BenchError(f"{path}: not TOML: {error}") from None
-    for change in changes:
-        table = override(table, change)
-    if plugins:
-        table = {**table, "plugins": [*table.get("plugins", []), *plugins]}
-    return {"name": path.stem, **table}
 
 
 def bench_of(given: Mapping[str, Any], zoo: Zoo, file: str) -> Bench:
