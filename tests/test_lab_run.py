@@ -8,6 +8,7 @@ import shutil
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
@@ -111,7 +112,7 @@ def test_the_run_file_says_what_it_was_made_with(done: Run) -> None:
     plugins = table["made_with"]["plugins"]
     assert set(plugins) >= {"optimizer:dpo/dpo", "optimizer:sft/sft", "feedback:playground/playground"}
     assert all("sha256:" in made for made in plugins.values())
-    assert table["made_with"]["torch"] == torch.__version__
+    assert table["made_with"]["torch"] == version("torch")  # of a build for CUDA, torch itself says more
 
 
 def test_the_report_is_the_files(done: Run) -> None:

@@ -111,6 +111,15 @@ def test_a_path_that_holds_no_model_is_named(tmp_path: Path) -> None:
         Base.load(str(tmp_path))
 
 
+def test_a_tokenizer_that_needs_a_library_more_is_no_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def wanting(path: str, **_: Any) -> Any:
+        raise ImportError("LlamaTokenizer requires the SentencePiece library but it was not found in your environment")
+
+    monkeypatch.setattr("transformers.AutoTokenizer.from_pretrained", wanting)
+    with pytest.raises(ModelError, match=r"cannot load the model .*requires the SentencePiece library"):
+        Base.load(str(tmp_path))
+
+
 def test_cuda_without_a_gpu_is_said_before_anything_is_loaded() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")
@@ -161,7 +170,7 @@ def test_targets_that_no_adapter_fits_are_named(family: Callable[[str], Path]) -
     with pytest.raises(ModelError, match=r"no adapter of rank 2 can be put on nowhere; set model.lora.targets .*nowhere"):
         policy_on(toy_base(lora=Lora(rank=2, targets=("nowhere",))))
     router = Base.load(str(family("mixtral")), Loading(quantize="none", device="cpu"), Lora(rank=2, targets=("q_proj", "gate")))
-    with pytest.raises(ModelError, match=r"'model.layers.0.mlp.gate' is no linear layer"):
+    with pytest.raises(ModelError, match=r"mlp.gate' is no linear layer|Router\(\) is not supported"):
         policy_on(router)
 
 

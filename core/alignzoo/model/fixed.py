@@ -10,6 +10,7 @@ A recording is never trusted: see `Fixed._read`. The recorder is lent (`Base.rec
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -89,6 +90,7 @@ class Fixed:
             self.rooms.append(Room(layer.keys[0], layer.values[0], lengths, n, room, self.columns))
             layer.keys = layer.values = None
         self.cache = Cache(layers=self.rooms)
+        self.counted = "cache_position" in inspect.signature(base.trunk.forward).parameters
         self._shape()
 
     def keep(self, rows: Tensor) -> None:
@@ -156,6 +158,8 @@ class Fixed:
     def _step(self) -> None:
         """Read `drawn`. The same again if called again: it moves nothing on."""
         inputs = {"input_ids": self.drawn, "position_ids": self.positions, "attention_mask": None, "columns": self.columns}
+        if self.counted:  # an older transformers that is not told asks the cache how much was read
+            inputs["cache_position"] = self.columns.now
         read = last(self.base, inputs | {"past_key_values": self.cache, "use_cache": True})
         for said, of in zip(self.said, read, strict=True):
             said.copy_(of)

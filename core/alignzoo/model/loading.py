@@ -50,7 +50,7 @@ def load(path: str, how: Loading) -> tuple[Any, Any]:
             use_safetensors=True,
             **trust,
         )
-    except (OSError, ValueError, AssertionError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, AssertionError, RuntimeError, KeyError, ImportError) as error:
         raise ModelError(f"cannot load the model '{path}' ({how.quantize}): {error}") from error
     if how.quantize != "none":
         _prove_layers(model, how)
