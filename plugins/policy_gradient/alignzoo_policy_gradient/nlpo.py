@@ -88,8 +88,8 @@ class NLPO:
             allowed = breadth(forest.tokens["allowed"], policy.base.vocabulary)
             if allowed == 1 and not descend.updates:
                 raise CanaryError(
-                    f"mask_top_p = {self.mask_top_p:g} leaves one token alone in every place of the first answers: nothing else "
-                    "is ever tried, so nothing can be learned. Raise mask_top_p or exploring.temperature"
+                    f"mask_top_p = {self.mask_top_p:g} leaves one token alone in every place of the first answers: nothing "
+                    "else is ever tried, so nothing can be learned. Raise mask_top_p or exploring.temperature"
                 )
             earned = returns(forest.replies["score"], experience.divergence, forest, beta.value, self.gamma)
             forest = forest.attach(tokens={"advantage": whitened(earned)})
