@@ -12,15 +12,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from alignzoo.interfaces import Lesson, LessonError
+from alignzoo.interfaces import Lesson, LessonError, Manner
+from alignzoo.learning.descent import Loss
 from alignzoo.model.forest import Forest
+from alignzoo.model.role import Role, role_on
 from alignzoo.model.text import Text
 from alignzoo.records import Comparison, Completion, Prompt, Provenance, Ranking, Rating
-from alignzoo.testing import toy_tokenizer
+from alignzoo.testing import toy_base, toy_tokenizer
 from alignzoo_reward_model import model, reward_model
-from alignzoo_reward_model.held_out import agreement, by_strength
+from alignzoo_reward_model.held_out import Tried, agreement, by_strength, figures, parted
 from alignzoo_reward_model.judgements import Comparisons, Rankings, Ratings, Terms
-from alignzoo_reward_model.model import LearnedReward
+from alignzoo_reward_model.model import LearnedReward, grow_heads, head_names, is_normalised, mark, score
 from alignzoo_reward_model.reward_model import RewardModel, bootstraps
 
 BASE: Any = SimpleNamespace(text=Text.of(toy_tokenizer()), device=torch.device("cpu"))
@@ -165,17 +167,69 @@ def test_each_pair_of_answers_has_the_same_say_however_many_judged_it() -> None:
 
 
 def test_a_tenth_holds_its_upper_end_and_a_likelier_loser_is_the_side_that_should_win() -> None:
-    """0.7 is of the seventh tenth, whatever floating point makes of ten times it. At 0.2 the rejected side is likelier: that
-    it scores higher is right."""
+    """0.6 is of the sixth tenth, also as thrice 0.2, which floating point has above it. At 0.2 the rejected side is likelier:
+    that it scores higher is right."""
     told = by_strength([1.0, -1.0, -2.0, 1.0, 0.0], [0.7, 0.7 + 1e-6, 0.2, 0.2, 1.0])
     assert told == {
         "held_out_accuracy_to_70": 1.0,
         "held_out_accuracy_to_80": pytest.approx(1 / 3),
         "held_out_accuracy_to_100": 0.5,
     }
+    assert set(by_strength([1.0, 1.0], [3 * 0.2, 1.0])) == {"held_out_accuracy_to_60", "held_out_accuracy_to_100"}
+
+
+def test_the_ceiling_is_of_all_choices_and_not_of_those_held_out_alone() -> None:
+    tried = Tried([pair()], torch.tensor([[1.0, 0.0]]), torch.ones(1, 2))
+    told = figures(tried, [pair(HOW, by="a"), pair(HOW, by="b")])
+    assert (told["agreement"], told["agreement_pairs"]) == (1.0, 1.0)
+    assert "agreement" not in figures(tried, [])
 
 
 # A training -----------------------------------------------------------------------------------------------------------
+
+
+def test_who_is_asked_what_in_a_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two of six prompts are held out, and each pair weighs as often as each member's bootstrap has drawn it; all choices tell
+    of agreement; and the start, not what has become of it, writes what scores are scaled by."""
+    records = [pair(Prompt.ask(word)) for word in ("why", "how", "cat", "dog", "old", "tree")]
+    lesson = Lesson(comparisons=records)
+    optimizer = RewardModel(
+        margin=0.5, centring=0.25, members=2, held_out=0.34, evaluate_every=3, samples=9, sample_tokens=5, batch_size=1,
+        epochs=1, seed=3
+    )  # fmt: skip
+    learned, held = parted(records, lambda record: record.prompt, 0.34)
+    weights = bootstraps(4, 2, 3)
+    seen: dict[tuple[int, ...], list[float]] = {}
+    known: list[Any] = []
+    loss = RewardModel.loss
+
+    def weighed(own: RewardModel, policy: Role, names: Any, judged: Comparisons, forest: Forest) -> Loss:
+        assert judged.terms == Terms(0.5, 0.25)
+        assert judged.records == learned
+        assert not is_normalised(policy)
+        seen[forest.trees[0].prompt] = forest.notes["weight"][0].tolist()
+        return loss(own, policy, names, judged, forest)
+
+    def tried(own: RewardModel, policy: Role, names: Any, trial: Any, choices: Any) -> dict[str, float]:
+        known.append(("tried", list(trial) == held, list(choices) == records))
+        return {}
+
+    def scaled(role: Role, names: Any, start: Role, prompts: Any, manner: Manner, at_once: int) -> dict[str, float]:
+        known.append(
+            (start.name, start.trained, start.worn, [p.text for p in prompts] == [r.prompt.text for r in records], manner)
+        )
+        return {}
+
+    monkeypatch.setattr(RewardModel, "loss", weighed)
+    monkeypatch.setattr(RewardModel, "tried", tried)
+    monkeypatch.setattr(reward_model, "normalise", scaled)
+    policy = role_on(toy_base(), "reward")
+    policy.grow("normalised")
+    mark(policy, 1.0)  # as a training before this one has left it
+    assert len(list(optimizer.improve(policy, lesson))) == 4
+    assert seen == {policy.base.text.prompt_ids(r.prompt): row for r, row in zip(learned, weights.tolist(), strict=True)}
+    start = ("start", False, None, True, Manner(max_tokens=5, seed=3))
+    assert known == [("tried", True, True), ("tried", True, True), start]
 
 
 def test_a_batch_weighs_each_members_own_draws(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,13 +280,14 @@ def test_scores_are_scaled_by_different_prompts_spread_over_the_lessons_own() ->
 
 @pytest.mark.parametrize(("combine", "wanted"), [("mean", [1.0, 0.0]), ("worst", [-1.0, 0.0]), ("uncertain", [-2.0, 0.0])])
 def test_a_reward_is_combined_as_its_training_was_told(
-    combine: Any, wanted: list[float], monkeypatch: pytest.MonkeyPatch
+    combine: Any, wanted: list[float], monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder
 ) -> None:
     """Scores 3 and −1: mean 1, variance 4, of which three quarters are taken off."""
     monkeypatch.setattr(model, "score", lambda *asked: torch.tensor([[3.0, -1.0], [0.0, 0.0]]))
     role: Any = SimpleNamespace(name="reward", heads={"score1": None, "score2": None})
     deployed = RewardModel(members=2, combine=combine, caution=0.75, samples=0).deploy(role, Lesson())
     assert isinstance(deployed, LearnedReward)
+    assert not recwarn.list  # nobody has asked for scaled scores
     assert deployed([WHY, HOW], [Completion("cat"), Completion("dog")]) == wanted
     assert deployed([], []) == []
     for prompts, answers in (([WHY], []), ([], [Completion("cat")])):
@@ -247,6 +302,38 @@ def test_a_bootstrap_is_a_draw_of_its_own_for_each_member_and_seed() -> None:
     assert {float(draws.sum()) for draws in drawn} == {120.0}
     assert bool((drawn[0] == 0).any())
     assert bool((drawn[0] > 1).any())
+
+
+def test_an_ensemble_has_a_head_for_each_member_and_goes_on_with_those_it_has() -> None:
+    assert [head_names(members) for members in (1, 2, 3)] == [("score",), ("score1", "score2"), ("score1", "score2", "score3")]
+    role = role_on(toy_base(), "reward")
+    assert grow_heads(role, 2, seed=0) == ("score1", "score2")
+    with torch.no_grad():
+        role.head("score1").get_parameter("weight").fill_(3.0)
+    grow_heads(role, 3, seed=0)
+    assert set(role.heads) == {"score1", "score2", "score3", "normalised"}
+    assert bool((role.head("score1").get_parameter("weight") == 3.0).all())
+
+
+@pytest.mark.parametrize("at_once", [1, 12, 1000])
+def test_scores_come_back_in_the_order_of_the_answers_whoever_was_read_with_whom(
+    at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prompts that take turns, so that answers to one of them do not lie side by side."""
+    answers = [Completion(word) for word in ("cat", "dog", "old", "tree", "house", "small")]
+    ids = [float(BASE.text.reply_ids(answer)[-2]) for answer in answers]
+    read: list[int] = []
+
+    def last_word(role: Any, forest: Forest, names: Any) -> Tensor:
+        read.append(len(forest))
+        return forest.targets[forest.last - 1][:, None].float()
+
+    monkeypatch.setattr(model, "member_scores", last_word)
+    role: Any = SimpleNamespace(base=BASE)
+    asked = [WHY, HOW, WHY, Prompt.ask("tree"), HOW, WHY]
+    assert score(role, ("score",), asked, answers, at_once)[:, 0].tolist() == ids
+    assert sum(read) == 3
+    assert len(read) == {1: 3, 12: 3, 1000: 1}[at_once]
 
 
 def test_heads_of_an_ensemble_read_one_pass_each_in_its_column(monkeypatch: pytest.MonkeyPatch) -> None:
