@@ -61,13 +61,13 @@ def test_a_turn_in_which_nothing_is_said_has_no_tokens() -> None:
 def test_notes_go_with_the_episodes_where_beginnings_take_turns() -> None:
     """Two episodes begin with 1 2 and lie on either side of another: in the batch they stand together, each with its own."""
     first = Path((1, 2, 5, 6), (False, False, True, True), (0.0, 0.0, 0.0, 1.0), True)
-    other = Path((3, 7, 8, 9), (False, True, False, True), (0.0, 2.0, 0.0, 3.0), False)
+    other = Path((3, 7, 8, 9), (False, True, True, True), (0.0, 2.0, 0.0, 3.0), False)
     third = Path((1, 2, 9, 10, 11), (False, False, True, False, True), (0.0, 0.0, 4.0, 0.0, 5.0), True)
     forest = planted([first, other, third])
     assert [tree.prompt for tree in forest.trees] == [(1, 2), (3,)]
     assert forest.trees[0].replies == ((5, 6), (9, 10, 11))
     assert [tree.ended for tree in forest.trees] == [(True, True), (False,)]
-    assert forest.tokens["act"].tolist() == [True, True, True, False, True, True, False, True]
+    assert forest.tokens["act"].tolist() == [True, True, True, False, True, True, True, True]
     assert forest.tokens["reward"].tolist() == [0.0, 1.0, 4.0, 0.0, 5.0, 2.0, 0.0, 3.0]
 
 
