@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from alignzoo.interfaces import Manner, Metrics
 from alignzoo.learning import memory as memory_module
+from alignzoo.learning import reference
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.ledger import Ledger, counting
@@ -399,6 +400,14 @@ def test_the_same_reply_to_another_prompt_is_another_text(base: Base) -> None:
     for prompt in ((9, 10), (10, 9)):
         forest = plant([Tree(prompt, ((11, 12),))])
         assert torch.allclose(remembered(forest), per_reply(reference.logps(forest), forest), atol=1e-5)
+
+
+def test_a_text_is_known_by_where_its_prompt_ends_and_by_all_of_its_replies() -> None:
+    several = ((1, 2), ((3,), (4,))), ((1, 2), ((3,), (5,)))
+    alike = ((1, 2), ((3,),)), ((1,), ((2, 3),)), ((12,), ((3,),)), ((1, 2), ((3, 4),)), ((1, 2), ((34,),))
+    trees = [Tree(prompt, replies) for prompt, replies in (*alike, *several)]
+    assert len({reference._key(tree, way) for tree in trees for way in ("", "beside", "1")}) == 3 * len(trees)
+    assert reference._key(Tree((1, 2), ((3,),), (True,))) == reference._key(trees[0])
 
 
 def test_what_a_reference_said_is_taken_up_exactly(base: Base, tmp_path: Path) -> None:
