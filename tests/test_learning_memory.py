@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -458,12 +458,14 @@ def test_the_same_text_in_another_company_is_asked_again(tmp_path: Path) -> None
         assert again.kept.more
 
 
-@pytest.mark.parametrize("other", ["weights", "threads"])
+@pytest.mark.parametrize("other", ["weights", "threads", "alpha"])
 def test_what_was_said_by_others_or_otherwise_is_not_taken(other: str, tmp_path: Path) -> None:
     base = toy_base()
     for seed in (0, int(other == "weights")):
         if other == "threads" and (tmp_path / "one").exists():
             torch.set_num_threads(torch.get_num_threads() + 1)
+        if other == "alpha" and (tmp_path / "one").exists():  # the same tensors, worn more heavily
+            base.lora = replace(base.lora, alpha=2 * base.lora.alpha)
         with keeping(tmp_path / "one"):
             remembered = Remembered(stirred(policy_on(base), seed=seed).frozen())
             remembered(mixed())

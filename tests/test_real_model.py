@@ -57,6 +57,7 @@ def test_a_batch_of_unlike_prompts_is_continued_as_transformers_continues_it(mon
     from transformers import AutoModelForCausalLM
 
     base = Base.load(str(STORIES), Loading(quantize="none", template="plain"))
+    assert (base.packs, base.caches) == (True, True)  # else every row is read anew for each token, and is right
     end = base.text.end
     odd = {"": (1,), "ended": (1, *base.text.tokenizer("Once. ", add_special_tokens=False)["input_ids"], end, 403, 407, 261)}
     texts = ["", "ended", "Once upon a time, there was a little girl named Lily. She", "Tom"]
