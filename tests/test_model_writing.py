@@ -245,6 +245,8 @@ def test_a_long_head_says_the_same_to_few_and_to_many(rows: int) -> None:
     weight, states = torch.randn(2**13, 16, generator=dice), torch.randn(rows, 16, generator=dice)
     assert close(Head(weight).logits(states), states.double() @ weight.t().double(), 1e-5)
     assert Head(weight).logits(states).is_contiguous()
+    bias = torch.randn(2**13, generator=dice)
+    assert close(Head(weight, bias).logits(states), states.double() @ weight.t().double() + bias, 1e-5)
 
 
 # Room ----------------------------------------------------------------------------------------------------------------
