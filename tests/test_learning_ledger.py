@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -12,11 +14,13 @@ from families import PACKED, ROWED
 from plain import ids, loaded
 
 from alignzoo.interfaces import Manner
+from alignzoo.learning import ledger as books
 from alignzoo.learning.choices import Budget
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.ledger import Ledger, charge, counting, peak_bytes
 from alignzoo.model.base import Base
 from alignzoo.model.forest import Tree, plant
+from alignzoo.model.meter import Meter
 from alignzoo.model.role import bare_on, policy_on
 from alignzoo.records import Prompt
 from alignzoo.testing import toy_base
@@ -128,6 +132,39 @@ def test_a_ledger_counts_between_its_beginning_and_its_end(base: Base) -> None:
     assert (ledger.flops, ledger.labels, ledger.scores) == (spent, 0, 2)
     assert ledger.seconds >= 0
     assert ledger.peak_bytes == peak_bytes(base.device) > 2**26
+
+
+def test_what_was_counted_is_added_up_and_time_runs_from_the_last_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three counts of one ledger, after others have used the base; 1.5 of the seconds were spent elsewhere."""
+    clock, held = iter([100.0, 103.0, 104.0, 110.0]), iter([7, 9, 8])
+    monkeypatch.setattr(books.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(books, "peak_bytes", lambda device: next(held))
+    used: Any = SimpleNamespace(meter=Meter(1000, 100, 1e6), device=torch.device("cpu"))
+    ledger = Ledger(read=1, written=2, flops=3.0, seconds=0.25, _since=-1e9)
+    with counting(ledger, used):
+        for read, written, flops in ((10, 5, 8.0), (3, 7, 16.0)):
+            used.meter.read, used.meter.written = used.meter.read + read, used.meter.written + written
+            used.meter.flops += flops
+            charge(labels=2, scores=4, seconds=0.75)
+            ledger.settle(used)
+        assert (ledger.seconds, ledger.peak_bytes) == (0.25 + 1.5 + 4.0, 9)
+        used.meter.written += 20
+    assert (ledger.read, ledger.written, ledger.flops) == (14, 34, 27.0)
+    assert (ledger.labels, ledger.scores) == (4, 8)
+    assert (ledger.seconds, ledger.peak_bytes) == (0.25 + 1.5 + 10.0, 9)
+    charge(labels=9)  # nobody counts any more
+    assert ledger.labels == 4
+
+
+def test_who_holds_no_judgement_has_paid_for_none(base: Base) -> None:
+    with counting(Ledger(), base) as ledger:
+        assert not ledger.paid
+        assert len(list(Deck([Prompt.ask("x")], 1, 3, 0))) == 3
+        assert not ledger.paid
+        deck = iter(Deck(["judged"], 1, 2, 0))
+        assert not ledger.paid
+        next(deck)
+        assert ledger.paid
 
 
 def test_what_is_not_the_optimizers_can_be_left_out(base: Base) -> None:

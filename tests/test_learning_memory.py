@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from alignzoo.interfaces import Manner, Metrics
 from alignzoo.learning import memory as memory_module
+from alignzoo.learning import reference
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.ledger import Ledger, counting
@@ -401,6 +402,14 @@ def test_the_same_reply_to_another_prompt_is_another_text(base: Base) -> None:
         assert torch.allclose(remembered(forest), per_reply(reference.logps(forest), forest), atol=1e-5)
 
 
+def test_a_text_is_known_by_where_its_prompt_ends_and_by_all_of_its_replies() -> None:
+    several = ((1, 2), ((3,), (4,))), ((1, 2), ((3,), (5,)))
+    alike = ((1, 2), ((3,),)), ((1,), ((2, 3),)), ((12,), ((3,),)), ((1, 2), ((3, 4),)), ((1, 2), ((34,),))
+    trees = [Tree(prompt, replies) for prompt, replies in (*alike, *several)]
+    assert len({reference._key(tree, way) for tree in trees for way in ("", "beside", "1")}) == 3 * len(trees)
+    assert reference._key(Tree((1, 2), ((3,),), (True,))) == reference._key(trees[0])
+
+
 def test_what_a_reference_said_is_taken_up_exactly(base: Base, tmp_path: Path) -> None:
     with remembering(base) as memory:
         remembered = Remembered(stirred(policy_on(base)).frozen())
@@ -449,12 +458,14 @@ def test_the_same_text_in_another_company_is_asked_again(tmp_path: Path) -> None
         assert again.kept.more
 
 
-@pytest.mark.parametrize("other", ["weights", "threads"])
+@pytest.mark.parametrize("other", ["weights", "threads", "alpha"])
 def test_what_was_said_by_others_or_otherwise_is_not_taken(other: str, tmp_path: Path) -> None:
     base = toy_base()
     for seed in (0, int(other == "weights")):
         if other == "threads" and (tmp_path / "one").exists():
             torch.set_num_threads(torch.get_num_threads() + 1)
+        if other == "alpha" and (tmp_path / "one").exists():  # the same tensors, worn more heavily
+            base.lora = replace(base.lora, alpha=2 * base.lora.alpha)
         with keeping(tmp_path / "one"):
             remembered = Remembered(stirred(policy_on(base), seed=seed).frozen())
             remembered(mixed())

@@ -80,10 +80,17 @@ def test_a_cost_has_no_weight_of_its_own() -> None:
         Voice("length", weight=2.0, at_most=1.0)
 
 
+def test_scores_are_cut_at_both_ends() -> None:
+    whole = combined((Voice("wide", weight=2.0, clip=1.5), lambda p, c: [-7.0, 1.0, 9.0]))
+    assert whole(ASKED, SAID) == [-3.0, 2.0, 3.0]
+
+
 @pytest.mark.parametrize(
     ("reward", "complaint"),
     [
         (lambda p, c: [1.0], "sour gave 1 scores for 3 answers"),
+        (lambda p, c: [1.0] * 4, "sour gave 4 scores for 3 answers"),
+        (lambda p, c: [1.0, 1.0, -float("inf")], "sour gave -inf for answer 3"),
         (lambda p, c: [1.0, float("nan"), 1.0], "sour gave nan for answer 2"),
         (lambda p, c: 1 / 0, "sour raised ZeroDivisionError"),
     ],
@@ -97,7 +104,8 @@ def test_scores_are_charged(base: Base) -> None:
     ledger = Ledger()
     with counting(ledger, base):
         assert Scored(length, "length")(ASKED, SAID) == [1.0, 2.0, 4.0]
-    assert ledger.scores == 3
+        Scored(length, "length")(ASKED[:2], SAID[:2])
+    assert ledger.scores == 5
 
 
 def raising(count: int) -> Iterator[float]:

@@ -57,15 +57,19 @@ def test_equal_trees_of_one_batch_are_each_known_as_they_were_read(monkeypatch: 
         def logps(self, forest: Forest) -> torch.Tensor:
             return torch.arange(len(forest.targets), dtype=torch.float32)
 
-        others = logps
+        def others(self, forest: Forest) -> torch.Tensor:
+            return -self.logps(forest)
 
     monkeypatch.setattr(reference, "Ahead", Placed)
     batch = plant([Tree(SECOND, ((11, 2),)), Tree(SHORT, ((2,),)), Tree(SECOND, ((11, 2),))])
     known = reference.Remembered(policy_on(toy_base()).frozen())
     for _ in range(2):  # the second time nobody is asked
         own, others = known.beside(batch, batch)
-        assert own.tolist() == others.tolist() == [0 + 1, 2, 3 + 4]
+        assert own.tolist() == (-others).tolist() == [0 + 1, 2, 3 + 4]  # the same trees, read in two ways
     assert known.beside(batch.select([2]), batch.select([2]))[0].tolist() == [0 + 1]
+    more = plant([batch.trees[0], Tree(FIRST, ((5, 6, 2),)), batch.trees[1], Tree(FIRST, ((9, 2),)), batch.trees[2]])
+    own, others = known.beside(more, more)
+    assert own.tolist() == (-others).tolist() == [0 + 1, 0 + 1 + 2, 2, 3 + 4, 3 + 4]  # two were asked about, among themselves
 
 
 def test_replies_to_other_prompts_are_asked_by_themselves(family: Callable[[str], Path]) -> None:

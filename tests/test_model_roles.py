@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import math
 import subprocess
 import sys
 import weakref
@@ -20,7 +21,7 @@ from alignzoo.interfaces import Manner
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.model.base import Base
 from alignzoo.model.choices import Quantization
-from alignzoo.model.forest import Forest
+from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo.model.loading import ModelError
 from alignzoo.model.role import Role, bare_on, policy_on, role_on
 from alignzoo.records import Prompt
@@ -513,3 +514,62 @@ def test_a_name_that_torch_has_taken_is_refused(word: str) -> None:
         role_on(base, word)
     with pytest.raises(ModelError, match=f"'{word}' is a word of torch's own"):
         policy_on(base).grow(word)
+
+
+# By hand ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_role_is_asked_at_the_temperature_that_is_meant(base: Base) -> None:
+    """Log-probabilities and entropies, in one pass or by themselves, against the logits divided by it."""
+    role, forest = stirred(policy_on(base)), plant([Tree((1, 9, 12), ((6, 7, 2), (40, 2)))])
+    with torch.no_grad():
+        for temperature in (1.0, 0.5, 2.0):
+            spread = (base.head.logits(role.read(forest).states) / temperature).log_softmax(-1)
+            wanted = spread.gather(1, forest.targets[:, None])[:, 0]
+            assert torch.allclose(role.logps(forest, temperature), wanted, atol=1e-5)
+            assert torch.allclose(role.read(forest).logps(temperature), wanted, atol=1e-5)
+            entropies = -(spread.exp() * spread).sum(-1)
+            assert torch.allclose(role.read(forest).entropies(temperature), entropies, atol=1e-5)
+
+
+def test_a_frozen_role_offers_nothing_to_move_and_knows_whose_copy_it_is(base: Base) -> None:
+    policy = policy_on(base)
+    policy.grow("value", seed=1)
+    bare, judge = policy.frozen(), bare_on(base, "judge")
+    worn = stirred(policy).frozen("start")
+    assert (bare.worn, worn.worn) == (None, "start")
+    for role in (bare, judge, worn):
+        assert role.parameters() == []
+    assert (bare.origin, worn.origin, judge.origin) == (policy, policy, None)
+    assert ("bare" in bare.tensors(), "bare" in worn.tensors()) == (True, False)
+    assert len(policy.parameters()) == len(policy.adapter) + 2
+
+
+def test_a_digest_is_of_every_byte_and_of_where_it_stands(base: Base) -> None:
+    role = policy_on(base)
+    digests = {role.digest}
+    role.grow("one", seed=1)
+    role.grow("two", seed=2)
+    digests.add(role.digest)
+    one, two = role.head("one").state_dict(), role.head("two").state_dict()
+    swapped = {key: tensor.clone() for key, tensor in one.items()}
+    role.head("one").load_state_dict({key: tensor.clone() for key, tensor in two.items()})
+    role.head("two").load_state_dict(swapped)
+    digests.add(role.digest)
+    with torch.no_grad():
+        role.adapter[-1].view(-1)[-1] += 1e-6
+    digests.add(role.digest)
+    role.heads["zwei"] = role.heads.pop("two")
+    digests.add(role.digest)
+    assert len(digests) == 5
+
+
+def test_a_heads_first_weights_are_of_its_seed_and_one_over_the_root_of_its_inputs_and_one(base: Base) -> None:
+    role = policy_on(base)
+    for name, seed in (("one", 1), ("two", 2), ("again", 1)):
+        role.grow(name, width=2000, seed=seed)
+    one, two, again = (role.head(name).get_parameter("weight").detach() for name in ("one", "two", "again"))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, two)
+    drawn = torch.randn(one.shape, generator=torch.Generator().manual_seed(1))
+    assert torch.allclose(one, drawn / math.sqrt(base.width + 1), rtol=1e-4)

@@ -12,8 +12,9 @@ from plain import Plain, close, loaded, stirred
 from torch import Tensor
 
 from alignzoo.interfaces import Manner
-from alignzoo.model import sampling
+from alignzoo.model import branches, sampling
 from alignzoo.model.base import Base
+from alignzoo.model.past import Past
 from alignzoo.model.role import Role, bare_on, policy_on, role_on
 from alignzoo.model.sampling import SamplingError, draw, narrowed
 from alignzoo.model.steering import Sight
@@ -105,6 +106,36 @@ def test_batches_that_do_not_fit_at_once_are_written_one_after_another(base: Bas
     at_once = role.sample(PROMPTS, 2, Manner(max_tokens=10))
     monkeypatch.setattr(sampling, "_CACHED", 50)
     assert tokens(role.sample(PROMPTS, 2, Manner(max_tokens=10))) == tokens(at_once)
+
+
+def test_a_batch_has_no_more_columns_than_there_is_room_for(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted by its longest prompt, whichever way they were given, and its replies: all of them. Two that fit are read at
+    once, and one that does not is read alone."""
+    role, lengths = policy_on(base), [len(base.text.prompt_ids(prompt)) for prompt in PROMPTS]
+    assert lengths[1] < lengths[0] < lengths[2]
+    read: list[list[int]] = []
+    begin = branches.read
+
+    def noted(base: Base, prompts: list[tuple[int, ...]], n: int, room: int) -> Past:
+        read.append(sorted(map(len, prompts)))
+        return begin(base, prompts, n, room)
+
+    monkeypatch.setattr(sampling, "read", noted)
+    for prompts in (PROMPTS, PROMPTS[::-1]):
+        for room in (1, 3 * 2 * (lengths[0] + 4) - 1, 2 * 2 * (lengths[2] + 4), 3 * 2 * (lengths[2] + 4)):
+            read.clear()
+            monkeypatch.setattr(sampling, "_CACHED", room)
+            role.sample(prompts, 2, Manner(max_tokens=4))
+            assert sorted(length for batch in read for length in batch) == sorted(lengths)
+            assert all(len(batch) == 1 or 2 * len(batch) * (batch[-1] + 4) <= room for batch in read)
+        assert len(read) == 1  # all that fit
+
+
+def test_as_many_replies_as_may_be_asked_for(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sampling, "_MOST", 3)
+    assert len(policy_on(base).sample(PROMPTS[:1], 3, Manner(max_tokens=1))[0]) == 3
+    with pytest.raises(SamplingError, match="got 4"):
+        policy_on(base).sample(PROMPTS[:1], 4, Manner(max_tokens=1))
 
 
 def test_who_cannot_keep_keys_and_values_says_so(family: Family, spoken: Callable[[], list[str]]) -> None:
@@ -200,6 +231,7 @@ def test_steering_sees_the_state_that_a_token_is_written_from(name: str, family:
 
     def only_ten(own: Sight) -> Tensor:
         seen.append(own.states)
+        assert not own.logits.requires_grad
         return torch.full_like(own.logits, -torch.inf).index_fill(1, torch.tensor([10]), 0.0)
 
     [[reply]] = role.sample(PROMPTS[:1], 1, Manner(max_tokens=4), steer=only_ten)
@@ -302,6 +334,24 @@ def test_the_ends_of_the_distribution_are_safe() -> None:
 def test_narrowing_leaves_at_least_the_best() -> None:
     kept = narrowed(LOGITS[None], Manner(top_k=1, top_p=0.01))
     assert kept.isfinite().tolist() == [[True, False, False, False]]
+    assert int(narrowed(torch.zeros(1, 4), Manner(top_p=0.5)).isfinite().sum()) == 2  # two are half already: no third
+
+
+def test_every_reply_is_drawn_with_numbers_of_its_own() -> None:
+    """By its prompt, all of it, by its place among the replies, and by the seed; however long it may become."""
+    prompts = [(1, 5, 6, 7), (2, 5, 6, 7), (5, 6, 7), (1, 5, 6)]
+    streams = {
+        tuple(sampling._chances(prompt, number, Manner(max_tokens=4, seed=seed)).tolist())
+        for prompt in prompts
+        for number in range(40)
+        for seed in range(3)
+    }
+    assert len(streams) == 4 * 40 * 3
+    short, long = (sampling._chances(prompts[0], 3, Manner(max_tokens=most, seed=1)) for most in (4, 9))
+    assert torch.equal(short, long[:4])
+    assert long.dtype == torch.float64
+    assert bool(((long >= 0) & (long < 1)).all())
+    assert bool((long * 2**24 % 1 != 0).all())  # fine enough for words that come once in a billion
 
 
 def test_writing_with_an_adapter_costs_its_share_of_every_token_read() -> None:
@@ -309,11 +359,12 @@ def test_writing_with_an_adapter_costs_its_share_of_every_token_read() -> None:
     (The rest of the formula: test_learning_ledger.py.)"""
     base = toy_base()
     policy, judge = policy_on(base), bare_on(base, "judge")
-    groups = judge.sample(PROMPTS, 3, Manner(max_tokens=4))
+    groups = judge.sample(PROMPTS, 3, Manner(max_tokens=12), steer=stopping(judge, 4.0))
     bare = base.meter.flops
-    assert tokens(policy.sample(PROMPTS, 3, Manner(max_tokens=4))) == tokens(groups)
+    assert tokens(policy.sample(PROMPTS, 3, Manner(max_tokens=12), steer=stopping(policy, 4.0))) == tokens(groups)
     prompts = sum(len(base.text.prompt_ids(prompt)) for prompt in PROMPTS)
     replies = [len(reply.tokens) for group in groups for reply in group]
+    assert len(set(replies)) > 2
     assert base.meter.written == 2 * sum(replies)
     assert base.meter.read == 2 * prompts
     through = prompts + sum(length - 1 for length in replies)

@@ -230,3 +230,16 @@ def test_whatever_fits_is_whole_and_ends_as_the_prompt_does(asked: list[str], sa
     assert tree.replies == tuple((*word(" ".join(words)), EOS) for words in said)
     assert len(tree.prompt) + max(map(len, tree.replies)) <= 16
     assert text.cuts.prompts == (len(tree.prompt) < len(whole))
+
+
+def test_a_prompt_that_just_fits_is_whole_and_replies_are_given_the_room_that_they_had() -> None:
+    """Of nine ids before a reply of two in a context of eleven nothing is lost, in one of ten the second; where four were to be
+    written, three more, however short the reply became."""
+    prompt, reply = Prompt.ask("is the cat small"), Completion("yes")
+    ids = Text.of(toy_tokenizer(), context=99).prompt_ids(prompt)
+    count, own = len(ids), len(Text.of(toy_tokenizer()).reply_ids(reply))
+    for context, room, lost in ((count + own, 0, 0), (count + own - 1, 0, 1), (count + own, own + 3, 3), (count + own, own, 0)):
+        text = Text.of(toy_tokenizer(), context=context)
+        kept = text.tree(prompt, [reply], room).prompt
+        assert kept == (ids[:1] + ids[1 + lost :] if lost and ids[0] == text.tokenizer.bos_token_id else ids[lost:])
+        assert text.cuts.prompts == (1 if lost else 0)

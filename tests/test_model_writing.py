@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from alignzoo.model.base import Base
 from alignzoo.model.head import Head
 from alignzoo.model.past import Cached, Reread
 from alignzoo.model.role import Role, policy_on
-from alignzoo.model.sampling import draw
+from alignzoo.model.sampling import draw, narrowed
 from alignzoo.model.steering import Sight, Steer
 from alignzoo.model.text import Text
 from alignzoo.records import Completion, Prompt
@@ -57,6 +58,19 @@ def test_a_reply_ends_where_it_says_a_stop_string(base: Base) -> None:
     assert close(torch.tensor(reply.logps), torch.tensor(whole.logps[:written]))
 
 
+def test_a_stop_string_may_end_in_the_middle_of_a_token(base: Base) -> None:
+    role = stirred(policy_on(base))
+    [[whole]] = role.sample([ASK], 1, GREEDY)
+    words = whole.text.split(" ")
+    place = next(
+        place for place, word in enumerate(words) if place > 2 and len(word) > 2 and word[:2] not in " ".join(words[:place])
+    )
+    [[reply]] = role.sample([ASK], 1, replace(GREEDY, stop=(words[place][:2],)))
+    assert reply.text == " ".join(words[:place]) + " "
+    assert reply.tokens == whole.tokens[: place + 1]
+    assert reply.finished
+
+
 def test_the_first_of_several_stop_strings_counts() -> None:
     text = Text.of(toy_tokenizer())
     assert text.completion(ids("the old cat is small"), stop=("is", "cat", "old cat")).text == "the "
@@ -73,6 +87,9 @@ def test_who_stops_does_not_disturb_the_others(base: Base) -> None:
         cut += said >= 0
         assert other.text == (one.text if said < 0 else one.text[:said])
         assert other.tokens == one.tokens[: len(other.tokens)]
+        beginnings = [base.text.said(one.tokens[:count]) for count in range(1, len(one.tokens) + 1)]
+        stops = [count for count, text in enumerate(beginnings, 1) if "cat" in text or "the" in text]
+        assert len(other.tokens) == (stops[0] if stops else len(one.tokens))  # however long the others went on
         assert other.finished == (one.finished or said >= 0)
     assert 0 < cut < 12
 
@@ -156,6 +173,16 @@ def test_a_draw_is_monotone_in_its_chance_and_blind_to_its_neighbours() -> None:
         assert alone[-1] == together[row]
 
 
+def test_at_the_very_border_of_two_blocks_the_rest_of_a_draw_is_not_below_nought() -> None:
+    """By rounding it would be, and would then fall on the next block's first word, however impossible that is."""
+    parts = (4 * torch.randn(1, 2000, generator=torch.Generator().manual_seed(0))).softmax(-1)
+    borders = parts.cumsum(-1, dtype=torch.float64)[0, :-1, None]
+    place, rest = sampling._found(parts.expand(len(borders), -1), borders)
+    assert place[:, 0].tolist() == list(range(1, 2000))
+    assert float(rest.min()) == 0.0
+    assert float(rest.max()) < 1e-9
+
+
 @pytest.mark.parametrize("chance", [0.0, 1 - 2**-53, 1.0])
 def test_what_cannot_be_is_never_drawn(chance: float) -> None:
     """One word alone, wherever it stands among blocks of nothing, at the very ends of chance."""
@@ -189,6 +216,24 @@ def test_transformers_draws_from_the_same_distribution(name: str, family: Family
     assert chi_square < freedom + 4 * (2 * freedom) ** 0.5
 
 
+@pytest.mark.parametrize("temperature", [1.0, 0.6, 1.7])
+def test_every_filter_leaves_what_transformers_leaves(temperature: float) -> None:
+    """Temperature, then top-k, top-p and min-p, each among what the one before has left. Equals at the edge stay together
+    under top-k; which of them a nucleus takes last is nobody's to say."""
+    from transformers import LogitsProcessorList, MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
+    plain = torch.randn(6, 50, generator=torch.Generator().manual_seed(3)) * 2
+    equals = torch.cat([plain[:, :25], plain[:, :25]], 1)
+    for top_k, top_p, min_p in product((0, 1, 7, 49, 50), (1.0, 0.95, 0.4), (0.0, 0.02, 0.5)):
+        warpers = [TemperatureLogitsWarper(temperature), *([TopKLogitsWarper(top_k)] if top_k else [])]
+        warpers += [TopPLogitsWarper(top_p), *([MinPLogitsWarper(min_p)] if min_p else [])]
+        logits = equals if top_p == 1 else plain
+        theirs = LogitsProcessorList(warpers)(None, logits)
+        ours = narrowed(logits / temperature, Manner(top_k=top_k, top_p=top_p, min_p=min_p))
+        assert torch.equal(ours.isfinite(), theirs.isfinite()), (top_k, top_p, min_p)
+        assert close(ours.softmax(-1), theirs.softmax(-1), 1e-6)
+
+
 def test_what_a_divergence_is_estimated_from_is_drawn_without_any_filter() -> None:
     narrow = Manner(temperature=0.3, top_p=0.5, top_k=3, min_p=0.1, seed=4, stop=("a",))
     assert plainly(narrow) == Manner(seed=4, stop=("a",))
@@ -200,6 +245,8 @@ def test_a_long_head_says_the_same_to_few_and_to_many(rows: int) -> None:
     weight, states = torch.randn(2**13, 16, generator=dice), torch.randn(rows, 16, generator=dice)
     assert close(Head(weight).logits(states), states.double() @ weight.t().double(), 1e-5)
     assert Head(weight).logits(states).is_contiguous()
+    bias = torch.randn(2**13, generator=dice)
+    assert close(Head(weight, bias).logits(states), states.double() @ weight.t().double() + bias, 1e-5)
 
 
 # Room ----------------------------------------------------------------------------------------------------------------

@@ -60,11 +60,11 @@ def predicted_win_rate(n: int) -> float:
 
 def weights(n: int, count: int) -> Row:
     """(count) C(k−1, n−1) / C(count, n) for k = 1 … count: the chance that the k-th lowest is the best of n. From the top,
-    w_N = n/N and w₍ₖ₋₁₎ = w₍ₖ₎ (k−n)/(k−1): no binomial is ever formed."""
+    w_N = n/N and w₍ₖ₋₁₎ = w₍ₖ₎ (k−n)/(k−1), nought from k = n on: no binomial is ever formed."""
     if not 1 <= n <= count:
         raise CurveError(f"from {count} answers the best of n is known for n between 1 and {count}; got n = {n}")
     k = np.arange(count, 1, -1)
-    falls = np.maximum(k - n, 0) / (k - 1)
+    falls = (k - n) / (k - 1)
     return n / count * np.cumprod(np.concatenate([[1.0], falls]))[::-1]
 
 

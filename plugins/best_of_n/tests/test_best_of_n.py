@@ -196,6 +196,44 @@ def test_every_batch_draws_anew() -> None:
 # Early stopping -----------------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Rounds:
+    """A policy that says what it is told to, round by round, and remembers how it was asked."""
+
+    lines: list[list[str]]
+    manners: list[Manner] = field(default_factory=list)
+
+    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
+        self.manners.append(manner)
+        return [[Completion(line) for line in self.lines[len(self.manners) - 1][:n]] for _ in prompts]
+
+
+@pytest.mark.parametrize("best_in", [0, 1, 2])
+def test_the_best_of_all_rounds_is_given_whichever_it_came_in(best_in: int) -> None:
+    rounds = [[str(10 * number + own) for own in range(2)] for number in range(3)]
+    rounds[best_in][1] = "99"
+    given = BestOf(BestOfN(n=5, batch=2), Rounds(rounds), Face()).sample([PROMPTS[0]], 1, MANNER)[0][0]
+    assert given.text == ("99" if best_in < 2 else "20")  # the last round has room for its first answer alone
+
+
+def test_draws_are_made_in_the_manner_that_was_asked_for() -> None:
+    """All but the seed, which each round has to itself."""
+    manner = Manner(max_tokens=7, temperature=0.6, top_p=0.9, top_k=5, min_p=0.1, seed=4, stop=("end",))
+    policy = Rounds([["1", "2"]] * 2)
+    BestOf(BestOfN(n=4, batch=2), policy, Face()).sample([PROMPTS[0]], 1, manner)
+    assert [replace(own, seed=4) for own in policy.manners] == [manner, manner]
+    assert len({own.seed for own in policy.manners}) == 2
+
+
+def test_grades_are_of_n_answers_however_many_are_drawn_at_once() -> None:
+    policy = Rounds([["3", "1", "2", "0", "5"]])
+    rows = list(BestOf(BestOfN(n=5, batch=2), policy, Face()).grades([PROMPTS[0]], MANNER, Face()))
+    assert [row["strength"] for row in rows] == [1, 2, 4, 5]
+    assert rows[-1]["proxy"] == rows[-1]["gold"] == [5.0]
+    assert rows[0]["proxy"] == [pytest.approx(11 / 5)]
+    assert [row["kl"] for row in rows] == [divergence(n) for n in (1, 2, 4, 5)]
+
+
 def test_the_expected_gain_by_hand() -> None:
     """Two scores −1 and 1: deviation 1, best at z = 1; φ(1) − 1·(1 − Φ(1)) = 0.24197 − 0.15866 = 0.08332 a draw."""
     assert expected_gain([-1, 1], 1) == pytest.approx(0.08332, abs=1e-5)

@@ -89,6 +89,9 @@ def test_the_interval_is_over_prompts() -> None:
     wanted = 1.96 * levels.std() / 200**0.5
     assert point.gold.high - point.gold.low == pytest.approx(2 * wanted, rel=0.1)
     assert point.gold.low < point.gold.mean < point.gold.high
+    [other] = curve(table, table, [2], seed=1)
+    assert other.gold.mean == point.gold.mean
+    assert other.gold.low != point.gold.low
 
 
 def test_doublings() -> None:
@@ -104,6 +107,7 @@ def test_doublings() -> None:
         ([[]], [[]], "at least one scored answer"),
         ([[1.0, 2.0]], [[1.0]], "the same answers"),
         ([[1.0, float("nan")]], [[1.0, 2.0]], "not a finite number"),
+        ([[1.0, 2.0]], [[1.0, float("inf")]], "not a finite number"),
     ],
 )
 def test_scores_without_a_curve_are_refused(proxy: list[list[float]], gold: list[list[float]], said: str) -> None:

@@ -14,6 +14,7 @@ from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, Trained, train
 from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.choices import Budget, Watch
+from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import newest
@@ -21,6 +22,7 @@ from alignzoo.model.base import Base
 from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Completion, Demonstration, Prompt
 from alignzoo.testing import toy_base
+from alignzoo_best_of_n import expert_iteration
 from alignzoo_best_of_n.expert_iteration import ExpertIteration, keep_above, keep_best, keep_share
 from alignzoo_best_of_n.harvest import Harvest
 
@@ -97,20 +99,54 @@ def gathered(optimizer: ExpertIteration, groups: list[list[str]], prompts: Seque
 
 def test_a_round_by_hand() -> None:
     """The third prompt's answers all tie, and the fourth's never end: 2 of 12 draws are kept."""
-    groups = [["1", "2", "0"], ["5…", "3", "4"], ["7", "7", "7"], ["1…", "2…", "3…"]]
+    groups = [["1", "2", "0"], ["5…", "3", "2"], ["7", "7", "7"], ["1…", "2…", "3…"]]
     kept, told = gathered(ExpertIteration(n=3), groups, PROMPTS[:4])
-    assert kept == ["2", "4"]
+    assert kept == ["2", "3"]
     assert told == pytest.approx(
         {
             "round": 1,
-            "score": (3 + 12 + 21 + 6) / 12,
-            "score_kept": 3,
+            "score": (3 + 10 + 21 + 6) / 12,
+            "score_kept": 2.5,
             "acceptance": 2 / 12,
             "distinct": 10 / 12,
             "tied": 1 / 4,
             "ended": 8 / 12,
         }
     )
+
+
+def test_among_equals_each_prompt_round_and_seed_has_a_choice_of_its_own() -> None:
+    prompts = [Prompt.ask(f"question {number}") for number in range(24)]
+    choices = set()
+    for seed, number_of in ((0, 0), (0, 1), (1, 0)):
+        policy = Scripted([["1", "5 a", "5 b"]] * 24)
+        kept, _ = ExpertIteration(n=3, seed=seed).gather(policy, number, prompts, number_of)  # type: ignore[arg-type]
+        said = tuple(shown.completion.text for shown in kept)
+        assert set(said) == {"5 a", "5 b"}
+        choices.add(said)
+    assert len(choices) == 3
+
+
+def test_prompts_are_dealt_by_the_seed_and_a_schedule_is_planned_by_those_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six prompts where up to 256 could be answered: 2 rounds of 3 passes over 6 kept answers, four at a time."""
+    decks, planned = [], []
+
+    def on(descent: Descent, *roles: object, updates: int) -> None:
+        planned.append(updates)
+        raise InterruptedError
+
+    class Noted(Deck[Prompt]):
+        def __init__(self, records: Sequence[Prompt], size: int, epochs: int, seed: int) -> None:
+            decks.append((list(records), size, epochs, seed))
+            super().__init__(records, size, epochs, seed)
+
+    monkeypatch.setattr(Descent, "on", on)
+    monkeypatch.setattr(expert_iteration, "Deck", Noted)
+    how = ExpertIteration(rounds=2, prompts=256, batch_size=4, epochs=3, seed=7)
+    with pytest.raises(InterruptedError):
+        next(how.improve(None, Lesson(prompts=PROMPTS, reward=number)))  # type: ignore[arg-type]
+    assert decks == [(PROMPTS, 256, 2, 7)]
+    assert planned == [2 * 3 * 2]
 
 
 def test_the_same_answer_to_the_same_prompt_is_kept_once() -> None:
@@ -167,6 +203,16 @@ def test_each_epoch_shows_each_kept_answer_once_in_another_order() -> None:
     first, second = ([shown for batch in batches for shown in batch] for batches in (dealt[:3], dealt[3:]))
     assert {shown.prompt.id for shown in first} == {shown.prompt.id for shown in second} == {p.id for p in PROMPTS[:5]}
     assert first != second
+
+
+def test_every_seed_round_and_epoch_deals_in_an_order_of_its_own() -> None:
+    kept, orders = [Demonstration(PROMPTS[0], Completion(str(number))) for number in range(12)], set()
+    for seed in (0, 1):
+        harvest = Harvest(seed)
+        for _ in range(2):
+            harvest.bring(kept, {})
+            orders |= {tuple(shown.completion.text for shown in harvest.deal(12)) for _ in range(2)}
+    assert len(orders) == 8
 
 
 def test_a_harvest_survives_as_plain_data() -> None:

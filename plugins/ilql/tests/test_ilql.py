@@ -16,11 +16,13 @@ from alignzoo.interfaces import Lesson, LessonError, Manner, Metrics, Optimizer,
 from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.memory import newest, remembering
+from alignzoo.learning.rewards import ScoreError
 from alignzoo.model.base import Base
 from alignzoo.model.choices import Loading, Lora
-from alignzoo.model.role import Role, load_role, policy_on
+from alignzoo.model.role import Role, load_role, policy_on, role_on
 from alignzoo.records import Completion, Prompt, Rating, Turn
 from alignzoo.testing import toy_base, toy_folder
+from alignzoo_ilql import ilql
 from alignzoo_ilql.episodes import planted
 from alignzoo_ilql.heads import Heads, grown_on
 from alignzoo_ilql.ilql import ILQL, bellman, expectile
@@ -32,6 +34,7 @@ RATINGS = [Rating(prompt, Completion(text), score) for prompt in PROMPTS for tex
 LESSON = Lesson(ratings=RATINGS)
 QUICK = ILQL(cql=0.1, epochs=2, batch_size=8, hidden=(32,), alpha=0.3, sync_every=1, descent=Descent(lr=3e-3))
 FREELY = Manner(max_tokens=6, seed=5)
+BASE = toy_base()
 
 
 def run(optimizer: ILQL, base: Base, lesson: Lesson = LESSON) -> tuple[Role, list[Metrics]]:
@@ -137,6 +140,13 @@ def test_the_loss_is_the_sum_of_its_four_terms(heads: str, awac_beta: float) -> 
     assert told["cql"] == pytest.approx(float(wanted["cql"].mean()) / 2, rel=1e-4)
     assert told["nll"] == pytest.approx(-float(logps.mean()), rel=1e-4)
     assert told["advantage"] == pytest.approx(float((lowest - v).mean()), rel=1e-4)
+    above = float((lowest > v).float().mean())
+    assert told["above"] == pytest.approx(above)
+    assert above not in (0.0, 0.5, 1.0)
+    assert told["v"] == pytest.approx(float(v.mean()), rel=1e-4)
+    assert told["q"] == pytest.approx(float(taken.mean()), rel=1e-4)
+    assert told["twins"] == pytest.approx(float((taken[:, 0] - taken[:, 1]).abs().mean()), rel=1e-3)
+    assert told["weight"] == pytest.approx(float((awac_beta * (lowest - v)).exp().mean()), rel=1e-4)
 
 
 @pytest.mark.parametrize("heads", ["apart", "shared"])
@@ -180,6 +190,36 @@ def test_a_policy_that_imitates_is_moved_beside_values_of_their_own_and_deployed
     assert told[0]["nll"] > 0
     assert deployed.policy is policy
     assert deployed.values is policy.companions["critic"]
+
+
+@pytest.mark.parametrize("heads", ["apart", "shared"])
+@pytest.mark.parametrize("awac", [0.0, 1.0])
+@pytest.mark.parametrize("adapter", ["shared", "own"])
+def test_who_is_moved_and_how_heads_are_grown(heads: Any, awac: float, adapter: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing is imitated, a policy beside values of their own is left alone."""
+    grown: list[tuple[str, dict[str, Any]]] = []
+    moved: list[tuple[list[str], int]] = []
+
+    def grow(role: Role, **how: Any) -> Heads:
+        grown.append((role.name, how))
+        return Heads(role)
+
+    def on(descent: Descent, *roles: Role, updates: int) -> None:
+        moved.append(([role.name for role in roles], updates))
+        raise InterruptedError
+
+    monkeypatch.setattr(ilql, "grown_on", grow)
+    monkeypatch.setattr(Descent, "on", on)
+    how = replace(QUICK, heads=heads, awac=awac, adapter=adapter, hidden=(7, 5), seed=11, epochs=3)
+    policy = policy_on(BASE)
+    with pytest.raises(InterruptedError):
+        next(how.improve(policy, LESSON))
+    values = policy if adapter == "shared" else policy.companions["critic"]
+    assert grown == [(values.name, {"shared": heads == "shared", "hidden": (7, 5), "seed": 11})]
+    assert moved == [([values.name, *([policy.name] if awac and values is not policy else [])], 3 * 4)]
+    if values is not policy:
+        assert values.digest == role_on(toy_base(), "critic", seed=11).digest
+    BASE.dismiss_all()
 
 
 def test_the_order_of_episodes_in_a_batch_changes_nothing() -> None:
@@ -398,12 +438,23 @@ def by_letters(prompt: Prompt, completion: Completion, tokens: Sequence[str]) ->
     return [float(len(token)) for token in tokens]
 
 
+def one_too_few(prompt: Prompt, answer: Completion, tokens: Sequence[str]) -> list[float]:
+    return [0.0] * (len(tokens) - 1)
+
+
+def not_a_number(prompt: Prompt, answer: Completion, tokens: Sequence[str]) -> list[float]:
+    return [math.nan] * len(tokens)
+
+
 def test_tokens_may_have_rewards_of_their_own() -> None:
     optimizer = ILQL(scale="none", token_rewards=f"{__name__}:by_letters")
     [path, _] = optimizer.paths(Lesson(ratings=RATINGS[:2]), toy_base().text)
     assert path.rewards[path.first :] == (3, 6, 5 + 1.0)
     with pytest.raises(LessonError, match="names no function"):
         ILQL(token_rewards="nowhere:nothing")
+    for name, said in (("one_too_few", "gave 2 scores for 3 answers"), ("not_a_number", "gave nan for answer 1")):
+        with pytest.raises(ScoreError, match=f"token_rewards = '{__name__}:{name}' {said}"):
+            ILQL(token_rewards=f"{__name__}:{name}").paths(Lesson(ratings=RATINGS[:2]), BASE.text)
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:

@@ -24,6 +24,7 @@ from annotated_types import Interval
 from torch import Tensor
 
 from alignzoo.interfaces import Count, Lesson, Metrics, Share
+from alignzoo.learning.canaries import CanaryError
 from alignzoo.learning.credit import clipped, whitened
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
@@ -84,6 +85,12 @@ class NLPO:
         for prompts in deck:
             experience = explore(prompts, self.replies)
             forest = experience.forest
+            allowed = breadth(forest.tokens["allowed"], policy.base.vocabulary)
+            if allowed == 1 and not descend.updates:
+                raise CanaryError(
+                    f"mask_top_p = {self.mask_top_p:g} leaves one token alone in every place of the first answers: nothing "
+                    "else is ever tried, so nothing can be learned. Raise mask_top_p or exploring.temperature"
+                )
             earned = returns(forest.replies["score"], experience.divergence, forest, beta.value, self.gamma)
             forest = forest.attach(tokens={"advantage": whitened(earned)})
             told = learn(descend, partial(self.loss, masked), forest, self.epochs, self.minibatches, dice)
@@ -93,7 +100,7 @@ class NLPO:
             yield {
                 **experience.metrics(),
                 "return": float(earned.mean()),
-                "allowed": breadth(forest.tokens["allowed"], policy.base.vocabulary),
+                "allowed": allowed,
                 **told,
             }
 

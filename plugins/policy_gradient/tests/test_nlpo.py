@@ -14,7 +14,7 @@ from torch import Tensor
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
-from alignzoo.learning.canaries import Canaries, watching
+from alignzoo.learning.canaries import Canaries, CanaryError, watching
 from alignzoo.learning.choices import Budget, Watch
 from alignzoo.learning.descent import Descent
 from alignzoo.learning.rollouts import Explorer, Exploring
@@ -223,6 +223,15 @@ def test_without_a_mask_it_is_reinforce_plus_plus() -> None:
         list(optimizer.improve(policy, LESSON))
         digests.append(policy.digest)
     assert digests[0] == digests[1]
+
+
+def test_a_mask_that_leaves_no_choice_is_refused_before_anything_is_learned() -> None:
+    """Its ratio is 1 and its gradient nought, whatever the reward says: such a run would train nothing, round by round."""
+    policy = policy_on(toy_base())
+    with pytest.raises(CanaryError, match="mask_top_p = 1e-06 leaves one token alone in every place of the first answers"):
+        next(NLPO(**QUICK, mask_top_p=1e-6).improve(policy, LESSON))
+    assert policy.idle
+    assert next(NLPO(**QUICK, mask_top_p=0.5).improve(policy, LESSON))["allowed"] > 1
 
 
 def test_what_is_deployed_writes_without_the_mask() -> None:
