@@ -33,8 +33,8 @@ class Block(NamedTuple):
     file: int
     first: int
     """The number of the first line; 0 for a document."""
-    lines: list[bytes] | bytes | None
-    """Divided, or still to be; None is a line that is too long."""
+    text: bytes | None
+    """None is a line that is too long."""
 
 
 class Read(NamedTuple):
@@ -100,17 +100,13 @@ class Reading:
 
     def _said(self, block: Block, harvest: Harvest) -> Iterable[tuple[int, bytes | None]]:
         """The lines that must be read, with their numbers; a document whole."""
-        file, first, lines = block
-        if lines is None:
-            return [(first, None)]
-        if isinstance(lines, bytes):
-            lines = lines.split(b"\n") if first else [lines]
-        if not first:
-            return [(0, lines[0])]
-        numbered, passed = self._skim().over(first, lines)
-        for rule in passed:
-            harvest.tally.read += len(rule)
-            harvest.pass_over(rule.rule, ((file, number) for number in rule.numbers()), len(rule))
+        file, first, text = block
+        if text is None or not first:
+            return [(first, text)]
+        numbered, passed = self._skim().over(first, text)
+        for rule, numbers in passed:
+            harvest.tally.read += len(numbers)
+            harvest.pass_over(rule, ((file, number) for number in numbers), len(numbers))
         return [(number, line) for number, line in numbered if line and not line.isspace()]
 
     def _skim(self) -> Skim:

@@ -18,12 +18,13 @@ from alignzoo.interfaces import Asking, Count, Share
 from alignzoo.records import Comparison
 from alignzoo.tally import Tally
 from alignzoo_reddit_votes.crew import Each, crew
-from alignzoo_reddit_votes.dumps import BOM, WHOLE, CutError, DumpError, blocks, packets, packing, parsed, pieces, unpacker
+from alignzoo_reddit_votes.dumps import BOM, WHOLE, blocks, parsed, pieces
 from alignzoo_reddit_votes.harvest import FOLDER, Harvest, Site, Split, Splits
 from alignzoo_reddit_votes.reading import Block, Comparing, Kind, Reading, ids_in, write_ids
 from alignzoo_reddit_votes.rows import Reader, RowError
 from alignzoo_reddit_votes.rules import Rules
 from alignzoo_reddit_votes.threads import Heap
+from alignzoo_reddit_votes.unpacking import CutError, DumpError, packing
 from alignzoo_reddit_votes.votes import Pairing
 
 LICENCE = "Reddit user content, no licence: not to be passed on"
@@ -81,8 +82,7 @@ class RedditVotes:
                 "comments alone do not say what was asked; name the posts of the same months, or write missing_post"
             )
         for path in self.files:
-            if name := packing(path):
-                unpacker(name)
+            packing(path)
 
     @cached_property
     def splits(self) -> Splits:
@@ -138,20 +138,20 @@ class RedditVotes:
         """What is to be read of some files."""
         for file in files:
             try:
-                for first, lines in said_in(self.files[file], self.processes):
-                    yield Block(file, first, lines)
+                for first, text in said_in(self.files[file]):
+                    yield Block(file, first, text)
             except CutError as error:
                 if self.cut_files == "refuse":
                     raise DumpError(f'{error}, or write cut_files = "accept" to use what is there') from None
                 tally.say(f"{error}; what is there was used")
 
 
-def said_in(path: Path, processes: int) -> Iterator[tuple[int, list[bytes] | bytes | None]]:
+def said_in(path: Path) -> Iterator[tuple[int, bytes | None]]:
     """The lines of a file by the block, with the number of the first; or all of a file that is one document, as line 0."""
     if ".json" in path.suffixes[-2:] and (document := _document(path)):
         yield 0, document
     else:
-        yield from blocks(path) if processes == 1 else packets(path)
+        yield from blocks(path)
 
 
 def _document(path: Path) -> bytes:

@@ -2,7 +2,8 @@
 aside, or are posts of a link, and reading a line costs more than unpacking it.
 
 The bytes looked for begin and end with a quotation mark, and within a text of JSON every quotation mark has a backslash before
-it: what somebody wrote cannot look like them. A line that is not as the dumps write it is read.
+it: what somebody wrote cannot look like them. A line that is not as the dumps write it is read. No line is cut out of its
+block before it is known that it must be.
 """
 
 from __future__ import annotations
@@ -10,30 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from typing import NamedTuple
 
 Numbered = tuple[int, bytes]
+_ONE, _CLOSING = ord("1"), ord("}")
 
 
-@dataclass(frozen=True)
-class Passed:
-    """The lines that a rule left aside."""
+class Passed(NamedTuple):
+    """The numbers of the lines that a rule left aside."""
 
     rule: str
-    before: Sequence[Numbered]
-    after: Sequence[Numbered]
-
-    def __len__(self) -> int:
-        return len(self.before) - len(self.after)
-
-    def numbers(self) -> Iterator[int]:
-        """Of the lines that are there before, and not after."""
-        left = iter(self.after)
-        one = next(left, None)
-        for row in self.before:
-            if row is one:
-                one = next(left, None)
-            else:
-                yield row[0]
+    numbers: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -50,32 +38,54 @@ class Skim:
     posts: AbstractSet[bytes] = frozenset()
     """Ids of posts."""
 
-    def over(self, first: int, lines: Sequence[bytes]) -> tuple[list[Numbered], list[Passed]]:
-        """The lines that must be read, with their numbers, and what was passed over. What does not end with a bracket is cut
-        short, and is read."""
-        rows = list(enumerate(lines, first))
-        space = b" " if lines and b'": ' in lines[0][:200] else b""
-        passed = []
-        if self.reply:
-            mark = b'"parent_id":' + space + b'"t1_'
-            kept = [row for row in rows if mark not in row[1] or row[1][-1:] != b"}"]
-            passed.append(Passed(self.reply, rows, kept))
-            rows = kept
-        if self.elsewhere:
-            mark = b'"link_id":' + space + b'"t3_'
-            kept = [row for row in rows if self._here(row[1], mark) or row[1][-1:] != b"}"]
-            passed.append(Passed(self.elsewhere, rows, kept))
-            rows = kept
+    def over(self, first: int, text: bytes) -> tuple[list[Numbered], Sequence[Passed]]:
+        """The lines of a block that must be read, with their numbers, and what was passed over."""
+        space = b" " if b'": ' in text[:200] else b""
         if self.link:
-            # a crossposted post has another one within it: a line that says both is read
-            no, yes = b'"is_self":' + space + b"false", b'"is_self":' + space + b"true"
-            kept = [row for row in rows if no not in row[1] or yes in row[1] or row[1][-1:] != b"}"]
-            passed.append(Passed(self.link, rows, kept))
-            rows = kept
-        return rows, passed
+            return self._posts(first, text, b'"is_self":' + space)
+        if self.reply or self.elsewhere:
+            return self._comments(first, text, b'"parent_id":' + space + b'"t', b'"link_id":' + space + b'"t3_')
+        return list(enumerate(text.split(b"\n"), first)), ()
 
-    def _here(self, line: bytes, mark: bytes) -> bool:
-        """Whether a comment is on one of the posts; also where that is not plain to see."""
-        start = line.find(mark) + len(mark)
-        post = line[start : line.find(b'"', start)]
-        return start < len(mark) or post in self.posts or not post.isalnum()
+    def _comments(self, first: int, text: bytes, parent: bytes, link: bytes) -> tuple[list[Numbered], Sequence[Passed]]:
+        """Of fields of one name the last counts. Where a bracket opens behind it, or closes before the line does, it may be of
+        something within the row, or of a row that is cut short: then the line is read."""
+        find, rfind, reply, elsewhere, posts = text.find, text.rfind, bool(self.reply), bool(self.elsewhere), self.posts
+        rows: list[Numbered] = []
+        replies: list[int] = []
+        others: list[int] = []
+        for number, start, end in _lines(first, text):
+            if reply:
+                at = rfind(parent, start, end)
+                if at >= 0 and text[at + len(parent)] == _ONE and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
+                    replies.append(number)
+                    continue
+            if elsewhere:
+                at = rfind(link, start, end)
+                post = text[at + len(link) : find(b'"', at + len(link), end)] if at >= 0 else b""
+                if post.isalnum() and post not in posts and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
+                    others.append(number)
+                    continue
+            rows.append((number, text[start:end]))
+        return rows, (Passed(self.reply, replies), Passed(self.elsewhere, others))
+
+    def _posts(self, first: int, text: bytes, field: bytes) -> tuple[list[Numbered], Sequence[Passed]]:
+        """A crossposted post has another one within it: a line that says both is read."""
+        rows: list[Numbered] = []
+        links: list[int] = []
+        for number, start, end in _lines(first, text):
+            link = text.find(field + b"false", start, end) >= 0 > text.find(field + b"true", start, end)
+            if link and text[end - 1] == _CLOSING:
+                links.append(number)
+            else:
+                rows.append((number, text[start:end]))
+        return rows, (Passed(self.link, links),)
+
+
+def _lines(number: int, text: bytes) -> Iterator[tuple[int, int, int]]:
+    """The number of each line, and from where to where it is."""
+    find, start = text.find, 0
+    while (end := find(b"\n", start)) >= 0:
+        yield number, start, end
+        number, start = number + 1, end + 1
+    yield number, start, len(text)
