@@ -20,9 +20,10 @@ from alignzoo.tally import Tally
 from alignzoo_reddit_votes.crew import Each, crew
 from alignzoo_reddit_votes.dumps import BOM, WHOLE, blocks, parsed, pieces
 from alignzoo_reddit_votes.harvest import FOLDER, Harvest, Site, Split, Splits
-from alignzoo_reddit_votes.reading import Block, Comparing, Kind, Reading, ids_in, write_ids
+from alignzoo_reddit_votes.reading import Block, Comparing, Kind, Reading, skim_of
 from alignzoo_reddit_votes.rows import Reader, RowError
 from alignzoo_reddit_votes.rules import Rules
+from alignzoo_reddit_votes.skim import Skim
 from alignzoo_reddit_votes.threads import Heap
 from alignzoo_reddit_votes.unpacking import CutError, DumpError, packing
 from alignzoo_reddit_votes.votes import Pairing
@@ -51,7 +52,7 @@ class RedditVotes:
     cut_files: Literal["refuse", "accept"] = "refuse"
     """What becomes of an archive that ends before its end: an error, or what was read of it."""
     processes: Count = 1
-    """How many processes read. With more than one, they read what this one unpacks."""
+    """How many processes read. With more than one, they read what this one unpacks and does not pass over."""
     split: Split = "train"
     """Which threads."""
     validation: Share = 0.05
@@ -123,23 +124,20 @@ class RedditVotes:
             "threads": range(first, then),
             "comments": range(then, len(self.files)),
         }
-        ids, known = heap.folder / "eligible", set[bytes]()
+        known = set[bytes]()
         for kind, files in parts.items():
-            if kind == "comments":
-                write_ids(ids, known)
-            reading = Reading(harvest.part(), self.reader, kind, ids, self.processes > 1)
-            for rows, eligible, seen in each(reading, self._blocks(files, harvest.tally)):
+            reading, skim = Reading(harvest.part(), self.reader, kind, self.processes > 1), skim_of(kind, harvest, known)
+            for rows, eligible, seen in each(reading, self._blocks(files, skim, harvest.tally)):
                 heap.put_all(rows)
                 known.update(eligible)
                 harvest.add(*seen)
-        ids_in.cache_clear()
 
-    def _blocks(self, files: Iterable[int], tally: Tally) -> Iterator[Block]:
+    def _blocks(self, files: Iterable[int], skim: Skim, tally: Tally) -> Iterator[Block]:
         """What is to be read of some files."""
         for file in files:
             try:
                 for first, text in said_in(self.files[file]):
-                    yield Block(file, first, text)
+                    yield Block(file, *skim.over(first, text)) if first and text is not None else Block(file, [(first, text)])
             except CutError as error:
                 if self.cut_files == "refuse":
                     raise DumpError(f'{error}, or write cut_files = "accept" to use what is there') from None

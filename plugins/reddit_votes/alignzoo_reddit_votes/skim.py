@@ -8,20 +8,23 @@ block before it is known that it must be.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
 Numbered = tuple[int, bytes]
+FEW = 3
+"""Lines that are named of those that a rule left aside: no more are told."""
 _ONE, _CLOSING = ord("1"), ord("}")
 
 
 class Passed(NamedTuple):
-    """The numbers of the lines that a rule left aside."""
+    """The lines that a rule left aside: how many, and the numbers of the first."""
 
     rule: str
-    numbers: Sequence[int]
+    lines: int
+    first: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Skim:
             return self._posts(first, text, b'"is_self":' + space)
         if self.reply or self.elsewhere:
             return self._comments(first, text, b'"parent_id":' + space + b'"t', b'"link_id":' + space + b'"t3_')
-        return list(enumerate(text.split(b"\n"), first)), ()
+        return _spoken(enumerate(text.split(b"\n"), first)), ()
 
     def _comments(self, first: int, text: bytes, parent: bytes, link: bytes) -> tuple[list[Numbered], Sequence[Passed]]:
         """Of fields of one name the last counts. Where a bracket opens behind it, or closes before the line does, it may be of
@@ -67,7 +70,7 @@ class Skim:
                     others.append(number)
                     continue
             rows.append((number, text[start:end]))
-        return rows, (Passed(self.reply, replies), Passed(self.elsewhere, others))
+        return _spoken(rows), (_passed(self.reply, replies), _passed(self.elsewhere, others))
 
     def _posts(self, first: int, text: bytes, field: bytes) -> tuple[list[Numbered], Sequence[Passed]]:
         """A crossposted post has another one within it: a line that says both is read."""
@@ -79,7 +82,7 @@ class Skim:
                 links.append(number)
             else:
                 rows.append((number, text[start:end]))
-        return rows, (Passed(self.link, links),)
+        return _spoken(rows), (_passed(self.link, links),)
 
 
 def _lines(number: int, text: bytes) -> Iterator[tuple[int, int, int]]:
@@ -89,3 +92,12 @@ def _lines(number: int, text: bytes) -> Iterator[tuple[int, int, int]]:
         yield number, start, end
         number, start = number + 1, end + 1
     yield number, start, len(text)
+
+
+def _spoken(rows: Iterable[Numbered]) -> list[Numbered]:
+    """Without the lines that say nothing."""
+    return [row for row in rows if row[1] and not row[1].isspace()]
+
+
+def _passed(rule: str, numbers: Sequence[int]) -> Passed:
+    return Passed(rule, len(numbers), numbers[:FEW])
