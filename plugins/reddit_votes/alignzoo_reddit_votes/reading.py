@@ -39,8 +39,8 @@ class Block(NamedTuple):
 class Read(NamedTuple):
     """What a block held."""
 
-    rows: Sequence[Row] | Mapping[int, bytes]
-    """As they are, or packed by the file of the heap that they belong to."""
+    rows: Mapping[int, bytes]
+    """Packed, by the file of the heap that they belong to."""
     eligible: list[bytes]
     """Ids of posts whose comments may count."""
     seen: Seen
@@ -61,8 +61,6 @@ class Reading:
     """What it was told to do; what it saw is of no matter."""
     reader: Reader
     kind: Kind
-    packing: bool = False
-    """Whether the rows are packed here, so that whoever keeps the heap need not."""
 
     def __call__(self, block: Block) -> Read:
         harvest = self.harvest.part()
@@ -76,7 +74,7 @@ class Reading:
                 if not row.fault:
                     eligible.append(row.id.encode())
             rows.append(row)
-        return Read(packed(rows) if self.packing else rows, eligible, (harvest.tally, harvest.counts, harvest.days))
+        return Read(packed(rows), eligible, (harvest.tally, harvest.counts, harvest.days))
 
     def _rows(self, block: Block, harvest: Harvest) -> Iterator[Post | Comment]:
         """The posts and comments of a block. What cannot be read is counted and passed over."""

@@ -126,9 +126,9 @@ class RedditVotes:
         }
         known = set[bytes]()
         for kind, files in parts.items():
-            reading, skim = Reading(harvest.part(), self.reader, kind, self.processes > 1), skim_of(kind, harvest, known)
+            reading, skim = Reading(harvest.part(), self.reader, kind), skim_of(kind, harvest, known)
             for rows, eligible, seen in each(reading, self._blocks(files, skim, harvest.tally)):
-                heap.put_all(rows)
+                heap.put(rows)
                 known.update(eligible)
                 harvest.add(*seen)
 

@@ -13,9 +13,9 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from alignzoo_reddit_votes.harvest import FEW
+
 Numbered = tuple[int, bytes]
-FEW = 3
-"""Lines that are named of those that a rule left aside: no more are told."""
 _ONE, _CLOSING = ord("1"), ord("}")
 
 
@@ -73,12 +73,13 @@ class Skim:
         return _spoken(rows), (_passed(self.reply, replies), _passed(self.elsewhere, others))
 
     def _posts(self, first: int, text: bytes, field: bytes) -> tuple[list[Numbered], Sequence[Passed]]:
-        """A crossposted post has another one within it: a line that says both is read."""
+        """A crossposted post has another one within it: a line that says it twice is read."""
+        find, name, no = text.find, field[: field.index(b":")], field + b"false"
         rows: list[Numbered] = []
         links: list[int] = []
         for number, start, end in _lines(first, text):
-            link = text.find(field + b"false", start, end) >= 0 > text.find(field + b"true", start, end)
-            if link and text[end - 1] == _CLOSING:
+            at = find(name, start, end)
+            if at >= 0 and text.startswith(no, at) and find(name, at + 1, end) < 0 and text[end - 1] == _CLOSING:
                 links.append(number)
             else:
                 rows.append((number, text[start:end]))

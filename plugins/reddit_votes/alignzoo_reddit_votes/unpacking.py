@@ -67,7 +67,7 @@ def packing(path: Path) -> Packing | None:
             raise DumpError(f"{path} is a {name} archive; unpack it, or pack its files with zstd or gzip")
     if head.startswith(_WIDE):
         raise DumpError(f"{path} is written in UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
-    match next((name for mark, name in _MARKS.items() if head.startswith(mark)), ""):
+    match "zstd" if head[1:4] == _SKIPPABLE else next((name for mark, name in _MARKS.items() if head.startswith(mark)), ""):
         case "zstd":
             made = library("zstandard").ZstdDecompressor(max_window_size=WINDOW)
             return Packing(lambda: made.decompressobj(write_size=PIECE), _zstd_blocks, _at_once)
