@@ -30,6 +30,7 @@ CALM = settings(
     deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 KINDS = st.sampled_from(["words", "zeros", "noise"])
+FRAME = st.tuples(KINDS, st.integers(0, 700_000), st.booleans(), st.booleans(), st.integers(10, 21))
 SKIPPED = b"\x5a\x2a\x4d\x18" + (300_000).to_bytes(4, "little") + b"\x28\xb5\x2f\xfd" * 75_000
 PACKED: dict[str, Callable[[bytes], bytes]] = {
     "zst": lambda data: zstandard.ZstdCompressor().compress(data),
