@@ -15,7 +15,7 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import Process
@@ -159,7 +159,7 @@ def divided(path: Path) -> None:
 
 def parsed_too(path: Path) -> None:
     """Lines, of which those of the first rank are parsed: nothing that looks at them can take less CPU."""
-    for _, text in blocks(path):
+    for text in blocks(path):
         for row in (text or b"").split(b"\n"):
             if b'"parent_id":"t1_' not in row and row:
                 parsed(row)
@@ -194,19 +194,27 @@ def main(megabytes: int, window: int, processes: int = 1, rounds: int = 3) -> No
             bare.append(measured(lambda: unpacked(rc)))
             for name, work in works.items():
                 found[name].append(measured(work))
-        clock, cpu = median(one.clock for one in bare), median(one.cpu for one in bare)
-        print(
-            f"unpacking alone: {count / clock:,.0f} rows/s by the clock, {count / cpu:,.0f} a CPU second; {window_only - before} MB"
+        tell(count, window_only - before, bare, found)
+        print(f"all of it in {peak() - window_only} MB more")
+
+
+def tell(count: int, window: int, bare: Sequence[Spent], found: Mapping[str, Sequence[Spent]]) -> None:
+    cpu = median(one.cpu for one in bare)
+    print(
+        f"unpacking alone: {count / median(one.clock for one in bare):,.0f} rows/s by the clock, {count / cpu:,.0f} a CPU second"
+    )
+    print(f"its window: {window} MB")
+    for name, spent in found.items():
+        clock = median(one.clock / mine.clock for one, mine in zip(bare, spent, strict=True))
+        share = median(one.cpu / mine.cpu for one, mine in zip(bare, spent, strict=True))
+        unpacking, reading, helpers = (
+            median(part) for part in zip(*((one.unpacking, one.reading, one.helpers) for one in spent), strict=True)
         )
-        for name, spent in found.items():
-            by_clock = median(one.clock / mine.clock for one, mine in zip(bare, spent, strict=True))
-            by_cpu = median(one.cpu / mine.cpu for one, mine in zip(bare, spent, strict=True))
-            parts = [median(part) for part in zip(*((one.unpacking, one.reading, one.helpers) for one in spent), strict=True)]
-            print(
-                f"{name}: {by_clock:.0%} of it by the clock ({count / median(one.clock for one in spent):,.0f} rows/s), {by_cpu:.0%} "
-                f"by CPU; CPU seconds: unpacking {parts[0]:.2f}, reading {parts[1]:.2f}, helpers {parts[2]:.2f} of {cpu:.2f}"
-            )
-        print(f"all in {peak() - window_only} MB more")
+        print(
+            f"{name}: {count / median(one.clock for one in spent):,.0f} rows/s, {clock:.0%} of unpacking alone by the clock, "
+            f"{share:.0%} by CPU; CPU seconds: unpacking {unpacking:.2f}, reading {reading:.2f}, helpers {helpers:.2f}; "
+            f"alone {cpu:.2f}"
+        )
 
 
 def peak() -> int:

@@ -135,21 +135,23 @@ class RedditVotes:
     def _blocks(self, files: Iterable[int], skim: Skim, tally: Tally) -> Iterator[Block]:
         """What is to be read of some files."""
         for file in files:
+            path, number = self.files[file], 1
+            if ".json" in path.suffixes[-2:] and (document := _document(path)):
+                yield Block(file, [(0, document)])
+                continue
             try:
-                for first, text in said_in(self.files[file]):
-                    yield Block(file, *skim.over(first, text)) if first and text is not None else Block(file, [(first, text)])
+                for text in blocks(path):
+                    if text is None:
+                        yield Block(file, [(number, None)])
+                        number += 1
+                    else:
+                        rows, passed, number = skim.over(number, text)
+                        yield Block(file, rows, passed)
             except CutError as error:
+                told = f"{error} (line {number - 1})"
                 if self.cut_files == "refuse":
-                    raise DumpError(f'{error}, or write cut_files = "accept" to use what is there') from None
-                tally.say(f"{error}; what is there was used")
-
-
-def said_in(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """The lines of a file by the block, with the number of the first; or all of a file that is one document, as line 0."""
-    if ".json" in path.suffixes[-2:] and (document := _document(path)):
-        yield 0, document
-    else:
-        yield from blocks(path)
+                    raise DumpError(f'{told}, or write cut_files = "accept" to use what is there') from None
+                tally.say(f"{told}; what is there was used")
 
 
 def _document(path: Path) -> bytes:

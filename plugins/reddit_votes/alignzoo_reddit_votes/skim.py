@@ -27,6 +27,16 @@ class Passed(NamedTuple):
     first: Sequence[int]
 
 
+class Skimmed(NamedTuple):
+    """A block of lines, of which few are left."""
+
+    rows: Sequence[Numbered]
+    """The lines that must be read, with their numbers."""
+    passed: Sequence[Passed]
+    next: int
+    """The number of the line behind them."""
+
+
 @dataclass(frozen=True)
 class Skim:
     """Passes over lines; none of them if it is made without arguments. Each field is the name of a rule, or empty where
@@ -41,8 +51,8 @@ class Skim:
     posts: AbstractSet[bytes] = frozenset()
     """Ids of posts."""
 
-    def over(self, first: int, text: bytes) -> tuple[list[Numbered], Sequence[Passed]]:
-        """The lines of a block that must be read, with their numbers, and what was passed over."""
+    def over(self, first: int, text: bytes) -> Skimmed:
+        """What there is in whole lines, of which the first has this number."""
         space = b" " if b'": ' in text[:200] else b""
         if self.link:
             return self._posts(first, text, b'"is_self":' + space)
@@ -50,13 +60,14 @@ class Skim:
             return self._comments(first, text, b'"parent_id":' + space + b'"t', b'"link_id":' + space + b'"t3_')
         return _spoken(enumerate(text.split(b"\n"), first)), ()
 
-    def _comments(self, first: int, text: bytes, parent: bytes, link: bytes) -> tuple[list[Numbered], Sequence[Passed]]:
+    def _comments(self, first: int, text: bytes, parent: bytes, link: bytes) -> Skimmed:
         """Of fields of one name the last counts. Where a bracket opens behind it, or closes before the line does, it may be of
         something within the row, or of a row that is cut short: then the line is read."""
         find, rfind, reply, elsewhere, posts = text.find, text.rfind, bool(self.reply), bool(self.elsewhere), self.posts
         rows: list[Numbered] = []
         replies: list[int] = []
         others: list[int] = []
+        number = first
         for number, start, end in _lines(first, text):
             if reply:
                 at = rfind(parent, start, end)
@@ -70,9 +81,9 @@ class Skim:
                     others.append(number)
                     continue
             rows.append((number, text[start:end]))
-        return _spoken(rows), (_passed(self.reply, replies), _passed(self.elsewhere, others))
+        return Skimmed(_spoken(rows), (_passed(self.reply, replies), _passed(self.elsewhere, others)), number + 1)
 
-    def _posts(self, first: int, text: bytes, field: bytes) -> tuple[list[Numbered], Sequence[Passed]]:
+    def _posts(self, first: int, text: bytes, field: bytes) -> Skimmed:
         """A crossposted post has another one within it: a line that says it twice is read."""
         find, name, no = text.find, field[: field.index(b":")], field + b"false"
         rows: list[Numbered] = []
@@ -83,7 +94,7 @@ class Skim:
                 links.append(number)
             else:
                 rows.append((number, text[start:end]))
-        return _spoken(rows), (_passed(self.link, links),)
+        return Skimmed(_spoken(rows), (_passed(self.link, links),), number + 1)
 
 
 def _lines(number: int, text: bytes) -> Iterator[tuple[int, int, int]]:

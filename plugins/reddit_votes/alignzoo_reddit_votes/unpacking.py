@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 WINDOW = 2**31
 """The largest window of a frame: "zstd --long=31", as in the dumps. Smaller limits refuse them."""
-PIECE = 4 << 20
+PIECE = 2 << 20
 """Bytes that are made at once, at most. A thread that asks for its turn gets it within 5 ms: a piece must take as long."""
 _PACKED = 256 << 10
 """Bytes that are read at once."""

@@ -62,8 +62,9 @@ blocks = st.lists(lines, min_size=1, max_size=8)
 
 def divided(skim: Skim, first: int, block: list[bytes]) -> tuple[dict[int, bytes], dict[str, list[bytes]]]:
     """What must be read, by its number, and what was passed over, by the rule. Every line that says something is in one."""
-    rows, passed = skim.over(first, b"\n".join(block))
+    rows, passed, behind = skim.over(first, b"\n".join(block))
     read = dict(rows)
+    assert behind == first + len(block)
     unread = {number: line for number, line in enumerate(block, first) if number not in read}
     assert {number: line for number, line in enumerate(block, first) if number in read} == read
     said = [number for number, line in unread.items() if line.strip()]
