@@ -201,9 +201,9 @@ def main(megabytes: int, window: int, processes: int = 1, rounds: int = 3) -> No
 def tell(count: int, window: int, bare: Sequence[Spent], found: Mapping[str, Sequence[Spent]]) -> None:
     cpu = median(one.cpu for one in bare)
     print(
-        f"unpacking alone: {count / median(one.clock for one in bare):,.0f} rows/s by the clock, {count / cpu:,.0f} a CPU second"
+        f"unpacking alone: {count / median(one.clock for one in bare):,.0f} rows/s by the clock, "
+        f"{count / cpu:,.0f} a CPU second; {window} MB, the window"
     )
-    print(f"its window: {window} MB")
     for name, spent in found.items():
         clock = median(one.clock / mine.clock for one, mine in zip(bare, spent, strict=True))
         share = median(one.cpu / mine.cpu for one, mine in zip(bare, spent, strict=True))

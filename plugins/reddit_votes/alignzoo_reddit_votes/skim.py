@@ -58,7 +58,8 @@ class Skim:
             return self._posts(first, text, b'"is_self":' + space)
         if self.reply or self.elsewhere:
             return self._comments(first, text, b'"parent_id":' + space + b'"t', b'"link_id":' + space + b'"t3_')
-        return _spoken(enumerate(text.split(b"\n"), first)), ()
+        rows = list(enumerate(text.split(b"\n"), first))
+        return Skimmed(_spoken(rows), (), first + len(rows))
 
     def _comments(self, first: int, text: bytes, parent: bytes, link: bytes) -> Skimmed:
         """Of fields of one name the last counts. Where a bracket opens behind it, or closes before the line does, it may be of

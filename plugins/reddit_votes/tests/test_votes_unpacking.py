@@ -202,7 +202,7 @@ from pathlib import Path
 from alignzoo_reddit_votes import dumps
 dumps.BLOCK = 10
 kept = dumps.blocks(Path(sys.argv[1]))
-print(next(kept)[0])
+print(len(next(kept)) > 10)
 """
 
 
@@ -210,4 +210,4 @@ def test_a_program_may_end_while_a_file_is_still_open(tmp_path: Path) -> None:
     path = tmp_path / "x.zst"
     path.write_bytes(frame(b'{"a":1}\n' * 5_000_000))
     done = subprocess.run([sys.executable, "-c", LEFT, str(path)], capture_output=True, text=True, timeout=60)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "1\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "True\n", "")
