@@ -15,9 +15,16 @@ def ahead(things: Iterator[Thing], count: int) -> Iterator[Thing]:
     nobody: whoever stops asking, stops it."""
     worker = ThreadPoolExecutor(1, "ahead")
     try:
-        waiting = deque(worker.submit(next, things, None) for _ in range(count))
-        while (thing := waiting.popleft().result()) is not None:
-            waiting.append(worker.submit(next, things, None))
-            yield thing
+        waiting = deque(worker.submit(_next, things) for _ in range(count))
+        while made := waiting.popleft().result():
+            waiting.append(worker.submit(_next, things))
+            yield made[0]
     finally:
         worker.shutdown(cancel_futures=True)
+
+
+def _next(things: Iterator[Thing]) -> tuple[Thing] | None:
+    """One more, if there is one: any thing may come, also None."""
+    for thing in things:
+        return (thing,)
+    return None

@@ -16,7 +16,7 @@ from typing import NamedTuple
 from alignzoo_reddit_votes.harvest import FEW
 
 Numbered = tuple[int, bytes]
-_ONE, _CLOSING = ord("1"), ord("}")
+_CLOSING = ord("}")
 
 
 class Passed(NamedTuple):
@@ -53,45 +53,54 @@ class Skim:
 
     def over(self, first: int, text: bytes) -> Skimmed:
         """What there is in whole lines, of which the first has this number."""
-        space = b" " if b'": ' in text[:200] else b""
+        colon = b": " if b'": ' in text[:200] else b":"
         if self.link:
-            return self._posts(first, text, b'"is_self":' + space)
+            return self._posts(first, text, colon)
         if self.reply or self.elsewhere:
-            return self._comments(first, text, b'"parent_id":' + space + b'"t', b'"link_id":' + space + b'"t3_')
+            return self._comments(first, text, colon)
         rows = list(enumerate(text.split(b"\n"), first))
         return Skimmed(_spoken(rows), (), first + len(rows))
 
-    def _comments(self, first: int, text: bytes, parent: bytes, link: bytes) -> Skimmed:
+    def _comments(self, first: int, text: bytes, colon: bytes) -> Skimmed:
         """Of fields of one name the last counts. Where a bracket opens behind it, or closes before the line does, it may be of
         something within the row, or of a row that is cut short: then the line is read."""
-        find, rfind, reply, elsewhere, posts = text.find, text.rfind, bool(self.reply), bool(self.elsewhere), self.posts
+        find, rfind, begins, reply, elsewhere, posts = (
+            text.find,
+            text.rfind,
+            text.startswith,
+            self.reply,
+            self.elsewhere,
+            self.posts,
+        )
+        answers, stands = b'"parent_id"' + colon + b'"t1_', b'"link_id"' + colon + b'"t3_'
         rows: list[Numbered] = []
         replies: list[int] = []
         others: list[int] = []
         number = first
         for number, start, end in _lines(first, text):
             if reply:
-                at = rfind(parent, start, end)
-                if at >= 0 and text[at + len(parent)] == _ONE and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
+                at = rfind(b'"parent_id"', start, end)
+                if at >= 0 and begins(answers, at) and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
                     replies.append(number)
                     continue
             if elsewhere:
-                at = rfind(link, start, end)
-                post = text[at + len(link) : find(b'"', at + len(link), end)] if at >= 0 else b""
+                at = rfind(b'"link_id"', start, end)
+                id = at + len(stands)
+                post = text[id : find(b'"', id, end)] if at >= 0 and begins(stands, at) else b""
                 if post.isalnum() and post not in posts and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
                     others.append(number)
                     continue
             rows.append((number, text[start:end]))
         return Skimmed(_spoken(rows), (_passed(self.reply, replies), _passed(self.elsewhere, others)), number + 1)
 
-    def _posts(self, first: int, text: bytes, field: bytes) -> Skimmed:
+    def _posts(self, first: int, text: bytes, colon: bytes) -> Skimmed:
         """A crossposted post has another one within it: a line that says it twice is read."""
-        find, name, no = text.find, field[: field.index(b":")], field + b"false"
+        find, no = text.find, b'"is_self"' + colon + b"false"
         rows: list[Numbered] = []
         links: list[int] = []
         for number, start, end in _lines(first, text):
-            at = find(name, start, end)
-            if at >= 0 and text.startswith(no, at) and find(name, at + 1, end) < 0 and text[end - 1] == _CLOSING:
+            at = find(b'"is_self"', start, end)
+            if at >= 0 and text.startswith(no, at) and find(b'"is_self"', at + 1, end) < 0 and text[end - 1] == _CLOSING:
                 links.append(number)
             else:
                 rows.append((number, text[start:end]))

@@ -159,6 +159,11 @@ def test_things_come_in_order_and_no_more_are_made_than_told() -> None:
     assert waiting() == []
 
 
+def test_any_thing_may_come() -> None:
+    assert list(ahead(iter([None, 0, None, ()]), 2)) == [None, 0, None, ()]
+    assert list(ahead(iter([]), 3)) == []
+
+
 def test_a_fault_comes_after_what_was_made_before_it() -> None:
     found: list[int] = []
     with pytest.raises(CutError, match="the end"):
