@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -111,3 +112,25 @@ def test_as_dumps_write_them_none_is_read_in_vain() -> None:
 def test_without_a_rule_every_line_is_read() -> None:
     block = [b'{"parent_id":"t1_one","is_self":false}', b"", b" \r", b'{"link_id":"t3_zzz"}']
     assert divided(Skim(), 5, block) == ({5: block[0], 8: block[3]}, {})
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"link_id":"t3_aaa","parent_id":"t1_one","parent_id":"t3_aaa"}',
+        b'{"parent_id":"t3_aaa","link_id":"t3_zzz","link_id":"t3_aaa"}',
+        b'{"parent_id":"t3_zzz","link_id":"t3_zzz","link_id":null}',
+        b'{"link_id":"t3_aaa","parent_id":"t3_aaa","was":{"parent_id":"t1_one","link_id":"t3_zzz"}}',
+        b'{"link_id":"t3_aaa","was":{"parent_id":"t1_one"},"score":3}',
+        b'{"link_id":"t3_zzz","parent_id":"t1_one","gildings":{}',
+        b'{"parent_id":"t3_zzz","link_id":"t3_zzz","gildings":{}',
+        b'{"parent_id":"t3_z z","link_id":"t3_z z"}',
+        b'{"link_id":"t3_zzz","parent_id" :"t1_one"',
+        b'[{"link_id":"t3_zzz","parent_id":"t1_one"}]',
+    ],
+)
+def test_what_is_not_as_dumps_write_it_is_read(line: bytes) -> None:
+    """Fields that come twice, that are of a table within the row, lines that are cut behind a bracket, ids that are none."""
+    replies = [b'{"link_id":"t3_aaa","parent_id":"t1_one"}'] * 5
+    read, passed, _ = Skim("", "nested", "elsewhere", HERE).over(1, b"\n".join([*replies, line]))
+    assert (read, passed) == ([(6, line)], (("nested", 5, [1, 2, 3]), ("elsewhere", 0, [])))
