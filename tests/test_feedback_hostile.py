@@ -21,7 +21,7 @@ from alignzoo.interfaces import Asking
 from alignzoo.records import Feedback, from_json, to_json
 from alignzoo.rows import ReadError
 from alignzoo.seam.settings import SettingsError
-from alignzoo_reddit_votes.dumps import DumpError
+from alignzoo_reddit_votes.unpacking import DumpError
 
 each = pytest.mark.parametrize("corpus", CORPORA, ids=[corpus.id for corpus in CORPORA])
 LINES = [corpus for corpus in CORPORA if corpus.name.endswith(".jsonl")]

@@ -256,6 +256,19 @@ def test_a_folder_of_another_run_is_refused(run_file: Path, done: Run, tmp_path:
         Run.open(tmp_path / "mine")
 
 
+def test_a_damaged_line_is_told_by_its_number_in_the_file(tmp_path: Path) -> None:
+    """Empty lines count, as an editor counts them; and the file may be the user's own, whom nobody tells to delete it."""
+    path = tmp_path / "rows.jsonl"
+    path.write_text('{"a": 1}\n\n  \n{"a": 2}\n')
+    assert store.read_rows(path) == [{"a": 1}, {"a": 2}]
+    path.write_text('\n{"a": 1}\n\n{"a": 2\n')
+    with pytest.raises(store.StoreError, match=r"rows.jsonl:4: not JSON: .*, if a run wrote it; if it is yours, mend that line"):
+        store.read_rows(path)
+    path.write_text('\n\n{"kind": "nothing"}\n')
+    with pytest.raises(store.StoreError, match=r"rows.jsonl:3: 'kind' must be one of"):
+        list(store.read_feedback(path))
+
+
 def test_a_damaged_line_is_named(done: Run, tmp_path: Path) -> None:
     path = tmp_path / "feedback.jsonl"
     path.write_text(done.files.feedback.read_text().replace('"kind"', '"kid"', 1))

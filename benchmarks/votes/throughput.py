@@ -1,10 +1,12 @@
-"""How fast the votes of a dump are read, against unpacking it and finding its lines, and in how much memory.
+"""How fast the votes of a dump are read, against its decompressor alone, and in how much memory.
 
-    python benchmarks/votes/throughput.py 200 31 2    # megabytes of comments; the window, 31 as in the dumps; processes
+    python benchmarks/votes/throughput.py 600 31 1 3    # megabytes of comments; window, 31 as in the dumps; processes; rounds
 
-Writes an invented dump of comments and posts into a folder that goes with the run; six comments in ten are replies. Times
-are CPU seconds. With several processes there are three: of the one that unpacks, of the others together, and on the clock.
-The dump is never read faster than the first allows, however many cores there are; the clock needs a quiet machine.
+Writes an invented dump of comments and posts into a folder that goes with the run; six comments in ten are replies. Every
+round measures the decompressor, and then each source; what is told is the median of the rounds and of the ratios within one.
+There are two ratios: of rows a second by the clock, for which the thread that unpacks needs a core of its own and the machine
+must be quiet, and of rows a CPU second, all threads and processes together. Beside them stand the CPU seconds of each: of
+the thread that unpacks, of the one that reads, and of the other processes; no clock can do better than the longest of them.
 """
 
 from __future__ import annotations
@@ -13,10 +15,12 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import Process
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TypedDict
 
@@ -111,16 +115,28 @@ def write_all(folder: str, count: int, window: int) -> None:
 class Spent:
     """Seconds."""
 
-    here: float
-    helpers: float
     clock: float
+    reading: float
+    """Of CPU, by the thread that asks for records."""
+    unpacking: float
+    """By the other threads of this process."""
+    helpers: float
+
+    @property
+    def cpu(self) -> float:
+        return self.reading + self.unpacking + self.helpers
 
 
-def measured(work: Callable[[], int]) -> tuple[int, Spent]:
-    """What work gives, and what it took."""
-    start, children, clock = time.process_time(), cpu_of_children(), time.perf_counter()
-    made = work()
-    return made, Spent(time.process_time() - start, cpu_of_children() - children, time.perf_counter() - clock)
+def measured(work: Callable[[], object]) -> Spent:
+    start = time.perf_counter(), time.thread_time(), time.process_time(), cpu_of_children()
+    work()
+    clock, reading, here, helpers = (
+        now - then
+        for now, then in zip(
+            (time.perf_counter(), time.thread_time(), time.process_time(), cpu_of_children()), start, strict=True
+        )
+    )
+    return Spent(clock, reading, here - reading, helpers)
 
 
 def cpu_of_children() -> float:
@@ -128,50 +144,77 @@ def cpu_of_children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def unpacked(path: Path) -> int:
-    """Rows, unpacked and divided, and nothing else."""
-    return sum(len(lines or ()) for _, lines in blocks(path))
+def unpacked(path: Path) -> None:
+    """The decompressor, and nothing else."""
+    with path.open("rb") as file, zstandard.ZstdDecompressor(max_window_size=2**31).stream_reader(file) as plain:
+        while plain.read(1 << 18):
+            pass
 
 
-def parsed_too(path: Path) -> int:
-    """Rows, of which those of the first rank are parsed as well: nothing that looks at them can be faster."""
-    count = 0
-    for _, lines in blocks(path):
-        count += len(lines or ())
-        for row in lines or ():
+def divided(path: Path) -> None:
+    """Lines, as the sources get them from the thread that unpacks."""
+    for _ in blocks(path):
+        pass
+
+
+def parsed_too(path: Path) -> None:
+    """Lines, of which those of the first rank are parsed: nothing that looks at them can take less CPU."""
+    for text in blocks(path):
+        for row in (text or b"").split(b"\n"):
             if b'"parent_id":"t1_' not in row and row:
                 parsed(row)
-    return count
 
 
-def main(megabytes: int, window: int, processes: int = 1) -> None:
+def collected(source: RedditVotes) -> None:
+    for _ in source.collect(Asking()):
+        pass
+
+
+def main(megabytes: int, window: int, processes: int = 1, rounds: int = 3) -> None:
     count = megabytes * 1_000_000 // 1_080
     with TemporaryDirectory() as folder:
         rc = Path(folder, "RC.zst")
         writer = Process(target=write_all, args=(folder, count, window))  # what it needs of memory is not counted
         writer.start()
         writer.join()
-        before = peak()
-        rows, bare = measured(lambda: unpacked(rc))
-        print(f"unpacking and finding lines: {rows / bare.here:,.0f} rows/s, {peak() - before} MB")
-        _, least = measured(lambda: parsed_too(rc))
-        print(
-            f"and parsing what is no reply: {rows / least.here:,.0f} rows/s ({bare.here / least.here:.0%} of that)", flush=True
-        )
+        works: dict[str, Callable[[], object]] = {
+            "lines found, nothing else": lambda: divided(rc),
+            "parsing what is no reply, nothing else": lambda: parsed_too(rc),
+        }
         settings: dict[str, Settings] = {
             f"{share:.0%} of the posts count": {"posts": Path(folder, f"RS_{share}.zst")} for share in SHARES
         }
         settings["every comment of the first rank is read"] = {"missing_post": "?"}
         for name, own in settings.items():
-            source = RedditVotes(comments=rc, split="all", processes=processes, **own)
-            asking = Asking()
-            pairs, spent = measured(lambda source=source, asking=asking: sum(1 for _ in source.collect(asking)))
-            read = asking.tally.read
-            told = [f"{read / spent.here:,.0f} rows/s ({read / spent.here / (rows / bare.here):.0%} of unpacking)"]
-            if processes > 1:
-                told.append(f"the {processes} others {read / spent.helpers:,.0f} rows/s together")
-                told.append(f"on the clock {read / spent.clock:,.0f} rows/s ({read / spent.clock / (rows / bare.clock):.0%})")
-            print(f"{name}: {', '.join(told)}; {pairs:,} pairs, {peak() - before} MB", flush=True)
+            works[name] = partial(collected, RedditVotes(comments=rc, split="all", processes=processes, **own))
+        before = peak()
+        measured(lambda: unpacked(rc))
+        window_only, bare, found = peak(), list[Spent](), {name: list[Spent]() for name in works}
+        for _ in range(rounds):
+            bare.append(measured(lambda: unpacked(rc)))
+            for name, work in works.items():
+                found[name].append(measured(work))
+        tell(count, window_only - before, bare, found)
+        print(f"all of it in {peak() - window_only} MB more")
+
+
+def tell(count: int, window: int, bare: Sequence[Spent], found: Mapping[str, Sequence[Spent]]) -> None:
+    cpu = median(one.cpu for one in bare)
+    print(
+        f"unpacking alone: {count / median(one.clock for one in bare):,.0f} rows/s by the clock, "
+        f"{count / cpu:,.0f} a CPU second; {window} MB, the window"
+    )
+    for name, spent in found.items():
+        clock = median(one.clock / mine.clock for one, mine in zip(bare, spent, strict=True))
+        share = median(one.cpu / mine.cpu for one, mine in zip(bare, spent, strict=True))
+        unpacking, reading, helpers = (
+            median(part) for part in zip(*((one.unpacking, one.reading, one.helpers) for one in spent), strict=True)
+        )
+        print(
+            f"{name}: {count / median(one.clock for one in spent):,.0f} rows/s, {clock:.0%} of unpacking alone by the clock, "
+            f"{share:.0%} by CPU; CPU seconds: unpacking {unpacking:.2f}, reading {reading:.2f}, helpers {helpers:.2f}; "
+            f"alone {cpu:.2f}"
+        )
 
 
 def peak() -> int:
@@ -179,4 +222,4 @@ def peak() -> int:
 
 
 if __name__ == "__main__":
-    main(*(int(word) for word in sys.argv[1:4]))
+    main(*(int(word) for word in sys.argv[1:5]))

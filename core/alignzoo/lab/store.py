@@ -27,6 +27,8 @@ from typing import Any
 
 from alignzoo.records import Feedback, RecordError, from_json, to_json
 
+_REMEDY = "delete the file to have it made again, if a run wrote it; if it is yours, mend that line"
+
 
 class StoreError(ValueError):
     """A file of a run that cannot be used."""
@@ -183,15 +185,15 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
     """Rows of a file that a run wrote; a damaged line is named."""
     lines = list(_lines(path))
     with suppress(json.JSONDecodeError):  # all at once takes half the time; line by line can name the damaged one
-        whole: list[dict[str, Any]] = json.loads(f"[{','.join(lines)}]")
+        whole: list[dict[str, Any]] = json.loads(f"[{','.join(line for _, line in lines)}]")
         if len(whole) == len(lines):
             return whole
     rows = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in lines:
         try:
             rows.append(json.loads(line))
         except json.JSONDecodeError as error:
-            raise StoreError(f"{path}:{number}: not JSON: {error}; delete the file to have it made again") from None
+            raise StoreError(f"{path}:{number}: not JSON: {error}; {_REMEDY}") from None
     return rows
 
 
@@ -214,7 +216,7 @@ def write_feedback(path: Path, records: Iterable[Feedback]) -> int:
 
 
 def read_feedback(path: Path) -> Iterator[Feedback]:
-    for number, line in enumerate(_lines(path), start=1):
+    for number, line in _lines(path):
         try:
             yield from_json(line)
         except RecordError as error:
@@ -226,11 +228,12 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def _lines(path: Path) -> Iterator[str]:
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Those that say something, with their numbers in the file."""
     if not path.exists():
         raise StoreError(f"{path} is not there")
     with path.open(encoding="utf-8") as file:
         try:
-            yield from (line for line in file if line.strip())
+            yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
         except UnicodeDecodeError as error:
-            raise StoreError(f"{path}: not UTF-8 text: {error}; delete the file to have it made again") from None
+            raise StoreError(f"{path}: not UTF-8 text: {error}; {_REMEDY}") from None

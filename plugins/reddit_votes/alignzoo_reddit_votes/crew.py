@@ -49,8 +49,9 @@ def crew(processes: int) -> Iterator[Each]:
         for here, _ in pipes:
             here.close()
         for worker in workers:
-            worker.terminate()
-            worker.join()
+            if worker.is_alive():
+                worker.terminate()
+                worker.join()
 
 
 def _in_order(crew: list[Connection], work: Callable[[Given], Made], things: Iterable[Given]) -> Iterator[Made]:

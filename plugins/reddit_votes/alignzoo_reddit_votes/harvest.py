@@ -176,8 +176,7 @@ class Harvest:
         """The comparisons in the rows, thread by thread, once all rows are read."""
         with TemporaryDirectory(prefix=FOLDER) as folder:
             heap = Heap(Path(folder))
-            for row in rows:
-                heap.put(row)
+            heap.put_all(rows)
             for path in heap.files():
                 for thread in threads_in(path):
                     yield from self.of_thread(thread)

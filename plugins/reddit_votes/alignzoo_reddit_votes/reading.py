@@ -6,10 +6,9 @@ be compared. What they give comes back in the order of the dump: it is the same 
 
 from __future__ import annotations
 
-import marshal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -18,7 +17,7 @@ from alignzoo.tally import Tally
 from alignzoo_reddit_votes.dumps import LONGEST, WHOLE, parsed
 from alignzoo_reddit_votes.harvest import NO_POST, Harvest, Scores
 from alignzoo_reddit_votes.rows import Reader, RowError, rows_in
-from alignzoo_reddit_votes.skim import Skim
+from alignzoo_reddit_votes.skim import Passed, Skim
 from alignzoo_reddit_votes.threads import Row, packed, threads_in
 from alignzoo_reddit_votes.votes import Comment, Counts, Post
 
@@ -28,20 +27,20 @@ STRAY = "a post among the comments: name this file under threads"
 
 
 class Block(NamedTuple):
-    """Lines of a file, or all of one that is one document."""
+    """Lines of a file that must be read, or all of one that is one document."""
 
     file: int
-    first: int
-    """The number of the first line; 0 for a document."""
-    lines: list[bytes] | bytes | None
-    """Divided, or still to be; None is a line that is too long."""
+    lines: Sequence[tuple[int, bytes | None]]
+    """With their numbers, 0 for a document; None is a line that is too long."""
+    passed: Sequence[Passed] = ()
+    """Lines beside them that need not be read."""
 
 
 class Read(NamedTuple):
     """What a block held."""
 
-    rows: Sequence[Row] | Mapping[int, bytes]
-    """As they are, or packed by the file of the heap that they belong to."""
+    rows: Mapping[int, bytes]
+    """Packed, by the file of the heap that they belong to."""
     eligible: list[bytes]
     """Ids of posts whose comments may count."""
     seen: Seen
@@ -62,10 +61,6 @@ class Reading:
     """What it was told to do; what it saw is of no matter."""
     reader: Reader
     kind: Kind
-    eligible: Path = Path()
-    """Where the ids of the posts are whose comments may count, as `write_ids` wrote them."""
-    packing: bool = False
-    """Whether the rows are packed here, so that whoever keeps the heap need not."""
 
     def __call__(self, block: Block) -> Read:
         harvest = self.harvest.part()
@@ -79,12 +74,15 @@ class Reading:
                 if not row.fault:
                     eligible.append(row.id.encode())
             rows.append(row)
-        return Read(packed(rows) if self.packing else rows, eligible, (harvest.tally, harvest.counts, harvest.days))
+        return Read(packed(rows), eligible, (harvest.tally, harvest.counts, harvest.days))
 
     def _rows(self, block: Block, harvest: Harvest) -> Iterator[Post | Comment]:
         """The posts and comments of a block. What cannot be read is counted and passed over."""
         tally, file, read = harvest.tally, block.file, self.reader
-        for number, line in self._said(block, harvest):
+        for rule, count, numbers in block.passed:
+            tally.read += count
+            harvest.pass_over(rule, ((file, number) for number in numbers), count)
+        for number, line in block.lines:
             place = (file, number)
             try:
                 for item, row in enumerate(rows_in(parsed(line, LONGEST if number else WHOLE)), 1):
@@ -98,29 +96,16 @@ class Reading:
                 tally.read += 1
                 tally.drop(str(error), harvest.at(place))
 
-    def _said(self, block: Block, harvest: Harvest) -> Iterable[tuple[int, bytes | None]]:
-        """The lines that must be read, with their numbers; a document whole."""
-        file, first, lines = block
-        if lines is None:
-            return [(first, None)]
-        if isinstance(lines, bytes):
-            lines = lines.split(b"\n") if first else [lines]
-        if not first:
-            return [(0, lines[0])]
-        numbered, passed = self._skim().over(first, lines)
-        for rule in passed:
-            harvest.tally.read += len(rule)
-            harvest.pass_over(rule.rule, ((file, number) for number in rule.numbers()), len(rule))
-        return [(number, line) for number, line in numbered if line and not line.isspace()]
 
-    def _skim(self) -> Skim:
-        rules, stand_in = self.harvest.rules, bool(self.harvest.site.missing_post)
-        if self.kind == "posts":
-            # where a missing post has a stand-in, one that is left aside must be known not to be missing
-            return Skim("self_post" if rules.applies("self_post") and not stand_in else "")
-        if self.kind == "threads":
-            return Skim()
-        return Skim("", "nested" if rules.applies("nested") else "", "" if stand_in else NO_POST, ids_in(self.eligible))
+def skim_of(kind: Kind, harvest: Harvest, posts: AbstractSet[bytes]) -> Skim:
+    """Which lines of a file need not be read; of comments only those on these posts must be."""
+    rules, stand_in = harvest.rules, bool(harvest.site.missing_post)
+    if kind == "posts":
+        # where a missing post has a stand-in, one that is left aside must be known not to be missing
+        return Skim("self_post" if rules.applies("self_post") and not stand_in else "")
+    if kind == "threads":
+        return Skim()
+    return Skim("", "nested" if rules.applies("nested") else "", "" if stand_in else NO_POST, posts)
 
 
 @dataclass(frozen=True)
@@ -134,13 +119,3 @@ class Comparing:
         harvest = self.harvest.part()
         found = [one for thread in threads_in(path) for one in harvest.of_thread(thread)]
         return Compared(found, (harvest.tally, harvest.counts, harvest.days))
-
-
-@lru_cache(maxsize=1)
-def ids_in(path: Path) -> frozenset[bytes]:
-    """The ids that `write_ids` wrote. They are the same for all blocks, and too many to go with each."""
-    return frozenset(marshal.loads(path.read_bytes()))
-
-
-def write_ids(path: Path, ids: Iterable[bytes]) -> None:
-    path.write_bytes(marshal.dumps(list(ids)))

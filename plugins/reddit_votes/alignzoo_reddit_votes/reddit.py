@@ -18,12 +18,14 @@ from alignzoo.interfaces import Asking, Count, Share
 from alignzoo.records import Comparison
 from alignzoo.tally import Tally
 from alignzoo_reddit_votes.crew import Each, crew
-from alignzoo_reddit_votes.dumps import BOM, WHOLE, CutError, DumpError, blocks, packets, packing, parsed, pieces, unpacker
+from alignzoo_reddit_votes.dumps import BOM, WHOLE, blocks, parsed, pieces
 from alignzoo_reddit_votes.harvest import FOLDER, Harvest, Site, Split, Splits
-from alignzoo_reddit_votes.reading import Block, Comparing, Kind, Reading, ids_in, write_ids
+from alignzoo_reddit_votes.reading import Block, Comparing, Kind, Reading, skim_of
 from alignzoo_reddit_votes.rows import Reader, RowError
 from alignzoo_reddit_votes.rules import Rules
+from alignzoo_reddit_votes.skim import Skim
 from alignzoo_reddit_votes.threads import Heap
+from alignzoo_reddit_votes.unpacking import CutError, DumpError, packing
 from alignzoo_reddit_votes.votes import Pairing
 
 LICENCE = "Reddit user content, no licence: not to be passed on"
@@ -50,7 +52,7 @@ class RedditVotes:
     cut_files: Literal["refuse", "accept"] = "refuse"
     """What becomes of an archive that ends before its end: an error, or what was read of it."""
     processes: Count = 1
-    """How many processes read. With more than one, they read what this one unpacks."""
+    """How many processes read. With more than one, they read what this one unpacks and does not pass over."""
     split: Split = "train"
     """Which threads."""
     validation: Share = 0.05
@@ -81,8 +83,7 @@ class RedditVotes:
                 "comments alone do not say what was asked; name the posts of the same months, or write missing_post"
             )
         for path in self.files:
-            if name := packing(path):
-                unpacker(name)
+            packing(path)
 
     @cached_property
     def splits(self) -> Splits:
@@ -123,35 +124,34 @@ class RedditVotes:
             "threads": range(first, then),
             "comments": range(then, len(self.files)),
         }
-        ids, known = heap.folder / "eligible", set[bytes]()
+        known = set[bytes]()
         for kind, files in parts.items():
-            if kind == "comments":
-                write_ids(ids, known)
-            reading = Reading(harvest.part(), self.reader, kind, ids, self.processes > 1)
-            for rows, eligible, seen in each(reading, self._blocks(files, harvest.tally)):
-                heap.put_all(rows)
+            reading, skim = Reading(harvest.part(), self.reader, kind), skim_of(kind, harvest, known)
+            for rows, eligible, seen in each(reading, self._blocks(files, skim, harvest.tally)):
+                heap.put(rows)
                 known.update(eligible)
                 harvest.add(*seen)
-        ids_in.cache_clear()
 
-    def _blocks(self, files: Iterable[int], tally: Tally) -> Iterator[Block]:
+    def _blocks(self, files: Iterable[int], skim: Skim, tally: Tally) -> Iterator[Block]:
         """What is to be read of some files."""
         for file in files:
+            path, number = self.files[file], 1
+            if ".json" in path.suffixes[-2:] and (document := _document(path)):
+                yield Block(file, [(0, document)])
+                continue
             try:
-                for first, lines in said_in(self.files[file], self.processes):
-                    yield Block(file, first, lines)
+                for text in blocks(path):
+                    if text is None:
+                        yield Block(file, [(number, None)])
+                        number += 1
+                    else:
+                        rows, passed, number = skim.over(number, text)
+                        yield Block(file, rows, passed)
             except CutError as error:
+                told = f"{error} (line {number - 1})"
                 if self.cut_files == "refuse":
-                    raise DumpError(f'{error}, or write cut_files = "accept" to use what is there') from None
-                tally.say(f"{error}; what is there was used")
-
-
-def said_in(path: Path, processes: int) -> Iterator[tuple[int, list[bytes] | bytes | None]]:
-    """The lines of a file by the block, with the number of the first; or all of a file that is one document, as line 0."""
-    if ".json" in path.suffixes[-2:] and (document := _document(path)):
-        yield 0, document
-    else:
-        yield from blocks(path) if processes == 1 else packets(path)
+                    raise DumpError(f'{told}, or write cut_files = "accept" to use what is there') from None
+                tally.say(f"{told}; what is there was used")
 
 
 def _document(path: Path) -> bytes:

@@ -19,10 +19,11 @@ from xml.parsers import expat
 from alignzoo.interfaces import Asking, Share
 from alignzoo.records import Comparison
 from alignzoo.tally import Tally
-from alignzoo_reddit_votes.dumps import LONGEST, CutError, DumpError, packing, pieces, unpacker
+from alignzoo_reddit_votes.dumps import LONGEST, pieces
 from alignzoo_reddit_votes.harvest import Harvest, Site, Split, Splits
 from alignzoo_reddit_votes.rows import EARLIEST, LATEST, Reader, RowError
 from alignzoo_reddit_votes.rules import Rules
+from alignzoo_reddit_votes.unpacking import CutError, DumpError, packing
 from alignzoo_reddit_votes.votes import Comment, Pairing, Place, Post
 from alignzoo_reddit_votes.words import of_html, sound
 
@@ -70,8 +71,7 @@ class StackExchangeVotes:
         _ = self.splits, self.read_at
         if not self.file.is_file():
             raise ValueError(f"there is no file {self.file}")
-        if name := packing(self.file):
-            unpacker(name)
+        packing(self.file)
 
     @cached_property
     def splits(self) -> Splits:

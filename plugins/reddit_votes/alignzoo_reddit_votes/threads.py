@@ -8,9 +8,9 @@ no name of a user.
 from __future__ import annotations
 
 import marshal
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import BinaryIO
@@ -19,8 +19,8 @@ from alignzoo_reddit_votes.votes import Comment, Post
 
 Row = Post | Comment
 FILES = 64
-WAITING = 64
-"""Rows that wait for each file, so that they are packed at once."""
+TOGETHER = 4096
+"""Rows that are packed at once, where they do not come by the block."""
 LARGE = 16 << 20
 """Bytes of a file that is divided again before it is read."""
 DEEPEST = 5
@@ -33,30 +33,24 @@ class Heap:
 
     folder: Path
     depth: int = 0
-    waiting: list[list[tuple[object, ...]]] = field(default_factory=lambda: [[] for _ in range(FILES)])
     open: dict[int, BinaryIO] = field(default_factory=dict)
     """The files that are being written: opening one takes as long as packing what is put into it."""
 
-    def put(self, row: Row) -> None:
-        place = row.key // FILES**self.depth % FILES
-        rows = self.waiting[place]
-        rows.append((type(row) is Post, *row))
-        if len(rows) == WAITING:
-            self._write(place)
+    def put(self, blocks: Mapping[int, bytes]) -> None:
+        """Rows as `packed` packs them."""
+        for place, block in blocks.items():
+            if place not in self.open:
+                self.open[place] = self._path(place).open("xb")
+            self.open[place].write(len(block).to_bytes(8, "big") + block)
 
-    def put_all(self, rows: Sequence[Row] | Mapping[int, bytes]) -> None:
-        """Rows as they are, or as `packed` packed them elsewhere."""
-        if isinstance(rows, Mapping):
-            for place, block in rows.items():
-                self._append(place, block)
-        else:
-            for row in rows:
-                self.put(row)
+    def put_all(self, rows: Iterable[Row]) -> None:
+        """Rows as they are."""
+        rows = iter(rows)
+        while some := list(islice(rows, TOGETHER)):
+            self.put(packed(some, self.depth))
 
     def files(self) -> Iterator[Path]:
         """Files of whole threads, none too large to be read at once, in an order of the posts' numbers."""
-        for place in range(FILES):
-            self._write(place)
         for file in self.open.values():
             file.close()
         for place in range(FILES):
@@ -68,8 +62,7 @@ class Heap:
         if path.stat().st_size > LARGE and self.depth < DEEPEST:
             deeper = Heap(path.with_suffix(".d"), self.depth + 1)
             deeper.folder.mkdir()
-            for row in _read(path):
-                deeper.put(row)
+            deeper.put_all(_read(path))
             path.unlink()
             yield from deeper.files()
         else:
@@ -78,22 +71,13 @@ class Heap:
     def _path(self, place: int) -> Path:
         return self.folder / f"{place:02}"
 
-    def _write(self, place: int) -> None:
-        if rows := self.waiting[place]:
-            self._append(place, marshal.dumps(rows))
-            rows.clear()
 
-    def _append(self, place: int, block: bytes) -> None:
-        if place not in self.open:
-            self.open[place] = self._path(place).open("xb")
-        self.open[place].write(len(block).to_bytes(8, "big") + block)
-
-
-def packed(rows: Iterable[Row]) -> dict[int, bytes]:
+def packed(rows: Iterable[Row], depth: int = 0) -> dict[int, bytes]:
     """Rows as a heap writes them, by its files."""
     places: dict[int, list[tuple[object, ...]]] = {}
+    part = FILES**depth
     for row in rows:
-        places.setdefault(row.key % FILES, []).append((type(row) is Post, *row))
+        places.setdefault(row.key // part % FILES, []).append((type(row) is Post, *row))
     return {place: marshal.dumps(those) for place, those in places.items()}
 
 
@@ -109,5 +93,5 @@ def threads_in(path: Path) -> Iterator[list[Row]]:
 def _read(path: Path) -> Iterator[Row]:
     with path.open("rb") as file:
         while head := file.read(8):
-            for is_post, *values in marshal.loads(file.read(int.from_bytes(head, "big"))):
-                yield (Post if is_post else Comment)._make(values)
+            for row in marshal.loads(file.read(int.from_bytes(head, "big"))):
+                yield (Post if row[0] else Comment)._make(row[1:])

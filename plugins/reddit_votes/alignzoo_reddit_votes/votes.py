@@ -107,8 +107,8 @@ class Preference:
 
     @property
     def ratio(self) -> float:
-        """Preferred over rejected. Without bound where the lower score is not above 0."""
-        return score(self.chosen) / score(self.rejected) if score(self.rejected) > 0 else float("inf")
+        """How many times the score of the rejected one the chosen one has."""
+        return ratio(self.chosen, self.rejected)
 
     @property
     def seconds(self) -> int:
@@ -190,6 +190,11 @@ def score(comment: Comment) -> int:
     return comment.score
 
 
+def ratio(higher: Comment, lower: Comment) -> float:
+    """One score over the other. Without bound where the lower one is not above 0."""
+    return score(higher) / score(lower) if score(lower) > 0 else float("inf")
+
+
 def top(comments: Iterable[Comment], count: int) -> list[Comment]:
     """Those with the highest scores, highest first; the order of equal ones is that of writing."""
     return sorted(comments, key=lambda comment: (-score(comment), comment.created, comment.id))[:count]
@@ -214,15 +219,14 @@ def preferences(comments: Iterable[Comment], pairing: Pairing, counts: Counts, a
         if not visible(higher, lower):
             continue
         counts.after.count(higher, lower)
-        pair = Preference(higher, lower)
-        if pair.ratio < pairing.ratio:
+        if ratio(higher, lower) < pairing.ratio:
             counts.low_ratio += 1
         elif higher.text == lower.text:
             counts.same_words += 1
         elif accepted and lower.id == accepted:
             counts.against_accepted += 1
         else:
-            found.append(pair)
+            found.append(Preference(higher, lower))
     found.sort(key=lambda pair: (-pair.ratio, pair.chosen.id, pair.rejected.id))
     kept = found[: pairing.pairs_per_post]
     counts.beyond_cap += len(found) - len(kept)

@@ -14,6 +14,8 @@ _TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
 
 def plain(text: str, links: bool) -> str:
     """What a reader sees of Reddit's markdown, links as their words unless they are to stay."""
+    if text.isascii() and "/" not in text and "&" not in text and "](" not in text:
+        return text.strip()  # most comments: there is nothing to undo
     text = unescaped(sound(text)).strip()
     return nameless(text if links else unlinked(text))
 

@@ -7,7 +7,7 @@ import gzip
 import json
 import lzma
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,12 @@ from hypothesis import strategies as st
 from alignzoo.interfaces import Asking
 from alignzoo.seam.settings import SettingsError, build
 from alignzoo.tally import TallyError
-from alignzoo_reddit_votes import dumps
-from alignzoo_reddit_votes.dumps import CutError, DumpError, blocks, pieces
+from alignzoo_reddit_votes import dumps, unpacking
+from alignzoo_reddit_votes.dumps import blocks, pieces
 from alignzoo_reddit_votes.reddit import RedditVotes
 from alignzoo_reddit_votes.rows import RowError
 from alignzoo_reddit_votes.rules import Rules
+from alignzoo_reddit_votes.unpacking import CutError, DumpError
 
 zstandard = pytest.importorskip("zstandard")
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
@@ -36,8 +37,12 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 
 def read(path: Path) -> list[tuple[int, bytes]]:
     """The lines of a file that are not empty, with their numbers; "?" for one that is not held."""
-    found = [(first + i, line) for first, lines in blocks(path) for i, line in enumerate(lines or [b"?"])]
-    return [(number, line) for number, line in found if line]
+    lines = (line for text in blocks(path) for line in lines_of(text))
+    return [(number, line) for number, line in enumerate(lines, 1) if line]
+
+
+def lines_of(text: bytes | None) -> list[bytes]:
+    return [b"?"] if text is None else text.split(b"\n")
 
 
 def long_window(data: bytes) -> bytes:
@@ -72,7 +77,7 @@ def test_what_is_packed_tight_is_unpacked_whole(forum: Any) -> None:
     for name, pack in PACKED.items():
         path = forum.file(f"tight.{name}", pack(b'{"a": 1}\n' * 400_000))
         assert sum(map(len, pieces(path))) == 3_600_000
-        assert max(map(len, pieces(path))) <= 1 << 20
+        assert max(map(len, pieces(path))) <= unpacking.PIECE
         assert len(read(path)) == 400_000
 
 
@@ -108,12 +113,14 @@ def test_an_archive_that_is_cut_is_an_error_and_on_demand_what_is_there(name: st
     assert tally.left_out <= 1
 
 
-def test_what_is_left_of_a_cut_archive_is_read_to_the_last_whole_line(forum: Any) -> None:
+def test_what_is_left_of_a_cut_archive_is_read_to_the_last_whole_line(forum: Any, make: Any) -> None:
     whole = gzip.compress(b"".join(b'{"n": %d}\n' % i for i in range(1000)), mtime=0)
-    found: list[list[bytes] | None] = []
-    with pytest.raises(CutError, match=r"\(line 1001\)"):
-        found.extend(lines for _, lines in blocks(forum.file("x.gz", whole[:-9])))
-    assert (found[-1] or [])[-2:] == [b'{"n": 999}', b""]
+    found: list[bytes | None] = []
+    with pytest.raises(CutError):
+        found.extend(blocks(forum.file("x.gz", whole[:-9])))
+    assert lines_of(found[-1])[-2:] == [b'{"n": 999}', b""]
+    _, tally = make.gathered(RedditVotes(threads=forum.folder / "x.gz", split="all", cut_files="accept"))
+    assert any("fetch it again (line 1001); what is there" in line for line in tally.said)
 
 
 def test_a_cut_archive_of_lines_is_used_on_demand_whatever_it_is_called(forum: Any, make: Any) -> None:
@@ -148,7 +155,7 @@ def test_without_the_library_there_is_an_error_before_anything_is_read(
     forum: Any, make: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = forum.file("x.zst", PACKED["zst"](b"{}\n"))
-    monkeypatch.setattr(dumps, "find_spec", lambda name: None)
+    monkeypatch.setattr(unpacking, "find_spec", lambda name: None)
     with pytest.raises(SettingsError, match=r"'zstandard' is not installed; get it by: pip install 'alignzoo\[votes\]'"):
         build(RedditVotes, {"threads": str(path)}, "feedback")
 
@@ -357,29 +364,18 @@ def test_a_line_of_any_bytes_is_parsed_or_refused(line: bytes) -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 64, 300])
 @pytest.mark.parametrize("cut", [0, 9])
-def test_what_goes_to_another_process_is_what_is_read_here(
-    forum: Any, monkeypatch: pytest.MonkeyPatch, size: int, cut: int
-) -> None:
-    """With its numbers, whatever the sizes: a mark of the byte order, empty lines, one that is too long, an end without one."""
+def test_lines_do_not_depend_on_blocks(forum: Any, monkeypatch: pytest.MonkeyPatch, size: int, cut: int) -> None:
+    """Whatever the sizes: a mark of the byte order, empty lines, one that is too long, an end without a line end."""
     monkeypatch.setattr(dumps, "LONGEST", 400)
-    monkeypatch.setattr(dumps, "_PLAIN", 100)
+    monkeypatch.setattr(unpacking, "PIECE", 100)
+    monkeypatch.setattr(dumps, "BLOCK", size)
     lines = [b"{%d}" % i + b"x" * (i % 50) for i in range(200)]
     lines[20], lines[77] = b"", b"y" * 3000
     whole = gzip.compress(b"\xef\xbb\xbf" + b"\n".join(lines), mtime=0)
     path = forum.file("x.gz", whole[: len(whole) - cut])
-    seen: list[Any] = []
-    for reader, name in ((dumps.blocks, "BLOCK"), (dumps.packets, "PACKET")):
-        monkeypatch.setattr(dumps, name, size)
-        numbered: list[tuple[int, bytes]] = []
-        try:
-            for first, some in reader(path):
-                divided = some.split(b"\n") if isinstance(some, bytes) else some or [b"?"]
-                numbered += [(first + i, line) for i, line in enumerate(divided) if line]
-        except CutError as error:
-            numbered.append((0, str(error).encode()))
-        seen.append(numbered)
-    assert seen[0] == seen[1]
-    assert seen[0][:2] == [(1, b"{0}"), (2, b"{1}x")]
-    assert (78, b"?") in seen[0]
-    assert (21, b"") not in seen[0]
-    assert seen[0][-1][0] == (0 if cut else 200)
+    lines[77] = b"?"
+    found: list[bytes] = []
+    with pytest.raises(CutError, match="ends before its end; fetch it again") if cut else nullcontext():
+        found.extend(line for text in blocks(path) for line in lines_of(text))
+    assert (len(found), found[:-1]) == (200, lines[:-1])
+    assert lines[-1].startswith(found[-1])

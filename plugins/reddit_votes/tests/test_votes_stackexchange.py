@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from alignzoo.interfaces import Asking, FeedbackSource
 from alignzoo.seam.settings import SettingsError, build, table_of
 from alignzoo_reddit_votes import stackexchange
-from alignzoo_reddit_votes.dumps import DumpError
 from alignzoo_reddit_votes.stackexchange import StackExchangeVotes
+from alignzoo_reddit_votes.unpacking import DumpError
 
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 QUESTION = {

@@ -31,8 +31,7 @@ def rows(keys: list[int]) -> list[Comment]:
 
 def grouped(folder: Path, given: list[Any]) -> list[list[Any]]:
     heap = Heap(folder)
-    for row in given:
-        heap.put(row)
+    heap.put_all(given)
     found = [thread for path in heap.files() for thread in threads_in(path)]
     assert [path for path in folder.rglob("*") if path.is_file()] == []
     return found
@@ -64,8 +63,7 @@ def test_every_row_is_in_the_thread_of_its_post_once_and_in_order(tmp_path: Path
 def test_a_file_that_is_too_large_is_divided_again_and_others_are_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(threads, "LARGE", 20_000)
     heap = Heap(tmp_path)
-    for row in rows([64 * i for i in range(640)] + [1] * 9):
-        heap.put(row)
+    heap.put_all(rows([64 * i for i in range(640)] + [1] * 9))
     found = (thread for path in heap.files() for thread in threads_in(path))
     next(found)
     assert {path.name for path in tmp_path.iterdir()} == {"00.d", "01"}
