@@ -40,6 +40,29 @@ class Prefers:
             file.writelines("x\\n" for _ in prompts)
         many = [(len(set(a.text.split())), len(set(b.text.split()))) for a, b in zip(first, second)]
         return [0.5 + 0.3 * ((a > b) - (a < b)) - self.lean for a, b in many]
+
+
+@dataclass(frozen=True)
+class Reads:
+    """Finds likelier what the base finds likelier; can do nothing without it."""
+
+    def __call__(self, prompts, completions):
+        return [0.0] * len(prompts)
+
+    def prefer(self, prompts, first, second):
+        raise AssertionError("nobody has lent it a base")
+
+    def reading(self, role):
+        Path("lent.txt").write_text(role.name)
+        return Prefers(lean=0.0)
+
+
+@dataclass(frozen=True)
+class Loses(Reads):
+    """With a base it is shown one answer at a time."""
+
+    def reading(self, role):
+        return lambda prompts, completions: [0.0] * len(prompts)
 '''
 DUELS = '\n[duels]\nuse = "toyumpire:Prefers"\nprompts = 4\n'
 
@@ -75,16 +98,18 @@ def opened(place: Path, entries: str, duels: str = DUELS, seeds: str = "2") -> t
 def test_an_umpire_that_fails_stops_no_report_and_is_asked_again(bench: HeadToHead, place: Path) -> None:
     (place / "gone").touch()
     told = bench.report()
-    (place / "gone").unlink()
     assert "Caution: the duels are not decided: ConnectionError: nobody answers." in told
     assert bench.undecided
+    assert main(["bench", str(place / "out")]) == 1
     assert "Shown two answers" not in told
+    (place / "gone").unlink()
     (place / "full").touch()
     with pytest.raises(DiskFull):
         bench.report()
     (place / "full").unlink()
     told = bench.report()
     assert not bench.undecided
+    assert main(["bench", str(place / "out")]) == 0
     assert "toyumpire:Prefers was shown the first answers to 4 prompts, two at a time and in both orders" in told
     assert "lean to the first place, from -1 to 1: -0.20" in told
 
@@ -114,6 +139,23 @@ def test_an_umpire_may_come_to_a_bench_that_is_done_change_and_go(bench: HeadToH
     assert lines[0].startswith("duels: toyumpire:Prefers is asked for ")
     folder = HeadToHead.open(place / "out")
     assert "lean to the first place, from -1 to 1: 0.00" in folder.report(), "the folder keeps its umpire"
+
+
+def test_an_umpire_that_reads_with_a_model_is_lent_the_base_of_the_runs_if_there_is_anything_to_ask(
+    bench: HeadToHead, place: Path
+) -> None:
+    reads, lines = opened(place, DPO + BEST, DUELS.replace("Prefers", "Reads"))
+    reads.report()
+    assert (place / "lent.txt").read_text() == "umpire"
+    assert lines[1] == f"duels: load {place / 'model'} (none)"
+    (place / "lent.txt").unlink()
+    told = reads.report()
+    assert not (place / "lent.txt").exists()
+    assert len(lines) == 2
+    assert "toyumpire:Reads was shown the first answers" in told
+    loses, _ = opened(place, DPO + BEST, DUELS.replace("Prefers", "Loses"))
+    loses.report()
+    assert "toyumpire:Loses can be shown two answers, but not with the base of a run; tell its author" in loses.undecided
 
 
 def test_how_much_is_asked_at_most_is_told_before(place: Path, capfd: pytest.CaptureFixture[str]) -> None:

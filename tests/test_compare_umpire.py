@@ -294,6 +294,34 @@ def test_another_umpire_other_settings_and_other_files_are_asked_anew(here: Path
     assert len(asked()) == 36 * 5, "how much is asked says nothing of who judges"
 
 
+def test_the_first_answer_of_several_is_shown_and_other_bytes_are_another_umpire(here: Path, place: Path) -> None:
+    def text(who: str, prompt: int, number: int) -> str:
+        return f"{who} {prompt}" if number == 0 else "never shown"
+
+    roots = [finished(here / "one", lambda who, prompt, number: 0.0, n=3, text=text)]
+    heard(roots, duels(here, "Leans"))
+    assert len(asked()) == 6 * 2
+    assert not [line for line in asked() if "never" in line]
+    heard(roots, duels(here, "Leans"))
+    assert len(asked()) == 6 * 2
+    module = place / "umpires.py"
+    module.write_text(SOURCE + "# another umpire\n")
+    heard(roots, duels(here, "Leans"))
+    module.write_text(SOURCE)
+    assert len(asked()) == 6 * 4
+
+
+def test_a_leader_that_both_agree_on_is_no_caution_and_the_start_is_no_leader(here: Path) -> None:
+    roots = [run(here, "one", seed, lambda s, p: f"x {s} {p}", start=lambda s, p: f"z {s} {p}") for seed in range(2)]
+    found = together(roots, out=Path("out"), duels=duels(here, "Leans"))
+    assert found.hearing is not None
+    assert found.hearing.ranks[0].name == "the start"
+    assert not [one for one in found.cautions if "leads" in one]
+    roots += [run(here, "two", seed, lambda s, p: f"a {s} {p}", start=lambda s, p: f"z {s} {p}") for seed in range(2)]
+    found = together(roots, out=Path("out"), duels=duels(here, "Longer"))
+    assert not [one for one in found.cautions if "leads" in one]
+
+
 def test_the_prompts_are_the_same_for_all_and_spread_over_the_test_set(here: Path) -> None:
     heard(two(here, seeds=1, prompts=12), duels(here, "Leans", prompts=3))
     assert {line.partition(" | ")[0] for line in asked()} == {"question 0?", "question 4?", "question 8?"}

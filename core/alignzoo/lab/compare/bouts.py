@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 
@@ -91,7 +90,7 @@ def _ranks(bouts: Sequence[Bout], closed: bool) -> list[Rank]:
     """By the seeds that everybody has, as scores are ranked."""
     names = list(dict.fromkeys(name for bout in bouts for name in (bout.first, bout.second)))
     seeds = set.intersection(*(set(bout.seeds) for bout in bouts))
-    if not seeds or len(bouts) < len(list(combinations(names, 2))):
+    if not seeds:
         return []
     shared = sorted(seeds)
     tables = {
