@@ -326,6 +326,8 @@ def test_the_prompts_are_the_same_for_all_and_spread_over_the_test_set(here: Pat
     heard(two(here, seeds=1, prompts=12), duels(here, "Leans", prompts=3))
     assert {line.partition(" | ")[0] for line in asked()} == {"question 0?", "question 4?", "question 8?"}
     assert len(asked()) == 3 * 3 * 2
+    heard(two(here, seeds=1, prompts=12), duels(here, "Leans", prompts=5))
+    assert len(asked()) == 3 * 5 * 2, "0, 2, 4, 6 and 8; 10 would be a sixth"
 
 
 def test_more_than_may_be_asked_is_refused_before_the_first(here: Path) -> None:
@@ -379,6 +381,10 @@ def test_an_umpire_that_speaks_nonsense_is_told(here: Path, use: str, said: str)
             r"cannot be shown two; those that can: reward:rlaif/ai-judge. What wins by its scores is in",
         ),
         ({"use": "ai-jugde"}, r"duels.use: no reward named 'ai-jugde'.*ai-judge"),
+        (
+            {"use": "umpires:Umpire"},
+            r"duels.use: umpires:Umpire is a class and no dataclass; its settings are its fields: write @",
+        ),
         ({}, r"duels: say what to use"),
         ({"use": "umpires:Leans", "prompts": 0}, r"duels.prompts: must be at least 1"),
         ({"use": "umpires:Leans", "most": 0}, r"duels.most: must be at least 1"),
