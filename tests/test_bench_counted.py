@@ -19,7 +19,7 @@ from alignzoo.lab.bench.outcome import Cell, Outcome, spent_in
 from alignzoo.lab.bench.report import CellStanding, Standing, _complete, _entrant, _serving, _tuning
 from alignzoo.lab.bench.serving import break_even
 from alignzoo.lab.bench.tuning import Space, Trial, Tuning, proposed
-from alignzoo.lab.bench.work import _free, _no_room, carry_out
+from alignzoo.lab.bench.work import _free, carry_out, no_room
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import PlanError
 from alignzoo.seam.discovery import discover
@@ -208,14 +208,14 @@ def test_what_cannot_be_tried_is_not_guessed_at() -> None:
 
 def test_a_full_disk_is_known_however_it_is_said() -> None:
     full, quota = OSError(errno.ENOSPC, "no"), OSError(errno.EDQUOT, "no")
-    assert all(map(_no_room, (full, quota, RuntimeError("I/O error: No space left on device (os error 28)"))))
+    assert all(map(no_room, (full, quota, RuntimeError("I/O error: No space left on device (os error 28)"))))
     told = ValueError("could not write")
     told.__cause__ = full
-    assert _no_room(told)
+    assert no_room(told)
     hidden = ValueError("while cleaning up")
     hidden.__context__ = told
-    assert _no_room(hidden)
-    assert not any(map(_no_room, (OSError(errno.EACCES, "no"), ValueError("no"), None)))
+    assert no_room(hidden)
+    assert not any(map(no_room, (OSError(errno.EACCES, "no"), ValueError("no"), None)))
 
 
 def test_a_plugin_that_exits_has_failed_and_a_tuned_run_has_what_tuning_found(

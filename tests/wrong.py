@@ -375,6 +375,40 @@ class Lent:
         return read
 
 
+Replies = Sequence[Completion]
+
+
+@dataclass(frozen=True)
+class Shows:
+    """A right one that can be shown two answers: the longer one is better."""
+
+    def __call__(self, prompts: Sequence[Prompt], completions: Replies) -> list[float]:
+        return lengths(completions)
+
+    def prefer(self, prompts: Sequence[Prompt], first: Replies, second: Replies) -> list[float]:
+        return [float(a > b) + 0.5 * (a == b) for a, b in zip(lengths(first), lengths(second), strict=True)]
+
+
+@dataclass(frozen=True)
+class Shouts(Shows):
+    def prefer(self, prompts: Sequence[Prompt], first: Replies, second: Replies) -> list[float]:
+        return [a - b for a, b in zip(lengths(first), lengths(second), strict=True)]
+
+
+@dataclass(frozen=True)
+class Forgetful(Shows):
+    def prefer(self, prompts: Sequence[Prompt], first: Replies, second: Replies) -> list[float]:
+        return super().prefer(prompts, first, second)[1:]
+
+
+@dataclass(frozen=True)
+class Batched(Shows):
+    """What it says of two hangs on who is asked about after them."""
+
+    def prefer(self, prompts: Sequence[Prompt], first: Replies, second: Replies) -> list[float]:
+        return [place / len(first) for place, _ in enumerate(first)]
+
+
 # Feedback -------------------------------------------------------------------------------------------------------------
 
 ROWS = [(f"question {place // 2}", f"answer {place}", f"other {place}") for place in range(24)]

@@ -123,6 +123,17 @@ class Bounded(Protocol):
 
 
 @runtime_checkable
+class Comparing(Protocol):
+    """A reward that can also be shown two answers to one prompt, as a judge is. Whoever asks shows them in both orders: what it
+    owes to the place cancels, and is told."""
+
+    def prefer(self, prompts: Sequence[Prompt], first: Sequence[Completion], second: Sequence[Completion]) -> Sequence[float]:
+        """Return for each prompt the probability, in [0, 1], that the answer shown first is the better one; one half for a
+        tie, nan where the verdict cannot be read."""
+        ...
+
+
+@runtime_checkable
 class Reading(Protocol):
     """A reward that reads with a model, as a judge does, and has none of its own: the run lends it the base."""
 

@@ -45,17 +45,18 @@ def run(args: argparse.Namespace) -> int:
         watcher.line(_size(bench.bench))
         try:
             bench.run(args.jobs, args.retry, args.track)
+            told = bench.report()
         except KeyboardInterrupt:
             raise KeyboardInterrupt(f"go on with: alignzoo bench {bench.files.root}") from None
         finally:
             bench.files.write_state()
-        print(bench.report())
+        print(told)
     failed = [cell for entry in bench.standings() for cell in entry.cells if cell.state == "failed"]
     if failed:
         watcher.line(
             f"{len(failed)} failed, see the end of the report; `alignzoo bench {bench.files.root} --retry` tries again"
         )
-    return 1 if failed else 0
+    return 1 if failed or bench.undecided else 0
 
 
 def _look(args: argparse.Namespace) -> None:
@@ -105,6 +106,9 @@ def dry(bench: Bench, jobs: int) -> int:
     limits = bench.shared.get("budget", {})
     told = ", ".join(f"{name} {value:,}" for name, value in limits.items() if name != "rewards")
     print(f"budget of each: {told or 'none: every entry goes its whole way'}")
+    if bench.umpire:
+        count, what = bench.verdicts
+        print(f"duels by {bench.umpire.name}: {what}at most {count:,} verdicts, less what is kept and what is said alike")
     guesses = [calibrated(bench, entry) for entry in bench.entries]
     print(table(("ENTRY", "UPDATES", "SECONDS EACH", "OF THAT ANSWERING", "NOTE"), [guess.cells() for guess in guesses]))
     whole = sum(guess.seconds for guess in guesses) * len(bench.seeds) / jobs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,9 @@ def add(verbs: Any) -> None:
     )
     page.add_argument("runs", metavar="RUN", nargs="+", help="the folder of a finished run")
     page.add_argument("--out", metavar="DIR", help="write report.html, report.md and report.json there")
+    page.add_argument(
+        "--duels", metavar="FILE", help="a file with a table [duels]: who decides between two answers (needs --out)"
+    )
     page.add_argument("--name", default="comparison", help="the title of the report")
     page.add_argument("--json", action="store_true", help="print JSON")
     page.set_defaults(run=run)
@@ -27,7 +31,8 @@ def run(args: argparse.Namespace) -> int:
     from alignzoo.lab.compare.words import markdown
 
     out = Path(args.out) if args.out else None
-    found = together([Path(root) for root in args.runs], args.name, out)
+    duels = Path(args.duels) if args.duels else None
+    found = together([Path(root) for root in args.runs], args.name, out, duels, _tell)
     if args.json:
         import json
 
@@ -37,3 +42,7 @@ def run(args: argparse.Namespace) -> int:
     if out:
         print(f"\nwritten: {out / 'report.html'}, report.md, report.json")
     return 0
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

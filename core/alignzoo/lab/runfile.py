@@ -128,6 +128,16 @@ def at_sight(table: Mapping[str, Any], zoo: Zoo, file: str = "") -> Plan:
     return _read(_Reader(file, zoo, described=by_source, serves=lambda made, protocol: True), table)
 
 
+def part_of(place: str, kind: Kind, protocol: type, table: Mapping[str, Any], zoo: Zoo, file: str) -> Part:
+    """A component that a file names beside its runs."""
+    reader = _Reader(file, zoo)
+    with bringing(zoo):
+        part = reader.part(place, kind, protocol, dict(table), seed=0)
+    if part is None:
+        raise SettingsError(*reader.problems)
+    return part
+
+
 def _read(reader: _Reader, table: Mapping[str, Any]) -> Plan:
     with bringing(reader.zoo):
         plan = reader.plan(table)
@@ -285,6 +295,10 @@ class _Reader:
             described = self.described(found)
         except ZooError as error:
             self.problems.append(f"{self.file}: {place}.use: {error}")
+            return None
+        if isinstance(described, type) and not is_dataclass(described):
+            how = "its settings are its fields: write @dataclass(frozen=True) above it"
+            self.problems.append(f"{self.file}: {place}.use: {found.full_name} is a class and no dataclass; {how}")
             return None
         if is_dataclass(described) and any(f.name == "seed" for f in fields(described)):
             table = {"seed": seed, **table}

@@ -37,7 +37,7 @@ def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
         "settings": settings,
         "manner": table["answer"]["manner"],  # candidates are written in it
         "rows": rows,
-        "files": _files({"settings": settings, "rows": rows}),
+        "files": named_files({"settings": settings, "rows": rows}),
         "weights": weights(plan.model),
         "made_with": {name: value for name, value in made_with.items() if name != "plugins"},
         "plugins": {name: digest for name, digest in made_with["plugins"].items() if name in names},
@@ -45,13 +45,13 @@ def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _files(settings: Any) -> dict[str, str]:
+def named_files(settings: Any) -> dict[str, str]:
     """The digest of every file that a setting names, whatever the setting is called: with other bytes in it, it is another
     stage."""
     if isinstance(settings, Mapping):
         settings = tuple(settings.values())
     if isinstance(settings, list | tuple):
-        return {path: digest for part in settings for path, digest in _files(part).items()}
+        return {path: digest for part in settings for path, digest in named_files(part).items()}
     return {str(settings): file_digest(Path(settings))} if isinstance(settings, str | Path) and _is_file(settings) else {}
 
 

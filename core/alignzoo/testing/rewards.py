@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Reading, Reward
+from alignzoo.interfaces import Comparing, Reading, Reward
 from alignzoo.model.role import bare_on
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing.checks import Failed, NotRun, Subject, check
@@ -124,6 +124,29 @@ def order(subject: Subject) -> None:
     if (place := _apart(forward, backward)) is not None:
         text = completions[place].text[:40]
         raise Failed(f"{text!r} has {forward[place]:.6g}, and in the opposite order {backward[place]:.6g}")
+
+
+@check("reward", after=("scores",))
+def compares(subject: Subject) -> None:
+    """Where it can be shown two answers: one probability for each two, the same again, and whatever is asked beside them."""
+    reward = _reward(subject)
+    if not isinstance(reward, Comparing):
+        return
+    prompts, completions = asked(subject)
+    first, second = completions[:-1], completions[1:]
+    given = [float(p) for p in reward.prefer(prompts[:-1], first, second)]
+    if len(given) != len(first):
+        raise Failed(f"{len(given)} verdicts for {len(first)} pairs")
+    if odd := [p for p in given if not (math.isnan(p) or 0 <= p <= 1)]:
+        raise Failed(f"a verdict is {odd[0]}, which is no probability; nan says that it cannot be read")
+    backward = [float(p) for p in reward.prefer(prompts[:-1][::-1], first[::-1], second[::-1])][::-1]
+    if any(_other(one, again) for one, again in zip(given, backward, strict=True)):
+        raise Failed("asked again in the opposite order of the pairs, it says something else of one of them")
+
+
+def _other(one: float, again: float) -> bool:
+    unread = math.isnan(one), math.isnan(again)
+    return unread[0] != unread[1] or not (any(unread) or math.isclose(one, again, rel_tol=CLOSE, abs_tol=CLOSE))
 
 
 @check("reward", after=("scores",))

@@ -66,6 +66,10 @@ class Judge(Protocol):
         """One verdict for each case, each from both orders. `question` says what better means (a principle)."""
         ...
 
+    def prefer(self, cases: Sequence[Case], question: str) -> list[float]:
+        """How likely the first reply of each case is the better one, in this order alone; nan where that cannot be read."""
+        ...
+
     def rate(self, prompts: Sequence[Prompt], completions: Sequence[Completion], question: str) -> list[float]:
         """How far each reply does what the question asks for, from -1 to 1: an expected value, not a sampled one."""
         ...

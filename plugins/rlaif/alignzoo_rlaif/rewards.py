@@ -11,7 +11,7 @@ from alignzoo.interfaces import Reward
 from alignzoo.records import Completion, Prompt
 from alignzoo_rlaif.form import Form
 from alignzoo_rlaif.hiring import Hired
-from alignzoo_rlaif.judging import Judge, JudgeError
+from alignzoo_rlaif.judging import Case, Judge, JudgeError
 
 if TYPE_CHECKING:
     from alignzoo.model.role import Role
@@ -27,18 +27,25 @@ class AIJudge:
     """Who judges, and how: by expected score, or by the chance of beating a reference (rates_by)."""
     question: str = "How good is the reply? A good reply is helpful, honest and harmless."
     """What the judge is asked; where it compares with a reference, ask which reply is better."""
+    between: str = "Which reply is better? A good reply is helpful, honest and harmless."
+    """What it is asked where it is shown two replies, as in the duels of a bench."""
 
     def __post_init__(self) -> None:
-        if not self.question.strip():
-            raise JudgeError("question: a judge must be asked something")
+        for name, asked in (("question", self.question), ("between", self.between)):
+            if not asked.strip():
+                raise JudgeError(f"{name}: a judge must be asked something")
 
     def reading(self, role: Role) -> Reward:
         """This reward, with the run's base to read with."""
-        return Asked(self.judge.judge(role), self.question)
+        return Asked(self.judge.judge(role), self.question, self.between)
 
     def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
         """Without a run: for a judge that needs no base of it."""
         return Asked(self.judge.judge(None), self.question)(prompts, completions)
+
+    def prefer(self, prompts: Sequence[Prompt], first: Sequence[Completion], second: Sequence[Completion]) -> list[float]:
+        """The same of two replies to each prompt: how likely the one shown first is the better one."""
+        return Asked(self.judge.judge(None), self.question, self.between).prefer(prompts, first, second)
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,15 @@ class Asked:
 
     judge: Judge
     question: str
+    between: str = ""
 
     def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
         """One rating for each answer."""
         return self.judge.rate(prompts, completions, self.question)
+
+    def prefer(self, prompts: Sequence[Prompt], first: Sequence[Completion], second: Sequence[Completion]) -> list[float]:
+        """How likely the reply shown first is the better one, for each two."""
+        return self.judge.prefer([Case(*one) for one in zip(prompts, first, second, strict=True)], self.between)
 
 
 @dataclass(frozen=True)

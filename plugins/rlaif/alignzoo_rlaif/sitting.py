@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, nan
 from typing import TYPE_CHECKING, Protocol
 
 from alignzoo.records import Completion, Prompt
@@ -59,6 +59,17 @@ class Sitting:
         sheets = [form.comparison(case, question, turned=turned, seed=seed) for case, turned in shown]
         heard = iter(zip(shown, self._answers(sheets), strict=True))
         return [self._verdict([next(heard) for _ in self._orders(case)]) for case in cases]
+
+    def prefer(self, cases: Sequence[Case], question: str) -> list[float]:
+        """How likely the first reply of each case is the better one, as they stand: for who turns them himself. nan where that
+        cannot be read. Both orders of a case are put with the same letters and marks."""
+        form, seed = self.hired.form, self.hired.seed
+        sheets = []
+        for case in cases:
+            turned = case.second.text < case.first.text
+            known = Case(case.prompt, case.second, case.first) if turned else case
+            sheets.append(form.comparison(known, question, turned=turned, seed=seed))
+        return [self._first(answer, turned=False) if answer.chances else nan for answer in self._answers(sheets)]
 
     def rate(self, prompts: Sequence[Prompt], completions: Sequence[Completion], question: str) -> list[float]:
         """The expected score, or how likely each reply beats the reference, mapped to [-1, 1]."""

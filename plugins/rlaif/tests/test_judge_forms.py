@@ -185,6 +185,19 @@ def test_rates_by_the_chance_to_beat_a_reference():
     assert {sheet.shown[1] for sheet in told.asked[::2]} == {"the oracle's own"}
 
 
+def test_shown_as_they_stand_by_the_same_letters_in_either_order():
+    forward = [Case(CASE.prompt, Completion(f"{n}"), Completion("30 b")) for n in range(40)]
+    backward = [Case(case.prompt, case.second, case.first) for case in forward]
+    told = Told(longest)
+    assert Sitting(told, Hired()).prefer([*forward, *backward], "?") == [0.2] * 40 + [0.8] * 40
+    assert [sheet.shown for sheet in told.asked] == [(c.first.text, c.second.text) for c in [*forward, *backward]]
+    assert [sheet.marks for sheet in told.asked[:40]] == [sheet.marks for sheet in told.asked[40:]]
+    assert {sheet.marks for sheet in told.asked} == set(Form().letters)
+    assert Sitting(Told(placed(0.9)), Hired(labels="hard", orders="drawn")).prefer([CASE, backward[0]], "?") == [1.0, 1.0]
+    (unread,) = Sitting(Told(lambda sheet: Answer((), "mumble")), Hired()).prefer([CASE], "?")
+    assert unread != unread, "nan, which is no verdict"
+
+
 def test_what_cannot_be_read_is_one_half_counted_and_capped():
     def rule(sheet: Sheet) -> Answer:
         return Answer((), "mumble") if sheet.shown[0] == "x" else Answer((0.9, 0.1))

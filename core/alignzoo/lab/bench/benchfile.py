@@ -25,7 +25,8 @@ from typing import Any
 
 from alignzoo.lab.bench.grid import BenchError, laid, nested, rows_of
 from alignzoo.lab.bench.tuning import Space, Tuning, read_space, read_tuning
-from alignzoo.lab.plan import Plan, PlanError, check_judge
+from alignzoo.lab.compare.umpire import Umpire, read_umpire
+from alignzoo.lab.plan import Answering, Plan, PlanError, check_judge
 from alignzoo.lab.runfile import PLACES, at_sight, by_source, held, local_files, plan_of, table_of_file, there
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.settings import SettingsError
@@ -61,6 +62,8 @@ class Bench:
     shared: Mapping[str, Any]
     zoo: Zoo
     tuning: Tuning | None = None
+    umpire: Umpire | None = None
+    """Who decides between two contestants' answers, beside the judge of one at a time."""
 
     @property
     def plugins(self) -> tuple[str, ...]:
@@ -85,7 +88,23 @@ class Bench:
         for entry in self.entries:
             space = {place: one.table() for place, one in entry.space.items()} or "none"
             rows.append({"name": entry.name, **entry.own, **({"tune": space} if self.tuning else {})})
-        return {"name": self.name, "seeds": list(self.seeds), **self.shared, **tune, "entry": rows}
+        duels = {"duels": self.umpire.row()} if self.umpire else {}
+        return {"name": self.name, "seeds": list(self.seeds), **self.shared, **tune, **duels, "entry": rows}
+
+    @property
+    def verdicts(self) -> tuple[int, str]:
+        """How many verdicts the umpire is asked for at most, and of what; 0 where there is none."""
+        if self.umpire is None:
+            return 0, ""
+        answering = self.shared.get("answer", {})
+        there = answering.get("prompts", Answering.prompts) if isinstance(answering, Mapping) else Answering.prompts
+        prompts = min(self.umpire.terms.prompts, there if isinstance(there, int) else Answering.prompts)
+        pairs, seeds = (
+            len(self.entries) * (len(self.entries) + 1) // 2,
+            len(self.seeds),
+        )  # everybody meets everybody, and the start
+        what = f"{pairs} pairs × {seeds} seeds × {prompts} prompts, in both orders: "
+        return 2 * pairs * seeds * prompts, what
 
 
 def read_bench(path: Path, zoo: Zoo | None = None, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> Bench:
@@ -132,6 +151,7 @@ def drawn(given: Mapping[str, Any], zoo: Zoo, file: str) -> tuple[Bench, list[st
     if "seed" in table:
         raise BenchError(f"{file}: seed: a bench has several; write seeds = {SEEDS}, or a list of them")
     tuning = read_tuning(table.pop("tune", None), file)
+    umpire = read_umpire(table.pop("duels", None), zoo, file)
     table.pop("gone", None)  # entries that a bench's folder had once
     own = list(rows_of(table.pop("entry", []), table.pop("grid", {}), table, file))
     name = str(table.pop("name"))
@@ -139,7 +159,10 @@ def drawn(given: Mapping[str, Any], zoo: Zoo, file: str) -> tuple[Bench, list[st
         table["budget"] = {"rewards": True, **table["budget"]}  # a reward of one's own is paid for, too
     problems: list[str] = []
     entries = tuple(_entries(own, table, file, tuning, problems))
-    return Bench(name, seeds, entries, table, zoo, tuning), problems
+    bench = Bench(name, seeds, entries, table, zoo, tuning, umpire)
+    if umpire:
+        umpire.check(*bench.verdicts)
+    return bench, problems
 
 
 def _entries(

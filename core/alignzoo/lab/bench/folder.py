@@ -9,6 +9,7 @@ outcomes/ENTRY/…json       how each of them ended
 claims/                    who is at what
 logs/                      what workers said
 .stages/                   starts, feedback and rewards, each made once
+verdicts.jsonl             what an umpire has said of two answers
 report.md                  the leaderboard
 """
 
@@ -211,8 +212,8 @@ def _read(settings: Path) -> dict[str, Any]:
 
 
 def _changed(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
-    """What is not as it was. Entries and seeds may come and go."""
-    free = ("entry", "seeds", "gone")
+    """What is not as it was. Entries, seeds and an umpire may come and go."""
+    free = ("entry", "seeds", "gone", "duels")  # who decides duels changes nothing in what is done
     fixed = [{name: value for name, value in placeless(table).items() if name not in free} for table in (before, now)]
     yield from differences(fixed[0], fixed[1])
     old = {row["name"]: row for row in [*before["entry"], *before.get("gone", ())]}

@@ -7,15 +7,19 @@ print(bench.report())
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alignzoo.lab.bench.benchfile import Bench, read_bench
 from alignzoo.lab.bench.folder import BenchFolder, mend, settle
 from alignzoo.lab.bench.grid import BenchError
 from alignzoo.lab.bench.report import Standing, report
-from alignzoo.lab.bench.work import Crew, Watcher, folder_at, work_here
+from alignzoo.lab.bench.work import FULL, Crew, DiskFull, Watcher, folder_at, no_room, work_here
+from alignzoo.lab.compare.comparison import Comparison
+from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.together import decided
 from alignzoo.lab.trackers import check
 
 
@@ -25,6 +29,8 @@ class HeadToHead:
 
     files: BenchFolder
     watcher: Watcher = field(default_factory=Watcher)
+    undecided: str = ""
+    """Why the last report has no duels, though the bench has an umpire."""
 
     @classmethod
     def open(
@@ -72,5 +78,19 @@ class HeadToHead:
         return self.files.standings()
 
     def report(self) -> str:
-        """The leaderboard of what is done, written beside the runs."""
-        return report(self.bench.name, self.standings(), self.files.root)
+        """The leaderboard of what is done, written beside the runs. Where the bench has an umpire it is asked first, for what
+        it has not said yet; one that fails stops no report."""
+        self.undecided = ""
+        return report(self.bench.name, self.standings(), self.files.root, self._decided)
+
+    def _decided(self, found: Comparison, entrants: Sequence[Entrant]) -> Comparison:
+        if self.bench.umpire is None:
+            return found
+        try:
+            return decided(found, entrants, self.bench.umpire, self.files.root, self.watcher.line)
+        except Exception as error:
+            if no_room(error):
+                raise DiskFull(errno.ENOSPC, FULL, str(self.files.root)) from error
+            self.undecided = f"the duels are not decided: {type(error).__name__}: {' '.join(str(error).split())}"
+            self.watcher.line(f"{self.undecided}; what was said is kept, and asked no more")
+            return replace(found, cautions=(*found.cautions, self.undecided))

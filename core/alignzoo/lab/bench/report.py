@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
@@ -12,7 +12,7 @@ from typing import Any
 
 from alignzoo.lab import store
 from alignzoo.lab.bench.serving import UNITS, break_even
-from alignzoo.lab.compare.comparison import Note, compare
+from alignzoo.lab.compare.comparison import Comparison, Note, compare
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.played import played
 from alignzoo.lab.compare.together import write
@@ -63,7 +63,11 @@ class Standing:
         return {**asdict(self), "cells": cells}
 
 
-def report(name: str, entries: Sequence[Standing], root: Path) -> str:
+Decide = Callable[[Comparison, Sequence[Entrant]], Comparison]
+"""Adds to a comparison what an umpire says of it."""
+
+
+def report(name: str, entries: Sequence[Standing], root: Path, decide: Decide = lambda found, entrants: found) -> str:
     """Write the report of a bench into its folder (report.html, report.md, report.json), and return it as Markdown."""
     entrants = [_entrant(one) for one in entries]
     notes = [*_complete(entries), *_serving([one for one in entries if one.done]), *_tuning(entries), *_said(entrants)]
@@ -74,7 +78,7 @@ def report(name: str, entries: Sequence[Standing], root: Path) -> str:
         )
         store.write_text(root / "report.md", f"{text}\n")
         return f"{text}\n"
-    found = compare(name, entrants, notes)
+    found = decide(compare(name, entrants, notes), entrants)
     write(found, entrants, root, shlex.join(["alignzoo", "bench", str(root / "bench.toml")]))
     return markdown(found)
 

@@ -90,7 +90,7 @@ def carry_out(files: BenchFolder, cell: Cell, listener: Listener, track: Sequenc
     except KeyboardInterrupt:
         raise
     except (Exception, SystemExit) as error:
-        if _no_room(error):
+        if no_room(error):
             raise DiskFull(errno.ENOSPC, FULL, str(files.root)) from error
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         seconds = time.monotonic() - began
@@ -109,7 +109,7 @@ def planned(files: BenchFolder, entry: Entry, cell: Cell) -> tuple[Plan, Mapping
     return bench.tuning.plan(bench.plan(entry, bench.tuning.seed, changes)), changes
 
 
-def _no_room(error: BaseException | None) -> bool:
+def no_room(error: BaseException | None) -> bool:
     """Whether a full disk, or quota, is at the bottom of it. Not every library says so by an OSError."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

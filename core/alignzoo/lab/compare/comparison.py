@@ -12,6 +12,7 @@ from alignzoo.lab.compare.backing import Asked, Made, made, noticed, unlike
 from alignzoo.lab.compare.duels import Duel, Entrant, duels
 from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import Fit
+from alignzoo.lab.compare.hearing import Hearing
 from alignzoo.lab.compare.ranking import Rank, ranking
 from alignzoo.lab.compare.significance import ENOUGH, SHARE, over_seeds, spread_of
 from alignzoo.lab.statistics import Estimate
@@ -94,6 +95,8 @@ class Comparison:
     made: tuple[Made, ...] = ()
     asked: tuple[Asked, ...] = ()
     """Some prompts with everybody's answer, where a report is written."""
+    hearing: Hearing | None = None
+    """What somebody says who was shown their answers two at a time, where that was asked for."""
     command: str = ""
     """What makes the report again."""
 

@@ -115,7 +115,11 @@ class Duel:
 
 def duels(entrants: Sequence[Entrant]) -> list[Duel]:
     """Every pair, with p-values held to one family. All must have answered the same prompts (`Entrant.on`)."""
-    fought = [_duel(a, b) for a, b in combinations(entrants, 2)]
+    return judged([_duel(a, b) for a, b in combinations(entrants, 2)])
+
+
+def judged(fought: Sequence[tuple[Duel, Spread | None]]) -> list[Duel]:
+    """One family of duels, each with its verdict."""
     adjusted = holm([duel.chance for duel, _ in fought])
     return [_judged(duel, p, spread, len(fought)) for (duel, spread), p in zip(fought, adjusted, strict=True)]
 
@@ -137,14 +141,24 @@ def won(a: Entrant, b: Entrant, seeds: Sequence[int]) -> Table:
 def _duel(a: Entrant, b: Entrant) -> tuple[Duel, Spread | None]:
     seeds = shared_seeds((a, b))
     if not seeds:
-        none = Estimate(math.nan, math.nan, math.nan)
-        return Duel(a.name, b.name, 0, none, 1.0, 1.0, OPEN, None, "they have no seed in common", none, none), None
-    spread = spread_of(a.table("score", seeds) - b.table("score", seeds), closed=a.closed)
-    wins = won(a, b, seeds)
+        return unfought(a.name, b.name), None
+    differences = a.table("score", seeds) - b.table("score", seeds)
     longer = a.table("words", seeds) - b.table("words", seeds)
-    fair = at_equal_length(wins, longer, closed=a.closed)
-    chance, rate = spread.chance(), spread_of(wins, closed=a.closed).interval(SHARE)
-    return Duel(a.name, b.name, len(seeds), spread.interval(), chance, 1.0, OPEN, None, "", rate, fair), spread
+    return fought((a.name, b.name), differences, won(a, b, seeds), longer, closed=a.closed)
+
+
+def unfought(first: str, second: str) -> Duel:
+    """Two that nothing can be said of."""
+    none = Estimate(math.nan, math.nan, math.nan)
+    return Duel(first, second, 0, none, 1.0, 1.0, OPEN, None, "they have no seed in common", none, none)
+
+
+def fought(names: tuple[str, str], differences: Table, wins: Table, longer: Table, *, closed: bool) -> tuple[Duel, Spread]:
+    """A duel that has no verdict yet, and the spread that decides it."""
+    spread = spread_of(differences, closed=closed)
+    fair = at_equal_length(wins, longer, closed=closed)
+    chance, rate = spread.chance(), spread_of(wins, closed=closed).interval(SHARE)
+    return Duel(*names, len(wins), spread.interval(), chance, 1.0, OPEN, None, "", rate, fair), spread
 
 
 def _judged(duel: Duel, adjusted: float, spread: Spread | None, family: int) -> Duel:

@@ -13,7 +13,20 @@ from alignzoo.lab.compare.duels import OPEN
 from alignzoo.lab.compare.frontier import NOWHERE, Point, least_kl
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.pictures import COLOURS, DASHES, Series, ladder, svg
-from alignzoo.lab.compare.words import NOTES, apart, beside, chance, leaderboard, limits, making, told
+from alignzoo.lab.compare.words import (
+    DUELS,
+    NOTES,
+    apart,
+    beside,
+    chance,
+    decided,
+    heard,
+    leaderboard,
+    limits,
+    making,
+    scales,
+    told,
+)
 
 _MOST_RUNS = 40
 """Contestants whose settings are shown in full, and whose verdicts are told where the pointer rests."""
@@ -50,6 +63,9 @@ def _sections(found: Comparison) -> Iterator[str]:
     if found.ranks:
         rows = [(rank.name, told(rank.rating, 0)) for rank in found.ranks]
         yield _section("scale", "On one scale", _table(("contestant", "rating; 400 points are odds of ten to one"), rows))
+    if found.hearing:
+        told_of = _list(heard(found.hearing)) + _table(*decided(found.hearing))
+        yield _section("duels", DUELS, told_of + (_table(*scales(found)) if found.hearing.ranks else ""))
     if pictures := _pictures(found):
         yield _section("frontier", "Reward against distance and cost", pictures)
     if found.fits:
@@ -177,6 +193,9 @@ def _list(lines: Sequence[str]) -> str:
 
 def _provenance(found: Comparison) -> str:
     parts = [f"<p>Made again with</p><pre>{escape(found.command)}</pre>", _table(*making(found))]
+    if found.hearing:
+        settings = escape(tomli_w.dumps({"duels": dict(found.hearing.settings)}))
+        parts.append(f"<details><summary>who decided the duels</summary><pre>{settings}</pre></details>")
     for one in found.made[:_MOST_RUNS]:
         told = f"{one.name}: settings, versions and digests of seed {one.seeds[0]}"
         settings = escape(tomli_w.dumps(dict(one.settings)))

@@ -12,7 +12,7 @@ bootstrap of five seeds covers from 81 to 99 % (`docs/decisions/0015-intervals.m
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alignzoo.lab.compare.duels import Entrant, shared_seeds, won
-from alignzoo.lab.compare.significance import spread_of
+from alignzoo.lab.compare.significance import Table, spread_of
 from alignzoo.lab.statistics import Estimate
 
 Row = NDArray[np.float64]
@@ -49,23 +49,27 @@ def ranking(entrants: Sequence[Entrant]) -> list[Rank]:
     """All contestants by strength; none where they have no seed in common, or are fewer than two."""
     if len(entrants) < 2 or not (seeds := shared_seeds(entrants)):
         return []
-    count, prompts = len(entrants), len(entrants[0].runs[0].prompts)
-    rates, points = np.full((count, count), 0.5), np.zeros((count, len(seeds), prompts))
-    for a, b in combinations(range(count), 2):
-        table = won(entrants[a], entrants[b], seeds)
+    tables = {(a, b): won(entrants[a], entrants[b], seeds) for a, b in combinations(range(len(entrants)), 2)}
+    return ranked([one.name for one in entrants], tables, closed=all(one.closed for one in entrants))
+
+
+def ranked(names: Sequence[str], tables: Mapping[tuple[int, int], Table], *, closed: bool) -> list[Rank]:
+    """The same of how often the first of every two won, for every seed and prompt; who they are by their places."""
+    count, shape = len(names), next(iter(tables.values())).shape
+    rates, points = np.full((count, count), 0.5), np.zeros((count, *shape))
+    for (a, b), table in tables.items():
         rates[a, b], rates[b, a] = table.mean(), 1 - table.mean()
         points[a] += table
         points[b] += 1 - table
     theta = strengths(rates * points[0].size + _PRIOR)
     moved = influences(points, theta)
-    closed = all(one.closed for one in entrants)
     told = []
-    for place, one in enumerate(entrants):
+    for place, name in enumerate(names):
         rating, around = 1000 + _POINTS * float(theta[place]), spread_of(_POINTS * moved[place], closed=closed).interval()
         ends = (rating + around.low - around.mean, rating + around.high - around.mean)
         if all(rate in (0, 1) for rate in np.delete(rates[place], place)):
             ends = (np.nan, np.nan)
-        told.append(Rank(one.name, Estimate(rating, *map(float, ends))))
+        told.append(Rank(name, Estimate(*map(float, (rating, *ends)))))
     return sorted(told, key=lambda rank: -rank.rating.mean)
 
 

@@ -17,25 +17,56 @@ from alignzoo.lab import store
 from alignzoo.lab.compare.backing import answered
 from alignzoo.lab.compare.comparison import CompareError, Comparison, compare
 from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.hearing import START, Tell, hear
 from alignzoo.lab.compare.page import page
 from alignzoo.lab.compare.played import Played, played
+from alignzoo.lab.compare.umpire import Umpire, umpire_in
 from alignzoo.lab.compare.words import markdown
 
 _NOT_ITS_NATURE = ("name", "seed", "made_with")
 """Settings in which the runs of one entrant may differ."""
 
 
-def together(roots: Sequence[Path], name: str = "comparison", out: Path | None = None) -> Comparison:
+VERDICTS = "verdicts.jsonl"
+"""What an umpire has said, beside the report."""
+
+
+def together(
+    roots: Sequence[Path],
+    name: str = "comparison",
+    out: Path | None = None,
+    duels: Path | None = None,
+    tell: Tell = lambda line: None,
+) -> Comparison:
     """Compare the runs in these folders; those that differ in nothing but the seed are one contestant. With `out`, write
-    report.html, report.md and report.json into that folder."""
+    report.html, report.md and report.json into that folder. `duels` is a file that says who decides between two answers; what
+    he says is kept in `out`."""
+    if duels and not out:
+        raise CompareError("duels: verdicts are asked once and kept; say where: --out DIR")
+    umpire = umpire_in(duels) if duels else None
     for root in roots:
         if (root / "bench.toml").exists():
             raise CompareError(f"{root} is a bench; its report is made by: alignzoo bench {root}")
     entrants = entrants_of([played(root) for root in roots])
     found = compare(name, entrants)
     if out:
-        write(found, entrants, out, shlex.join(["alignzoo", "compare", *map(str, roots), "--out", str(out)]))
+        found = decided(found, entrants, umpire, out, tell) if umpire else found
+        more = ("--duels", str(duels)) if duels else ()
+        write(found, entrants, out, shlex.join(["alignzoo", "compare", *map(str, roots), "--out", str(out), *more]))
     return found
+
+
+def decided(found: Comparison, entrants: Sequence[Entrant], umpire: Umpire, folder: Path, tell: Tell) -> Comparison:
+    """The same, with what an umpire says of every pair."""
+    ordered = [next(one for one in entrants if one.name == line.name) for line in found.lines]
+    hearing = hear(umpire, ordered, found.prompts, folder / VERDICTS, tell)
+    cautions = [*found.cautions, *hearing.cautions]
+    leaders = [rank.name for rank in hearing.ranks if rank.name != START]
+    if leaders and leaders[0] != ordered[0].name:
+        cautions.append(
+            f"by scores {ordered[0].name} leads, and shown two answers at a time {umpire.name} prefers {leaders[0]}"
+        )
+    return replace(found, hearing=hearing, cautions=tuple(cautions))
 
 
 def write(found: Comparison, entrants: Sequence[Entrant], folder: Path, command: str) -> None:

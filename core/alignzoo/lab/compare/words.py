@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from alignzoo.lab.compare.comparison import Comparison, Line, Side
+from alignzoo.lab.compare.hearing import Hearing
 from alignzoo.lab.statistics import Estimate
 
 SPENT = {
@@ -24,6 +25,10 @@ NOTES = """\
 Rewards are the judge's on the test prompts. Intervals are 95 %, for other seeds and other prompts; two contestants are compared
 by their differences at the same seed and prompt, and p-values are held to one family (Holm). A win is an answer that scores
 above the other's to the same prompt; a tie is half of one. KL is in nats per answer, from the start."""
+
+
+Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
+"""The head of a table, and its rows."""
 
 
 def told(estimate: Estimate | None, places: int = 3) -> str:
@@ -54,6 +59,9 @@ def markdown(found: Comparison) -> str:
     if found.ranks:
         rows = [(rank.name, told(rank.rating, 0)) for rank in found.ranks]
         parts += ["## On one scale", _table(("contestant", "rating (400 points are odds of ten to one)"), rows)]
+    if found.hearing:
+        parts += [f"## {DUELS}", "\n".join(f"* {line}" for line in heard(found.hearing)), _table(*decided(found.hearing))]
+        parts += [_table(*scales(found))] if found.hearing.ranks else []
     if len(found.lines[0].values) > 0:
         parts += ["## The values apart", _table(*apart(found))]
     parts += ["## Beside the reward", _table(*beside(found))]
@@ -77,10 +85,6 @@ def markdown(found: Comparison) -> str:
 def _harmless(text: str) -> str:
     """Without elements: who names a run may write anything."""
     return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
-
-
-Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
-"""The head of a table, and its rows."""
 
 
 def making(found: Comparison) -> Rows:
@@ -109,6 +113,49 @@ def verdicts(found: Comparison) -> Rows:
         for duel in found.duels
     ]
     return head, rows
+
+
+DUELS = "Shown two answers at a time"
+"""What an umpire says."""
+
+
+def heard(hearing: Hearing) -> list[str]:
+    """Who was asked, and how far the order of the answers decided."""
+    orders = hearing.orders
+    lines = [
+        f"{hearing.told()}. A win is the mean of both orders: what is owed to the place cancels; a tie is half of one",
+        f"order consistency (the same answer wins in both orders): {told(orders.consistent, 2)}",
+        f"position bias (the same place wins in both orders): {told(orders.biased, 2)}; "
+        f"lean to the first place, from -1 to 1: {told(orders.lean, 2)}",
+    ]
+    if hearing.alike.mean:
+        lines.append(f"pairs whose two answers are the same, a tie that nobody is asked about: {told(hearing.alike, 2)}")
+    if orders.unread.mean:
+        lines.append(f"verdicts that could not be read, and count as one half: {told(orders.unread, 3)}")
+    return lines
+
+
+def decided(hearing: Hearing) -> Rows:
+    head = ("verdict", "wins", "p", "wins at equal length", "order consistency")
+    return head, [
+        (
+            one.duel.told(),
+            told(one.duel.wins, 2),
+            chance(one.duel.adjusted),
+            told(one.duel.wins_at_equal_length, 2),
+            told(one.orders.consistent, 2),
+        )
+        for one in hearing.pairs
+    ]
+
+
+def scales(found: Comparison) -> Rows:
+    """The umpire's ratings, beside those of scores. The start is only in the one: 1000 is another mean in each."""
+    scored = {rank.name: told(rank.rating, 0) for rank in found.ranks}
+    ranks = found.hearing.ranks if found.hearing else ()
+    return ("contestant", "rating by these duels", "rating by scores"), [
+        (rank.name, told(rank.rating, 0), scored.get(rank.name, "–")) for rank in ranks
+    ]
 
 
 def chance(p: float) -> str:
