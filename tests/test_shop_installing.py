@@ -20,7 +20,7 @@ from alignzoo.shop import ShopError, facts, installing
 from alignzoo.shop.catalogue import catalogue, choose, search
 from alignzoo.shop.installing import Order, install, install_folder, prepare, uninstall
 from alignzoo.shop.lint import STACK
-from alignzoo.shop.tools import Step
+from alignzoo.shop.tools import Step, ToolError, Uv
 from alignzoo.shop.wanted import missing
 from alignzoo.shop.wheel import WheelError, sha256_of
 
@@ -330,3 +330,13 @@ def test_a_tier_belongs_to_bytes() -> None:
     assert Kept().tier("b", "thief", "1.0", registry) == "unlisted"
     private = replace(receipt, plugins=("c",), dist="zoo-c", tier="verified")
     assert Kept((), (private,)).tier("c", "zoo-c", "1.0", registry) == "verified"
+
+
+def test_a_uv_that_is_too_old_is_told_so_and_other_complaints_are_its_own(tmp_path: Path) -> None:
+    """uv knows `--format` since 0.6.15."""
+    uv = Uv((sys.executable, "-c", "import sys; sys.exit(\"error: unexpected argument '--format' found\")"))
+    with pytest.raises(ToolError, match=r"too old .* 0\.6\.15 or newer, or use pip"):
+        uv.fetch("thumbs", "1.0", tmp_path)
+    uv = Uv((sys.executable, "-c", "import sys; sys.exit('error: no such package')"))
+    with pytest.raises(ToolError, match="error: no such package"):
+        uv.fetch("thumbs", "1.0", tmp_path)

@@ -124,7 +124,12 @@ class Uv:
         wanted, lock = folder / "wanted.in", folder / "pylock.toml"
         wanted.write_text(f"{dist}=={version}\n")
         options = ("--no-deps", "--only-binary", ":all:", "--format", "pylock.toml", "--output-file", str(lock))
-        self._run("compile", *options, "--python", sys.executable, str(wanted))
+        try:
+            self._run("compile", *options, "--python", sys.executable, str(wanted))
+        except ToolError as error:
+            if "--format" in str(error):
+                raise ToolError("this uv is too old to say where a wheel is; get 0.6.15 or newer, or use pip") from None
+            raise
         [package] = tomllib.loads(lock.read_text(encoding="utf-8"))["packages"]
         for row in package.get("wheels", ()):
             url = row.get("url") or Path(folder, row["path"]).resolve().as_uri()
