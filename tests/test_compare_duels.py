@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import permutations
+from itertools import combinations, permutations
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +56,8 @@ def test_an_answer_is_compared_with_the_answer_of_its_number() -> None:
     """Of two answers and one, the first ones: 1 against 2, 5 against 5; the second, 9, has nobody."""
     ours = Entrant("a", (in_hand(0, [[1.0, 9.0], [5.0, 9.0]]),))
     theirs = Entrant("b", (in_hand(0, [[2.0], [5.0]]),))
-    assert won(ours, theirs, [0]).tolist() == [[0.0, 0.5]]
-    assert won(theirs, ours, [0]).tolist() == [[1.0, 0.5]]
+    assert won(ours, [theirs], [0]).tolist() == [[[0.0, 0.5]]]
+    assert won(theirs, [ours], [0]).tolist() == [[[1.0, 0.5]]]
 
 
 def test_a_prompts_figure_is_the_mean_of_its_answers() -> None:
@@ -172,7 +174,7 @@ def test_the_rating_of_two_and_its_interval_by_hand() -> None:
     dice = np.random.default_rng(4)
     ours = Entrant("a", tuple(in_hand(seed, dice.normal(0.4, 1, (30, 1))) for seed in range(5)))
     theirs = Entrant("b", tuple(in_hand(seed, dice.normal(0.0, 1, (30, 1))) for seed in range(5)))
-    wins = won(ours, theirs, range(5))
+    [wins] = won(ours, [theirs], range(5))
     ranks = {rank.name: rank.rating for rank in ranking([ours, theirs])}
     share = (150 * wins.mean() + 0.1) / 150.2
     points = 400 / math.log(10) / 2
@@ -264,3 +266,49 @@ def test_hostile_names_are_only_words_in_a_page_and_in_markdown(tmp_path: Path) 
     tables = [len(re.findall(r"(?<!\\)\|", row)) for row in text.splitlines() if row.startswith("|")]
     assert min(tables) == 2  # the note has one column, whatever is written in it
     assert sum(row.startswith("| &lt;img src") for row in text.splitlines()) == 7
+
+
+# Many at once -------------------------------------------------------------------------------------------------------------
+
+
+def test_whoever_meets_many_at_once_fares_as_with_each_alone() -> None:
+    """Others have other seeds, several answers, and lengths that are no whole numbers; one always wins."""
+    dice = np.random.default_rng(11)
+
+    def one(name: str, seeds: Sequence[int], n: int = 1, up: float = 0.0) -> Entrant:
+        runs = [in_hand(s, dice.integers(0, 3, (7, n)) + up, words=dice.integers(1, 40, (7, n))) for s in seeds]
+        return Entrant(name, tuple(runs))
+
+    everybody = [
+        one("z", range(6), n=3),
+        one("a", range(6)),
+        one("b", range(6)),
+        one("c", range(2, 8)),
+        one("d", range(6), n=3),
+        one("e", [20, 21]),
+        one("f", range(6), up=9.0),
+        one("g", [0]),
+    ]
+    together = {(duel.first, duel.second): duel for duel in duels(everybody)}
+    assert list(together) == [(first.name, second.name) for first, second in combinations(everybody, 2)]
+    for first, second in combinations(everybody, 2):
+        [alone] = duels([first, second])
+        told = together[first.name, second.name]
+        assert (told.seeds, told.why == "they have no seed in common") == (alone.seeds, alone.seeds == 0)
+        for name in ("difference", "wins", "wins_at_equal_length"):
+            ours, theirs = getattr(told, name), getattr(alone, name)
+            figures = [(one.mean, one.low, one.high) for one in (ours, theirs)]
+            assert figures[0] == pytest.approx(figures[1], abs=1e-7, nan_ok=True), (told.first, told.second, name)
+        assert told.chance == pytest.approx(alone.chance)
+
+
+def test_plain_data_has_figures_of_six_digits_and_settings_as_they_are() -> None:
+    runs = [
+        replace(run, settings={**run.settings, "optimizer": {"use": "o:x/x", "lr": 1.23456789e-4, "most": math.inf}})
+        for run in (in_hand(seed, [[1.23456789], [2.0]]) for seed in range(5))
+    ]
+    row = compare("one", [Entrant("x", tuple(runs), tuned={"optimizer.lr": 1.23456789e-4})]).row()
+    assert row["lines"][0]["reward"]["mean"] == 1.61728
+    assert row["lines"][0]["tuned"] == {"optimizer.lr": 1.23456789e-4}
+    assert row["made"][0]["settings"]["optimizer"] == {"use": "o:x/x", "lr": 1.23456789e-4, "most": "inf"}
+    assert json.loads(json.dumps(row, allow_nan=False)) == row

@@ -12,7 +12,7 @@ from finished import finished, in_hand
 
 from alignzoo.lab.compare.comparison import compare
 from alignzoo.lab.compare.duels import Entrant
-from alignzoo.lab.compare.played import REFUSES, played
+from alignzoo.lab.compare.played import REFUSES, _distinct, played
 from alignzoo.lab.compare.significance import SHARE
 from alignzoo.lab.compare.together import entrants_of
 from alignzoo.lab.compare.words import chance, leaderboard, markdown, told, verdicts
@@ -110,3 +110,13 @@ def test_tables_tell_adjusted_chances_failures_and_what_an_answer_costs() -> Non
     text = markdown(found)
     assert "* Caution: 9 test prompts are few" in text
     assert "## Going too far" not in text
+
+
+def test_pairs_of_words_are_of_one_answer_and_counted_once() -> None:
+    def share(*said: str, number: int = 0) -> float:
+        return _distinct([{"who": "policy", "number": number, "completion": {"text": text}} for text in said], "policy")
+
+    assert share("a b", "a b") == 1 / 2, "and no pair goes from one answer to the next"
+    assert share("a b c", "", "b c", "d", "c b") == 3 / 4
+    assert share("a b", "b a") == 1.0
+    assert share("a", "", "b") == share() == share("a b", "a b", number=1) == 1.0

@@ -138,14 +138,15 @@ def write_json(path: Path, content: Any) -> None:
 
 def write_report(path: Path, content: Any) -> None:
     """JSON for others to read, which has no number without end, nor one that is none: they are words there, those of TOML."""
-    write_json(path, _worded(content))
+    write_json(path, worded(content))
 
 
-def _worded(content: Any) -> Any:
+def worded(content: Any) -> Any:
+    """The same, with words in the place of numbers that JSON does not have."""
     if isinstance(content, Mapping):
-        return {name: _worded(part) for name, part in content.items()}
+        return {name: worded(part) for name, part in content.items()}
     if isinstance(content, list | tuple):
-        return [_worded(part) for part in content]
+        return [worded(part) for part in content]
     return str(content) if isinstance(content, float) and not math.isfinite(content) else content
 
 

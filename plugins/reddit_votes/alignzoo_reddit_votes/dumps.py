@@ -21,7 +21,7 @@ LONGEST = 16 << 20
 """Bytes of a line. A post has 40,000 characters at most."""
 WHOLE = 256 << 20
 """Bytes of a file that is one document."""
-BLOCK = 1 << 20
+BLOCK = 1 << 19
 """Bytes of lines that are read, or go to another process, at once: as many at least."""
 AHEAD = 4
 """Blocks that are unpacked before they are asked for."""

@@ -19,8 +19,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 WINDOW = 2**31
 """The largest window of a frame: "zstd --long=31", as in the dumps. Smaller limits refuse them."""
-PIECE = 2 << 20
-"""Bytes that are made at once, at most. A thread that asks for its turn gets it within 5 ms: a piece must take as long."""
+PIECE = 1 << 20
+"""Bytes that are made at once, at most. A thread that unpacks waits for its turn between two pieces, so it should not be
+short; and of longer ones the system gives and takes the pages each time, which costs more than it saves."""
 _PACKED = 256 << 10
 """Bytes that are read at once."""
 _BLOCK = 128 << 10

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alignzoo.lab.compare.duels import Duel, fought, judged, unfought
+from alignzoo.lab.compare.duels import Duel, Met, fought, judged, unfought
 from alignzoo.lab.compare.ranking import Rank, ranked
-from alignzoo.lab.compare.significance import SHARE, Bounds, Spread, Table, spread_of
+from alignzoo.lab.compare.significance import SHARE, Bounds, Table, spread_of
 from alignzoo.lab.statistics import Estimate
 
 
@@ -80,10 +80,11 @@ def heard(bouts: Sequence[Bout], *, closed: bool) -> tuple[tuple[Heard, ...], tu
     return pairs, tuple(_ranks(bouts, closed))
 
 
-def _fought(bout: Bout, closed: bool) -> tuple[Duel, Spread | None]:
+def _fought(bout: Bout, closed: bool) -> Met:
     if not bout.seeds:
         return unfought(bout.first, bout.second), None
-    return fought((bout.first, bout.second), bout.wins - 0.5, bout.wins, bout.longer, closed=closed)
+    wins = bout.wins[None]
+    return fought([(bout.first, bout.second)], wins - 0.5, wins, bout.longer[None], closed=closed)[0]
 
 
 def _ranks(bouts: Sequence[Bout], closed: bool) -> list[Rank]:
@@ -93,11 +94,11 @@ def _ranks(bouts: Sequence[Bout], closed: bool) -> list[Rank]:
     if not seeds:
         return []
     shared = sorted(seeds)
-    tables = {
-        (names.index(bout.first), names.index(bout.second)): bout.wins[[bout.seeds.index(seed) for seed in shared]]
+    tables = (
+        (names.index(bout.first), [names.index(bout.second)], bout.wins[None, [bout.seeds.index(seed) for seed in shared]])
         for bout in bouts
-    }
-    return ranked(names, tables, closed=closed)
+    )
+    return ranked(names, tables, (len(shared), bouts[0].alike.shape[1]), closed=closed)
 
 
 # What the order does ------------------------------------------------------------------------------------------------------

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache, cached_property, partial
 from typing import Any
 
 from alignzoo.lab.compare.backing import Asked, Made, made, noticed, unlike
@@ -16,7 +16,9 @@ from alignzoo.lab.compare.hearing import Hearing
 from alignzoo.lab.compare.ranking import Rank, ranking
 from alignzoo.lab.compare.significance import ENOUGH, SHARE, over_seeds, spread_of
 from alignzoo.lab.statistics import Estimate
+from alignzoo.lab.store import worded
 
+_MADE_WITH = ("settings", "tuned")
 FEW = 2
 """Prompts that all must have answered."""
 
@@ -131,9 +133,8 @@ class Comparison:
         return {frozenset((duel.first, duel.second)): duel for duel in self.duels}
 
     def row(self) -> dict[str, Any]:
-        """The whole as plain data."""
-        plain: dict[str, Any] = _plain({**asdict(self), "answer": self.answer()})
-        return plain
+        """The whole as plain data, figures to six digits; settings as they are."""
+        return {**_plain(self), "answer": self.answer()}
 
 
 def compare(name: str, entrants: Sequence[Entrant], notes: Sequence[Note] = ()) -> Comparison:
@@ -253,9 +254,17 @@ def _list(names: Sequence[str]) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Without what JSON has no word for."""
+    """Figures as JSON has words for them, no more exact than they are; what a run was made with is not touched."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if is_dataclass(value) and not isinstance(value, type):
+        own = [(name, getattr(value, name)) for name in _fields(type(value))]
+        return {name: worded(one) if name in _MADE_WITH else _plain(one) for name, one in own}
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+@cache
+def _fields(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(f.name for f in fields(kind))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from alignzoo.lab.compare.played import Answers, Played
@@ -20,9 +20,11 @@ from alignzoo.lab.compare.significance import (
     SHARE,
     Spread,
     Table,
+    Tables,
     holm,
     seeds_to_separate,
     spread_of,
+    spreads_of,
 )
 from alignzoo.lab.statistics import Estimate
 
@@ -57,7 +59,7 @@ class Entrant:
         if (name, who) not in self._tables:
             self._tables[name, who] = np.stack([figures.mean(1) for figures in self.answers(name, who=who)])
         table = self._tables[name, who]
-        return table if seeds is None else table[[self.seeds.index(seed) for seed in seeds]]
+        return table if seeds is None or list(seeds) == self.seeds else table[[self.seeds.index(seed) for seed in seeds]]
 
     def answers(self, name: str, seeds: Sequence[int] | None = None, who: str = "policy") -> list[Answers]:
         """A figure of every answer, for each of these seeds (or all)."""
@@ -113,38 +115,57 @@ class Duel:
         return f"{self.first} and {self.second} are not separable: {self.why}"
 
 
+Met = tuple[Duel, Spread | None]
+"""A duel that has no verdict yet, and the spread that decides it; None where the two have no seed in common."""
+
+
 def duels(entrants: Sequence[Entrant]) -> list[Duel]:
     """Every pair, with p-values held to one family. All must have answered the same prompts (`Entrant.on`)."""
-    return judged([_duel(a, b) for a, b in combinations(entrants, 2)])
+    return judged([met for place, a in enumerate(entrants) for met in _against(a, entrants[place + 1 :])])
 
 
-def judged(fought: Sequence[tuple[Duel, Spread | None]]) -> list[Duel]:
+def judged(met: Sequence[Met]) -> list[Duel]:
     """One family of duels, each with its verdict."""
-    adjusted = holm([duel.chance for duel, _ in fought])
-    return [_judged(duel, p, spread, len(fought)) for (duel, spread), p in zip(fought, adjusted, strict=True)]
+    adjusted = holm([duel.chance for duel, _ in met])
+    return [_judged(duel, p, spread, len(met)) for (duel, spread), p in zip(met, adjusted, strict=True)]
 
 
 def shared_seeds(entrants: Sequence[Entrant]) -> list[int]:
     return sorted(set(entrants[0].seeds).intersection(*(one.seeds for one in entrants)))
 
 
-def won(a: Entrant, b: Entrant, seeds: Sequence[int]) -> Table:
-    """(seeds, prompts) How often a's k-th answer scores above b's k-th; one half for a tie."""
+def won(a: Entrant, others: Sequence[Entrant], seeds: Sequence[int]) -> Tables:
+    """(others, seeds, prompts) How often a's k-th answer scores above the other's k-th; one half for a tie."""
     rows = []
-    for ours, theirs in zip(a.answers("score", seeds), b.answers("score", seeds), strict=True):
-        count = min(ours.shape[1], theirs.shape[1])
-        ours, theirs = ours[:, :count], theirs[:, :count]
-        rows.append(((ours > theirs) + 0.5 * (ours == theirs)).mean(1))
-    return np.stack(rows)
+    by_seed = zip(*(b.answers("score", seeds) for b in others), strict=True)
+    for ours, theirs in zip(a.answers("score", seeds), by_seed, strict=True):
+        counts = [min(ours.shape[1], one.shape[1]) for one in theirs]
+        if len(set(counts)) == 1:  # all at once
+            rows.append(np.sign(ours[:, : counts[0]] - np.stack([one[:, : counts[0]] for one in theirs])).mean(2))
+        else:
+            apart = [np.sign(ours[:, :n] - one[:, :n]).mean(1) for n, one in zip(counts, theirs, strict=True)]
+            rows.append(np.stack(apart))
+    wins: Tables = (1 + np.stack(rows, 1)) / 2
+    return wins
 
 
-def _duel(a: Entrant, b: Entrant) -> tuple[Duel, Spread | None]:
-    seeds = shared_seeds((a, b))
-    if not seeds:
-        return unfought(a.name, b.name), None
-    differences = a.table("score", seeds) - b.table("score", seeds)
-    longer = a.table("words", seeds) - b.table("words", seeds)
-    return fought((a.name, b.name), differences, won(a, b, seeds), longer, closed=a.closed)
+def _against(a: Entrant, others: Sequence[Entrant]) -> Iterator[Met]:
+    """One against each of the others; those with which it shares the same seeds are met at once."""
+    shared = [tuple(shared_seeds((a, b))) for b in others]
+    told: dict[int, Met] = {}
+    for seeds in set(shared):
+        places = [place for place, own in enumerate(shared) if own == seeds]
+        if not seeds:
+            told |= {place: (unfought(a.name, others[place].name), None) for place in places}
+            continue
+        group = [others[place] for place in places]
+        differences, longer = (
+            a.table(name, seeds) - np.stack([b.table(name, seeds) for b in group]) for name in ("score", "words")
+        )
+        names = [(a.name, b.name) for b in group]
+        met = fought(names, differences, won(a, group, seeds), longer, closed=a.closed)
+        told |= zip(places, met, strict=True)
+    return (told[place] for place in range(len(others)))
 
 
 def unfought(first: str, second: str) -> Duel:
@@ -153,12 +174,15 @@ def unfought(first: str, second: str) -> Duel:
     return Duel(first, second, 0, none, 1.0, 1.0, OPEN, None, "they have no seed in common", none, none)
 
 
-def fought(names: tuple[str, str], differences: Table, wins: Table, longer: Table, *, closed: bool) -> tuple[Duel, Spread]:
-    """A duel that has no verdict yet, and the spread that decides it."""
-    spread = spread_of(differences, closed=closed)
-    fair = at_equal_length(wins, longer, closed=closed)
-    chance, rate = spread.chance(), spread_of(wins, closed=closed).interval(SHARE)
-    return Duel(*names, len(wins), spread.interval(), chance, 1.0, OPEN, None, "", rate, fair), spread
+def fought(names: Sequence[tuple[str, str]], differences: Tables, wins: Tables, longer: Tables, *, closed: bool) -> list[Met]:
+    """Duels that have no verdict yet, each with the spread that decides it. A pair has a table in each of the three."""
+    fair = at_equal_lengths(wins, longer, closed=closed)
+    rates = [spread.interval(SHARE) for spread in spreads_of(wins, closed=closed)]
+    spreads = spreads_of(differences, closed=closed)
+    return [
+        (Duel(*pair, spread.seeds, spread.interval(), spread.chance(), 1.0, OPEN, None, "", rate, equal), spread)
+        for pair, spread, rate, equal in zip(names, spreads, rates, fair, strict=True)
+    ]
 
 
 def _judged(duel: Duel, adjusted: float, spread: Spread | None, family: int) -> Duel:
@@ -184,20 +208,45 @@ def at_equal_length(wins: Table, longer: Table, *, closed: bool = False) -> Esti
     what is left where the difference is 0 (after Dubois et al. 2024, https://arxiv.org/abs/2404.04475, without their terms for
     each instruction). Its interval is that of θ, whose error is the mean of every answer's influence on it. Where all answers
     ended alike, length explains nothing: it is the plain win rate."""
-    if wins.min() == wins.max():
-        return spread_of(wins, closed=closed).interval(SHARE)
-    squashed = np.tanh(longer / (float(longer.std()) or 1.0))
-    design = np.stack([np.ones(wins.size), squashed.ravel()], 1)
-    weights, bend = np.zeros(2), np.eye(2)
+    return at_equal_lengths(wins[None], longer[None], closed=closed)[0]
+
+
+def at_equal_lengths(wins: Tables, longer: Tables, *, closed: bool = False) -> list[Estimate]:
+    """The same of many pairs at once. Answers of one length differ in nothing that the law knows, so they are counted."""
+    cells, pair = wins[0].size, np.arange(len(wins))[:, None, None]
+    values, place = _ranks(longer)
+    spans = longer.std((1, 2))
+    x = np.tanh(values / np.where(spans > 0, spans, 1.0)[:, None])
+    flat = (place + len(values) * pair).ravel()
+    count = np.bincount(flat, minlength=x.size).reshape(x.shape)
+    won_there = np.bincount(flat, wins.ravel(), minlength=x.size).reshape(x.shape)
+    theta, gamma = np.zeros(len(wins)), np.zeros(len(wins))
     for _ in range(25):  # Newton's method
-        chance = expit(design @ weights)
-        bend = (design * (chance * (1 - chance))[:, None]).T @ design + _PRIOR * np.eye(2)
-        step = np.linalg.solve(bend, design.T @ (wins.ravel() - chance) - _PRIOR * weights)
-        weights = weights + np.clip(step, -3, 3)
-        if np.abs(step).max() < 1e-9:
+        chance = expit(theta[:, None] + gamma[:, None] * x)
+        weight, miss = count * chance * (1 - chance), won_there - count * chance
+        a, b, c = weight.sum(1) + _PRIOR, (weight * x).sum(1), (weight * x * x).sum(1) + _PRIOR
+        up, along, bend = miss.sum(1) - _PRIOR * theta, (miss * x).sum(1) - _PRIOR * gamma, a * c - b * b
+        steps = np.clip([(c * up - b * along) / bend, (a * along - b * up) / bend], -3, 3)
+        theta, gamma = theta + steps[0], gamma + steps[1]
+        if np.abs(steps).max() < 1e-9:
             break
-    misses = (wins.ravel() - expit(design @ weights))[:, None] * design
-    influence = (misses @ np.linalg.inv(bend)[:, 0]).reshape(wins.shape) * wins.size
-    around = spread_of(influence, closed=closed).interval()
-    low, high = (float(expit(weights[0] + end - around.mean)) for end in (around.low, around.high))
-    return Estimate(float(expit(weights[0])), low, high)
+    pull = (c[:, None] - b[:, None] * x) / bend[
+        :, None
+    ]  # what an answer of each length does to θ, for each bit that it misses by
+    expected = expit(theta[:, None] + gamma[:, None] * x)
+    influences = (wins - expected[pair, place]) * pull[pair, place] * cells
+    around = [spread.interval() for spread in spreads_of(influences, closed=closed)]
+    fair = expit([[own, own + off.low - off.mean, own + off.high - off.mean] for own, off in zip(theta, around, strict=True)])
+    told = [Estimate(*ends) for ends in fair.tolist()]
+    for alike in np.flatnonzero(wins.min((1, 2)) == wins.max((1, 2))):
+        told[alike] = spread_of(wins[alike], closed=closed).interval(SHARE)
+    return told
+
+
+def _ranks(longer: Tables) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """The different lengths, and which of them is where. Whole numbers, as those of single answers are, need no sorting."""
+    least, most = float(longer.min()), float(longer.max())
+    if most - least < longer[0].size and (longer == np.rint(longer)).all():
+        return np.arange(least, most + 1), (longer - least).astype(np.intp)
+    values, place = np.unique(longer, return_inverse=True)
+    return values, place.reshape(longer.shape)

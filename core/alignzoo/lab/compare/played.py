@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +132,13 @@ def _tables(
 
 def _distinct(answers: Sequence[Mapping[str, Any]], who: str) -> float:
     """Of each prompt's first answer: more answers to one prompt resemble each other for another reason."""
-    seen: set[tuple[str, str]] = set()
-    count = 0
-    for row in answers:
-        if row["who"] == who and row["number"] == 0:
-            words = row["completion"]["text"].split()
-            seen.update(pairwise(words))
-            count += max(0, len(words) - 1)
-    return len(seen) / count if count else 1.0
+    said = [row["completion"]["text"].split() for row in answers if row["who"] == who and row["number"] == 0]
+    whole = list(chain.from_iterable(said))
+    number = {word: place for place, word in enumerate(set(whole))}
+    ids = np.fromiter(map(number.__getitem__, whole), np.int64, len(whole))
+    ends = np.cumsum([len(words) for words in said if words])
+    pairs = np.delete(ids[:-1] * len(number) + ids[1:], ends[:-1] - 1) if len(ids) else ids
+    return float(1 + np.count_nonzero(np.diff(np.sort(pairs)))) / len(pairs) if len(pairs) else 1.0
 
 
 def _way(files: store.Folder) -> Iterator[dict[str, Any]]:

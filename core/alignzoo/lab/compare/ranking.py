@@ -12,15 +12,14 @@ bootstrap of five seeds covers from 81 to 99 % (`docs/decisions/0015-intervals.m
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alignzoo.lab.compare.duels import Entrant, shared_seeds, won
-from alignzoo.lab.compare.significance import Table, spread_of
+from alignzoo.lab.compare.significance import Tables, spread_of
 from alignzoo.lab.statistics import Estimate
 
 Row = NDArray[np.float64]
@@ -49,18 +48,24 @@ def ranking(entrants: Sequence[Entrant]) -> list[Rank]:
     """All contestants by strength; none where they have no seed in common, or are fewer than two."""
     if len(entrants) < 2 or not (seeds := shared_seeds(entrants)):
         return []
-    tables = {(a, b): won(entrants[a], entrants[b], seeds) for a, b in combinations(range(len(entrants)), 2)}
-    return ranked([one.name for one in entrants], tables, closed=all(one.closed for one in entrants))
+    places = range(len(entrants) - 1)
+    tables = ((a, range(a + 1, len(entrants)), won(entrants[a], entrants[a + 1 :], seeds)) for a in places)
+    shape = len(seeds), len(entrants[0].runs[0].prompts)
+    return ranked([one.name for one in entrants], tables, shape, closed=all(one.closed for one in entrants))
 
 
-def ranked(names: Sequence[str], tables: Mapping[tuple[int, int], Table], *, closed: bool) -> list[Rank]:
-    """The same of how often the first of every two won, for every seed and prompt; who they are by their places."""
-    count, shape = len(names), next(iter(tables.values())).shape
+def ranked(
+    names: Sequence[str], tables: Iterable[tuple[int, Sequence[int], Tables]], shape: tuple[int, int], *, closed: bool
+) -> list[Rank]:
+    """The same of how often one won against several others, for every seed and prompt; who they are by their places."""
+    count = len(names)
     rates, points = np.full((count, count), 0.5), np.zeros((count, *shape))
-    for (a, b), table in tables.items():
-        rates[a, b], rates[b, a] = table.mean(), 1 - table.mean()
-        points[a] += table
-        points[b] += 1 - table
+    for a, others, wins in tables:
+        there = list(others)
+        rates[a, there] = wins.mean((1, 2))
+        rates[there, a] = 1 - rates[a, there]
+        points[a] += wins.sum(0)
+        points[there] += 1 - wins
     theta = strengths(rates * points[0].size + _PRIOR)
     moved = influences(points, theta)
     told = []

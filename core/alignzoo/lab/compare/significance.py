@@ -18,6 +18,7 @@ Two contestants are compared by their differences at the same seed and the same 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ from alignzoo.lab.statistics import Estimate, wilson_at
 
 Table = NDArray[np.float64]
 """(seeds, prompts)"""
+Tables = NDArray[np.float64]
+"""(pairs, seeds, prompts)"""
 
 Bounds = tuple[float, float]
 """What a figure can lie between."""
@@ -102,15 +105,21 @@ class Spread:
 
 def spread_of(table: Table, *, closed: bool = False) -> Spread:
     """The mean of a table and the parts of its variance. In a `closed` task prompts add none: there are no others."""
-    seeds, prompts = table.shape
-    mean, by_seed, by_prompt = float(table.mean()), table.mean(1), table.mean(0)
+    return spreads_of(table[None], closed=closed)[0]
+
+
+def spreads_of(tables: Tables, *, closed: bool = False) -> list[Spread]:
+    """The same of many tables at once: among many contestants everybody meets everybody."""
+    _, seeds, prompts = tables.shape
+    by_seed, by_prompt, means = tables.mean(2), tables.mean(1), tables.mean((1, 2))
     if seeds < 2 or prompts < 2:
-        return Spread(mean, seeds, prompts, 0.0, 0.0, 0.0, 0.0)
-    rest = table - by_seed[:, None] - by_prompt[None] + mean
-    rest_square = float((rest**2).sum()) / ((seeds - 1) * (prompts - 1))
-    prompts_square = seeds * float(by_prompt.var(ddof=1))
-    between_prompts = 0.0 if closed else max(0.0, prompts_square - rest_square) / seeds
-    return Spread(mean, seeds, prompts, float(by_seed.var(ddof=1)), between_prompts, prompts_square, rest_square)
+        return [Spread(float(mean), seeds, prompts, 0.0, 0.0, 0.0, 0.0) for mean in means]
+    rest = tables - by_seed[:, :, None] - by_prompt[:, None] + means[:, None, None]
+    rest_squares = (rest**2).sum((1, 2)) / ((seeds - 1) * (prompts - 1))
+    prompts_squares = seeds * by_prompt.var(1, ddof=1)
+    between_prompts = np.zeros_like(means) if closed else np.maximum(0.0, prompts_squares - rest_squares) / seeds
+    parts = np.stack([by_seed.var(1, ddof=1), between_prompts, prompts_squares, rest_squares], 1)
+    return [Spread(mean, seeds, prompts, *own) for mean, own in zip(means.tolist(), parts.tolist(), strict=True)]
 
 
 def over_seeds(figures: Sequence[float], within: Bounds) -> Estimate:
@@ -137,11 +146,15 @@ def seeds_to_separate(spread: Spread, level: float) -> int | None:
     varying as they did; None where more seeds do not help, because it is the prompts that are too few."""
     if spread.mean == 0 or spread.seeds < 2 or spread.prompts < 2:
         return None
-    counts = np.array([count for count in _COUNTS if count > spread.seeds])
-    error = np.sqrt(spread.between_seeds / counts + spread.between_prompts / spread.prompts)
-    freedom = max(spread.freedom, 1.0) * (counts - 1) / (spread.seeds - 1)
-    told = counts[abs(spread.mean) >= stdtrit(freedom, 1 - level / 2) * error]
-    return int(told[0]) if len(told) else None
+    of_prompts, a_seed = spread.between_prompts / spread.prompts, max(spread.freedom, 1.0) / (spread.seeds - 1)
+
+    def told(count: int) -> bool:
+        error = math.sqrt(spread.between_seeds / count + of_prompts)
+        return bool(abs(spread.mean) >= stdtrit(a_seed * (count - 1), 1 - level / 2) * error)
+
+    counts = [count for count in _COUNTS if count > spread.seeds]
+    place = bisect_left(counts, True, key=told)  # more seeds tell more, so once told is always told
+    return counts[place] if place < len(counts) else None
 
 
 def _student(freedom: float) -> float:

@@ -74,7 +74,8 @@ def write(found: Comparison, entrants: Sequence[Entrant], folder: Path, command:
     whole = replace(found, command=command, asked=answered(entrants, found.prompts))
     store.write_text(folder / "report.html", page(whole))
     store.write_text(folder / "report.md", markdown(whole))
-    store.write_report(folder / "report.json", whole.row())
+    row = json.dumps(whole.row(), ensure_ascii=False, allow_nan=False, separators=(",", ":"))  # many pairs: no room for more
+    store.write_text(folder / "report.json", f"{row}\n")
 
 
 def entrants_of(runs: Sequence[Played]) -> list[Entrant]:
