@@ -262,13 +262,7 @@ def test_a_damaged_line_is_told_by_its_number_in_the_file(tmp_path: Path) -> Non
     path.write_text('{"a": 1}\n\n  \n{"a": 2}\n')
     assert store.read_rows(path) == [{"a": 1}, {"a": 2}]
     path.write_text('\n{"a": 1}\n\n{"a": 2\n')
-<<<<<<< .merge_file_o2oIz1
-    with pytest.raises(
-        store.StoreError, match=r"rows.jsonl:4: not JSON: .*, if a run wrote it; if it is yours, mend that line"
-    ):
-=======
     with pytest.raises(store.StoreError, match=r"rows.jsonl:4: not JSON: .* if it is yours, mend that line"):
->>>>>>> .merge_file_dSFq2a
         store.read_rows(path)
     path.write_text('\n\n{"kind": "nothing"}\n')
     with pytest.raises(store.StoreError, match=r"rows.jsonl:3: 'kind' must be one of"):
