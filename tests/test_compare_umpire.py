@@ -272,7 +272,9 @@ def test_a_killed_one_goes_on_and_a_torn_line_is_asked_again(here: Path) -> None
         "duels: umpires:Leans is asked for 26 verdicts, 10 are kept",
     ]
     assert str(heard(roots, file)) == str(whole)
-    assert len(asked()) == 36 - 10, "what was appended behind the torn line is read"
+    assert len(asked()) == 36 - 10, "what was asked after the torn line is read"
+    together(roots, out=Path("out"), duels=file, tell=told.append)
+    assert len(told) == 2, "what is damaged is told once"
 
 
 def test_another_umpire_other_settings_and_other_files_are_asked_anew(here: Path) -> None:
