@@ -407,6 +407,19 @@ def test_an_umpire_that_cannot_be_is_refused_before_anything_is_read(
     assert re.search(said, error), error
 
 
+def test_hostile_contestants_are_only_words_among_the_duels(here: Path) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    roots = [run(here / "a", "one", seed, lambda s, p: f"z {p}") for seed in range(2)]
+    roots += [
+        finished(here / f"b{seed}", lambda who, prompt, number: 0.5, name=name, optimizer="o:b/b", seed=seed, prompts=6)
+        for seed in range(2)
+    ]
+    together(roots, out=Path("out"), duels=duels(here, "Leans"))
+    for file in ("report.html", "report.md"):
+        assert "<img" not in Path("out", file).read_text()
+        assert "&lt;img" in Path("out", file).read_text()
+
+
 def test_verdicts_need_a_place(here: Path) -> None:
     with pytest.raises(CompareError, match="say where: --out DIR"):
         together(two(here), duels=duels(here, "Leans"))
