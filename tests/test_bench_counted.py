@@ -44,7 +44,21 @@ def test_training_pays_after_so_many_answers_and_near_ones_are_no_question() -> 
     told = "Trained, and so many answers later, these have cost less FLOPs than best: dpo after 99, ppo after 100."
     assert note.lines == (told,)
     assert [row[0] for row in note.rows] == ["best", "ppo", "dpo", "near"]
-    assert [row[-1] for row in note.rows] == ["2.75", "0.50", "0.50", "2.62"]  # times the start's 4
+    times = [row[-1] for row in note.rows]  # the start's 4; of two seeds 2.5 and 3, ± 12.7 · 0.25
+    assert times == ["2.75 [0.00, 5.93]", "0.50 [0.00, 3.68]", "0.50", "2.62"]
+
+
+def test_what_varies_over_seeds_has_its_interval_and_what_does_not_has_none() -> None:
+    """By Student's 4.303 for three seeds: answers cost 10 ± 2.48, and training pays after 90, 100, 110: 100 ± 24.8."""
+    dear, trained = standing("best", (0, 9), (0, 10), (0, 11)), standing("ppo", (720, 1), (900, 1), (1100, 1))
+    (note,) = _serving([dear, trained])
+    assert note.lines[0].endswith("than best: ppo after 101 [75, 125].")  # 906.7 / 9 of the means
+    assert note.rows[0][1:5] == ("10 [7.52, 12.5]", "10.0", "0.5", "0.0")
+    never = standing("ppo", (720, 1), (900, 1), (1100, 12))
+    (note,) = _serving([dear, never])
+    assert note.lines[0].endswith("than best: ppo after 170."), "under one seed it never does"
+    (note,) = _serving([dear, replace(trained, cells=tuple(replace(cell, seed=cell.seed + 9) for cell in trained.cells))])
+    assert note.lines[0].endswith("than best: ppo after 101."), "no seed in common"
 
 
 def test_equal_trainings_pay_at_once() -> None:

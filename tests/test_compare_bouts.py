@@ -179,6 +179,15 @@ def test_verdicts_are_asked_and_kept_bunch_by_bunch_and_progress_is_told(tmp_pat
     assert fresh.batches == [64]
 
 
+def test_what_comes_behind_a_torn_line_is_not_torn_with_it(tmp_path: Path) -> None:
+    """Another process may have been killed since the file was read."""
+    kept = Kept(tmp_path / "verdicts.jsonl")
+    kept.path.write_text('{"key": "a", "first": 0.5}\n{"key": "b", "fir')
+    kept.add(cases(1), [0.25])
+    again = Kept.at(kept.path)
+    assert (again.says, again.damaged) == ({"a": 0.5, cases(1)[0].key: 0.25}, 1)
+
+
 def test_nobody_is_seated_where_all_is_kept_not_even_for_what_could_not_be_read(tmp_path: Path) -> None:
     def never() -> Any:
         raise AssertionError("there is nothing to ask")

@@ -15,6 +15,7 @@ import pytest
 from finished import finished, in_hand
 from scipy import stats
 
+from alignzoo.lab.compare.backing import Asked, Said
 from alignzoo.lab.compare.comparison import Note, compare
 from alignzoo.lab.compare.duels import Entrant, duels, shared_seeds, won
 from alignzoo.lab.compare.page import page
@@ -257,7 +258,8 @@ def test_hostile_names_are_only_words_in_a_page_and_in_markdown(tmp_path: Path) 
     ]  # fmt: skip
     entrants = entrants_of([played(root) for root in runs])
     found = compare(name, entrants, [Note(name, (name,), (name,), ((name,),))])
-    whole = page(replace(found, command=f"alignzoo compare {name}"))
+    asked = (Asked(name, (Said(name, name, 0.5),)),)
+    whole = page(replace(found, command=f"alignzoo compare {name}", asked=asked))
     assert "<img" not in whole
     assert whole.count("<script>") == whole.count("</script>") == 1  # our own
     assert "&lt;img src=x onerror=alert(1)&gt; &amp; &lt;/script&gt;" in whole

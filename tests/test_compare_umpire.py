@@ -272,7 +272,9 @@ def test_a_killed_one_goes_on_and_a_torn_line_is_asked_again(here: Path) -> None
         "duels: umpires:Leans is asked for 26 verdicts, 10 are kept",
     ]
     assert str(heard(roots, file)) == str(whole)
-    assert len(asked()) == 36 - 10, "what was appended behind the torn line is read"
+    assert len(asked()) == 36 - 10, "what was asked after the torn line is read"
+    together(roots, out=Path("out"), duels=file, tell=told.append)
+    assert len(told) == 2, "what is damaged is told once"
 
 
 def test_another_umpire_other_settings_and_other_files_are_asked_anew(here: Path) -> None:
@@ -403,6 +405,19 @@ def test_an_umpire_that_cannot_be_is_refused_before_anything_is_read(
     error = capfd.readouterr().err
     assert len(error.strip().splitlines()) == 1, error
     assert re.search(said, error), error
+
+
+def test_hostile_contestants_are_only_words_among_the_duels(here: Path) -> None:
+    name = "<img src=x onerror=alert(1)>"
+    roots = [run(here / "a", "one", seed, lambda s, p: f"z {p}") for seed in range(2)]
+    roots += [
+        finished(here / f"b{seed}", lambda who, prompt, number: 0.5, name=name, optimizer="o:b/b", seed=seed, prompts=6)
+        for seed in range(2)
+    ]
+    together(roots, out=Path("out"), duels=duels(here, "Leans"))
+    for file in ("report.html", "report.md"):
+        assert "<img" not in Path("out", file).read_text()
+        assert "&lt;img" in Path("out", file).read_text()
 
 
 def test_verdicts_need_a_place(here: Path) -> None:

@@ -15,9 +15,13 @@ from alignzoo.lab.bench.serving import UNITS, break_even
 from alignzoo.lab.compare.comparison import Comparison, Note, compare
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.played import played
+from alignzoo.lab.compare.significance import over_seeds
 from alignzoo.lab.compare.together import write
 from alignzoo.lab.compare.words import markdown
+from alignzoo.lab.statistics import Estimate
 
+_COST = (0.0, math.inf)
+"""What a cost lies between."""
 _OPEN = ("to do", "under way")
 
 
@@ -57,6 +61,10 @@ class Standing:
     def mean(self, what: str, name: str) -> float:
         """The mean over seeds of something `spent` or `served`."""
         return fmean(getattr(cell, what)[name] for cell in self.done)
+
+    def over_seeds(self, what: str, name: str) -> Estimate:
+        """The same with its interval, for other seeds."""
+        return over_seeds([getattr(cell, what)[name] for cell in self.done], _COST)
 
     def row(self, root: Path) -> dict[str, Any]:
         cells = [asdict(cell) | {"folder": str(cell.folder.relative_to(root))} for cell in self.cells]
@@ -110,17 +118,39 @@ def _serving(entries: Sequence[Standing]) -> Iterator[Note]:
         return
     rows = []
     for entry in entries:
-        cost = {name: entry.mean("served", name) for name in (*UNITS, "scores")}
-        times = cost["flops"] / entry.mean("start_served", "flops")
-        cells = (f"{cost['flops']:.3g}", f"{cost['tokens']:,.1f}", f"{cost['seconds']:.3g}", f"{cost['scores']:.1f}")
-        rows.append((entry.name, *cells, f"{times:.2f}"))
+        cost = [entry.over_seeds("served", name) for name in (*UNITS, "scores")]
+        times = [cell.served["flops"] / cell.start_served["flops"] for cell in entry.done]
+        cells = [_within(one, how) for one, how in zip(cost, (".3g", ",.1f", ".3g", ".1f"), strict=True)]
+        rows.append((entry.name, *cells, _within(over_seeds(times, _COST), ".2f")))
     told = []
     for dear in entries:
-        if pays := sorted((count, cheap.name) for cheap in entries if (count := _pays(cheap, dear))):
-            others = ", ".join(f"{name} after {math.ceil(count):,}" for count, name in pays)
+        if pays := sorted(((count, cheap) for cheap in entries if (count := _pays(cheap, dear))), key=lambda pay: pay[0]):
+            others = ", ".join(f"{cheap.name} after {_after(count, cheap, dear)}" for count, cheap in pays)
             told.append(f"Trained, and so many answers later, these have cost less FLOPs than {dear.name}: {others}.")
     head = ("entry", "FLOPs", "tokens", "seconds", "scores asked", "times the start's FLOPs")
     yield Note("What an answer costs", tuple(told), head, tuple(rows))
+
+
+def _within(found: Estimate, how: str) -> str:
+    """A cost for a reader; where it is the same under every seed there is nothing to add."""
+    if not found.low < found.high:
+        return f"{found.mean:{how}}"
+    return f"{found.mean:{how}} [{found.low:{how}}, {found.high:{how}}]"
+
+
+def _after(count: float, trained: Standing, other: Standing) -> str:
+    """A number of answers, with its interval over the seeds that both have, if it pays under each of them."""
+    both = [{cell.seed: cell for cell in one.done} for one in (trained, other)]
+    pairs = [(both[0][seed], both[1][seed]) for seed in sorted(both[0].keys() & both[1].keys())]
+    counts = [
+        break_even(ours.spent["flops"], ours.served["flops"], theirs.spent["flops"], theirs.served["flops"])
+        for ours, theirs in pairs
+    ]
+    known = [one for one in counts if one is not None]
+    around = over_seeds(known, _COST) if known and len(known) == len(counts) else None
+    if around is None or not around.low < around.high:
+        return f"{math.ceil(count):,}"
+    return f"{math.ceil(count):,} [{math.floor(around.low):,}, {math.ceil(around.high):,}]"
 
 
 def _pays(trained: Standing, other: Standing) -> float | None:

@@ -21,6 +21,7 @@ from typing import Any
 from alignzoo.interfaces import Comparing
 from alignzoo.lab.claims import claimed
 from alignzoo.lab.compare.umpire import UmpireError
+from alignzoo.lab.store import write_text
 from alignzoo.records import Completion, Prompt
 
 _AT_ONCE = 64
@@ -66,8 +67,7 @@ class Kept:
 
     def add(self, cases: Sequence[Case], said: Sequence[float]) -> None:
         """Append them, all at once, behind whatever a kill may have torn."""
-        rows = [{"key": case.key, "first": None if math.isnan(p) else p} for case, p in zip(cases, said, strict=True)]
-        lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+        lines = "".join(_line(case.key, p) for case, p in zip(cases, said, strict=True))
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("ab+") as file:
             file.seek(0, os.SEEK_END)
@@ -87,10 +87,11 @@ def decided(
         kept = Kept.at(path)
         if kept.damaged:
             tell(f"{path}: {kept.damaged} of its lines cannot be read; what they said is asked again, where it is needed")
+            write_text(path, "".join(map(_line, kept.says, kept.says.values())))  # told once
         fresh = [case for case in cases if case.key not in kept.says]
         if fresh:
             there = f", {len(cases) - len(fresh):,} are kept" if len(fresh) < len(cases) else ""
-            tell(f"duels: {name} is asked for {len(fresh):,} verdicts{there}")
+            tell(f"duels: {name} is asked for {len(fresh):,} verdict{'s' * (len(fresh) > 1)}{there}")
             judge = seated()
             for first in range(0, len(fresh), _AT_ONCE):
                 some = fresh[first : first + _AT_ONCE]
@@ -108,6 +109,10 @@ def _asked(judge: Comparing, cases: Sequence[Case], name: str) -> list[float]:
         return [checked(float(p)) for p in given]
     except (TypeError, ValueError) as error:
         raise UmpireError(f"duels: {name} gave a verdict that is no probability: {error}; tell its author") from None
+
+
+def _line(key: str, p: float) -> str:
+    return json.dumps({"key": key, "first": None if math.isnan(p) else p}) + "\n"
 
 
 def checked(p: float) -> float:
