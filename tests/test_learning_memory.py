@@ -147,6 +147,16 @@ def test_a_thing_takes_up_its_state_as_it_is_made(base: Base, tmp_path: Path, dt
     assert one.tensor.tolist() == torch.tensor([[0, 1], [1, 0]]).to(dtype).tolist()
 
 
+def test_the_second_of_a_dozen_is_not_taken_for_the_eleventh(base: Base, tmp_path: Path) -> None:
+    with remembering(base) as memory:
+        dice = [Dice(seed) for seed in range(12)]
+        memory.write(tmp_path, 1, {})
+        wanted = [die.integer() for die in dice]
+    with remembering(base, newest(tmp_path)):
+        assert [Dice(99).integer() for _ in range(12)] == wanted
+    assert len(set(wanted)) == 12
+
+
 def test_another_order_is_another_optimizer(base: Base, tmp_path: Path) -> None:
     with remembering(base) as memory:
         Counter(1), Other(2)
