@@ -195,6 +195,17 @@ def test_only_the_newest_is_kept(base: Base, tmp_path: Path) -> None:
     assert found.things[0][1]["count"] == 10
 
 
+def test_of_two_that_are_whole_the_later_is_taken_up(base: Base, tmp_path: Path) -> None:
+    """As where a run was ended between writing the one and dropping the other."""
+    with remembering(base) as memory:
+        shutil.copytree(memory.write(tmp_path / "run", 9, {}), tmp_path / "aside")
+        memory.write(tmp_path / "run", 10, {})
+    shutil.copytree(tmp_path / "aside", tmp_path / "run" / "00000009")
+    found = newest(tmp_path / "run")
+    assert found is not None
+    assert found.update == 10
+
+
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
     assert newest(tmp_path) is None
     assert newest(tmp_path / "nowhere") is None
