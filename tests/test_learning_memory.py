@@ -147,6 +147,16 @@ def test_a_thing_takes_up_its_state_as_it_is_made(base: Base, tmp_path: Path, dt
     assert one.tensor.tolist() == torch.tensor([[0, 1], [1, 0]]).to(dtype).tolist()
 
 
+def test_the_second_of_a_dozen_is_not_taken_for_the_eleventh(base: Base, tmp_path: Path) -> None:
+    with remembering(base) as memory:
+        dice = [Dice(seed) for seed in range(12)]
+        memory.write(tmp_path, 1, {})
+        wanted = [die.integer() for die in dice]
+    with remembering(base, newest(tmp_path)):
+        assert [Dice(99).integer() for _ in range(12)] == wanted
+    assert len(set(wanted)) == 12
+
+
 def test_another_order_is_another_optimizer(base: Base, tmp_path: Path) -> None:
     with remembering(base) as memory:
         Counter(1), Other(2)
@@ -183,6 +193,17 @@ def test_only_the_newest_is_kept(base: Base, tmp_path: Path) -> None:
     found = newest(tmp_path)
     assert found is not None
     assert found.things[0][1]["count"] == 10
+
+
+def test_of_two_that_are_whole_the_later_is_taken_up(base: Base, tmp_path: Path) -> None:
+    """As where a run was ended between writing the one and dropping the other."""
+    with remembering(base) as memory:
+        shutil.copytree(memory.write(tmp_path / "run", 9, {}), tmp_path / "aside")
+        memory.write(tmp_path / "run", 10, {})
+    shutil.copytree(tmp_path / "aside", tmp_path / "run" / "00000009")
+    found = newest(tmp_path / "run")
+    assert found is not None
+    assert found.update == 10
 
 
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:

@@ -46,6 +46,15 @@ def test_other_replies_are_as_if_they_had_been_read_by_themselves(name: str, fam
     torch.testing.assert_close(Ahead(policy, BATCH, 8192).logps(part), policy.logps(part))
 
 
+def test_a_batch_that_is_too_large_at_once_is_not_read_ahead() -> None:
+    policy = policy_on(toy_base())
+    assert Ahead(policy, BATCH, BATCH.size).read is not None
+    late = Ahead(policy, BATCH, BATCH.size - 1)
+    assert late.read is None
+    with torch.no_grad():
+        torch.testing.assert_close(late.others(OTHERS), policy.logps(OTHERS))
+
+
 def test_equal_trees_of_one_batch_are_each_known_as_they_were_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """In another place rounding may be another one, and a policy that has not moved says the same only at the same place."""
 

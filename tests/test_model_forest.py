@@ -71,6 +71,8 @@ def test_notes_follow_the_trees() -> None:
 def test_attaching_keeps_what_was_attached_and_checks_the_count() -> None:
     forest = noted().attach(trees={"more": torch.ones(3)}, tokens={"t": torch.zeros(9)})
     assert sorted(forest.notes) == ["more", "n"]
+    beside = noted().attach(replies={"s": torch.ones(5)}, tokens={"u": torch.ones(9)})
+    assert (sorted(beside.replies), sorted(beside.tokens), sorted(beside.notes)) == (["r", "s"], ["t", "u"], ["n"])
     assert not forest.tokens["t"].any()
     assert noted().tokens["t"].any()
     for wrong in ({"tokens": {"x": torch.ones(3)}}, {"replies": {"x": torch.ones(9)}}, {"trees": {"x": torch.ones(5)}}):

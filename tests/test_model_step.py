@@ -115,3 +115,16 @@ def test_a_heads_panel_never_stands_where_a_gradient_is_asked_for() -> None:
     of.logits(states).sum().backward()  # type: ignore[no-untyped-call]
     assert states.grad is not None
     assert close(states.grad, weight.sum(0).expand(3, 33), 1e-5)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e3])
+def test_a_norm_is_the_models_own_down_to_the_smallest_states(size: float) -> None:
+    """Where ε is as large as what is normed, which no proof on ordinary states would notice."""
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    own = LlamaRMSNorm(12, eps=1e-3)
+    dice = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        own.weight.copy_(torch.randn(12, generator=dice))
+        states = size * torch.randn(5, 12, generator=dice)
+        assert torch.allclose(step.Norm.of(own)(states), own(states), rtol=1e-5, atol=1e-6)

@@ -103,6 +103,21 @@ def test_there_are_never_two_bos(template: str, asked: str, own: bool) -> None:
     assert ids[:2] != (BOS, BOS)
 
 
+def test_a_chat_template_that_writes_no_bos_gets_none() -> None:
+    """What a model was shown when it was trained is what its template writes, whatever its tokenizer would add."""
+    tokenizer = beginning(template="{{ messages[0]['content'] }}")
+    assert Text.of(tokenizer, "plain").prompt_ids(ASK) == (BOS, *CAT)
+    assert Text.of(tokenizer, "chat").prompt_ids(ASK) == tuple(CAT)
+
+
+def test_ids_beyond_the_vocabulary_are_another_tokenizers() -> None:
+    text = Text.of(toy_tokenizer())
+    most = len(text.tokenizer)
+    assert text.wrote(Completion(text.said((most - 1,)), (most - 1,)))
+    for ids in ((most,), (*word("cat"), most)):
+        assert not text.wrote(Completion(text.said(ids[:-1]), ids))
+
+
 def test_a_tokenizer_that_adds_no_bos_gets_none() -> None:
     assert Text.of(toy_tokenizer(), "plain").prompt_ids(ASK) == tuple(CAT)
 
