@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import inspect
 import json
@@ -137,13 +138,15 @@ def complete(subject: Subject) -> None:
         listed = importlib.metadata.distribution(subject.plugin.distribution)
     except importlib.metadata.PackageNotFoundError:
         raise NotRun(f"no distribution '{subject.plugin.distribution}' is installed here") from None
-    if '"editable": true' in (listed.read_text("direct_url.json") or "") or listed.files is None:
+    record = listed.read_text("RECORD") or ""  # `files` leaves out those that are missing, from Python 3.12 on
+    if '"editable": true' in (listed.read_text("direct_url.json") or "") or not record:
         raise NotRun("it is installed from a folder, not from a wheel")
     package = subject.plugin.module.partition(".")[0]
     root = Path(file_of(package)).parent
     there = {f"{package}/{path.relative_to(root).as_posix()}" for path in root.rglob("*") if path.is_file()}
     there = {name for name in there if "__pycache__" not in name}
-    named = {str(file) for file in listed.files if str(file).startswith(f"{package}/") and "__pycache__" not in str(file)}
+    named = {row[0] for row in csv.reader(record.splitlines()) if row and row[0].startswith(f"{package}/")}
+    named = {name for name in named if "__pycache__" not in name}
     if not named:
         raise NotRun("it is installed from a folder, not from a wheel")
     if odd := sorted(there ^ named):
