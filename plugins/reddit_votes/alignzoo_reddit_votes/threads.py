@@ -23,6 +23,8 @@ TOGETHER = 4096
 """Rows that are packed at once, where they do not come by the block."""
 LARGE = 16 << 20
 """Bytes of a file that is divided again before it is read."""
+BUFFER = 1 << 13
+"""Bytes of an open file that are held back. From Python 3.14 on it would be 128 kB of each."""
 DEEPEST = 5
 """FILES ** DEEPEST is more than there are posts: what is still too large then is one thread."""
 
@@ -40,7 +42,7 @@ class Heap:
         """Rows as `packed` packs them."""
         for place, block in blocks.items():
             if place not in self.open:
-                self.open[place] = self._path(place).open("xb")
+                self.open[place] = self._path(place).open("xb", BUFFER)
             self.open[place].write(len(block).to_bytes(8, "big") + block)
 
     def put_all(self, rows: Iterable[Row]) -> None:
