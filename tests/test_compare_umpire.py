@@ -167,6 +167,7 @@ def test_an_umpire_of_places_finds_everybody_equal_and_is_told_to_be_one(here: P
         assert one.orders.biased.mean == 1.0
     orders = hearing.orders
     assert (orders.consistent.mean, orders.biased.mean, orders.lean.mean, orders.unread.mean) == (0.0, 1.0, 1.0, 0.0)
+    assert [one for one in hearing.cautions if "by the place more often than by the answer (100% of pairs against 0%)" in one]
     assert [rank.rating.mean for rank in hearing.ranks] == pytest.approx([1000.0] * 3)
 
 
@@ -183,6 +184,7 @@ def test_an_umpire_of_length_is_seen_through_where_length_is_taken_out(here: Pat
     assert wins == pytest.approx(4 / 6)
     assert 0.45 < fair < 0.6, "length explains all of it, as far as 30 answers can say"
     assert told.orders.consistent.mean == 1.0
+    assert not [one for one in hearing.cautions if "by the place" in one]
     assert told.orders.lean.mean == 0.0
 
 

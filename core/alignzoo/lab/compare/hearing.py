@@ -117,16 +117,17 @@ def hear(umpire: Umpire, entrants: Sequence[Entrant], prompts: Sequence[str], ke
     bouts = [pair.bout(some, said) for pair in pairs]
     closed = all(one.closed for one in there)
     told, ranks = heard(bouts, closed=closed)
+    steady = orders(bouts, closed=closed)
     return Hearing(
         umpire.name,
         {**umpire.row(), "digest": umpire.part.found.digest()},
         len(some),
         len(cases),
         same(bouts, closed=closed),
-        orders(bouts, closed=closed),
+        steady,
         told,
         ranks,
-        tuple(_cautions(umpire, there, parties)),
+        tuple(_cautions(umpire, there, parties, steady)),
     )
 
 
@@ -206,8 +207,14 @@ def _seated(umpire: Umpire, entrants: Sequence[Entrant], tell: Tell) -> Comparin
     return made
 
 
-def _cautions(umpire: Umpire, entrants: Sequence[Entrant], parties: Sequence[Party]) -> Iterator[str]:
+def _cautions(umpire: Umpire, entrants: Sequence[Entrant], parties: Sequence[Party], steady: Orders) -> Iterator[str]:
     """What a reader must know of this umpire."""
+    if steady.biased.mean > steady.consistent.mean:
+        by_place, by_answer = steady.biased.mean, steady.consistent.mean
+        yield (
+            f"{umpire.name} decides the duels by the place more often than by the answer ({by_place:.0%} of pairs against "
+            f"{by_answer:.0%}): little can be said by them"
+        )
     for one in entrants:
         if taught := list(dict.fromkeys(_taught(one.runs[0].settings, umpire.row()))):
             yield (
