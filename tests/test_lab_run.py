@@ -382,7 +382,7 @@ def test_prompts_of_ones_own(tmp_path: Path) -> None:
     [
         (b"\xff", "invalid UTF-8"),
         (b"[]", "a row must be a JSON object"),
-        (b'{"prompt":' + b"[" * 50_000 + b"]" * 50_000 + b"}", "JSON nested too deeply"),
+        (b'{"prompt":' + b"[" * 200_000 + b"]" * 200_000 + b"}", "JSON nested too deeply"),
         (b'{"prompt": "wh', "the last line is cut, or no JSON; mend this line, or delete it"),
         (b'{"prompt": 3}', 'a row needs "prompt"'),
         (b'{"prompt": " "}', "the prompt is empty"),
