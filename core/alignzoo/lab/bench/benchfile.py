@@ -99,10 +99,8 @@ class Bench:
         answering = self.shared.get("answer", {})
         there = answering.get("prompts", Answering.prompts) if isinstance(answering, Mapping) else Answering.prompts
         prompts = min(self.umpire.terms.prompts, there if isinstance(there, int) else Answering.prompts)
-        pairs, seeds = (
-            len(self.entries) * (len(self.entries) + 1) // 2,
-            len(self.seeds),
-        )  # everybody meets everybody, and the start
+        seeds, parties = len(self.seeds), len(self.entries) + 1  # the start, too
+        pairs = parties * (parties - 1) // 2
         what = f"{pairs} pairs × {seeds} seeds × {prompts} prompts, in both orders: "
         return 2 * pairs * seeds * prompts, what
 

@@ -230,9 +230,8 @@ def at_equal_lengths(wins: Tables, longer: Tables, *, closed: bool = False) -> l
         theta, gamma = theta + steps[0], gamma + steps[1]
         if np.abs(steps).max() < 1e-9:
             break
-    pull = (c[:, None] - b[:, None] * x) / bend[
-        :, None
-    ]  # what an answer of each length does to θ, for each bit that it misses by
+    # What an answer of each length does to θ, for each bit that it misses by.
+    pull = (c[:, None] - b[:, None] * x) / bend[:, None]
     expected = expit(theta[:, None] + gamma[:, None] * x)
     influences = (wins - expected[pair, place]) * pull[pair, place] * cells
     around = [spread.interval() for spread in spreads_of(influences, closed=closed)]
