@@ -175,6 +175,18 @@ def test_a_training_that_lowered_what_was_chosen_is_warned_of(run_file: Path, ca
     assert "WARNING (train)" in capsys.readouterr().out
 
 
+def test_a_report_says_over_how_many_prompts_and_when_they_are_few(done: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    report = done.report()
+    asked = len({row["prompt"] for row in store.read_rows(done.files.scores)})
+    assert report.row()["prompts"] == report.prompts == asked < 30
+    few = f"95 % intervals by bootstrap over {asked} prompts: they are few, and 100 or more tell small differences."
+    assert few in done.files.report.read_text().splitlines()
+    assert main(["show", str(done.files.root)]) == 0
+    assert few in " ".join(capsys.readouterr().out.split())
+    assert replace(report, prompts=29).intervals() == few.replace(f"over {asked}", "over 29")
+    assert replace(report, prompts=30).intervals() == "95 % intervals by bootstrap over 30 prompts."
+
+
 def test_stages_that_are_done_are_not_done_again(done: Run) -> None:
     said: list[str] = []
     again = Run.open(done.files.root, listener=Listener(stage=lambda name, what: said.append(name)))

@@ -62,7 +62,7 @@ def show(report: Report, root: Path) -> None:
         said = ((c.before, c.score_before), (c.after, c.score_after))
         sides.add_row(_last(c.prompt), *(f"{_first(text)} ({score:.2f})" for text, score in said))
     console.print("", sides)
-    console.print(f"95 % intervals by bootstrap over prompts. Everything is in {root}", markup=False)
+    console.print(f"{report.intervals()} Everything is in {root}", markup=False)
 
 
 _LONG = 300

@@ -12,6 +12,8 @@ from alignzoo.lab.statistics import Estimate, bootstrap, gains, wins
 from alignzoo.seam.installed import LOCAL
 
 _SHOWN = 6
+_FEW = 30
+"""Prompts with fewer than which a reader is told."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Report:
 
     name: str
     judge: str
+    prompts: int
     start: Estimate
     policy: Estimate
     gain: Estimate
@@ -94,6 +97,11 @@ class Report:
             for warning in stage.warnings:
                 yield f"WARNING ({stage.name})", warning
 
+    def intervals(self) -> str:
+        """How the intervals came about, and whether they are to be believed."""
+        few = ": they are few, and 100 or more tell small differences" if self.prompts < _FEW else ""
+        return f"95 % intervals by bootstrap over {self.prompts} prompts{few}."
+
     def markdown(self) -> str:
         """The whole report as Markdown."""
         lines = [f"# {self.name}", "", "| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in self.rows())]
@@ -102,7 +110,7 @@ class Report:
             lines += [f"| {name} | {before} | {after} |" for name, (before, after) in self.values.items()]
         lines += ["", f"| {' | '.join(STAGE)} |", "|" + "---|" * len(STAGE)]
         lines += [f"| {' | '.join(stage.cells())} |" for stage in self.stages]
-        lines += ["", "95 % intervals by bootstrap over prompts.", "", "## Before and after", ""]
+        lines += ["", self.intervals(), "", "## Before and after", ""]
         lines += ["| prompt | before | after |", "|---|---|---|"]
         lines += [
             f"| {_cell(c.prompt)} | {_cell(c.before)} ({c.score_before:.2f}) | {_cell(c.after)} ({c.score_after:.2f}) |"
@@ -115,6 +123,7 @@ class Report:
         return {
             "name": self.name,
             "judge": self.judge,
+            "prompts": self.prompts,
             "start": self.start.row(),
             "policy": self.policy.row(),
             "gain": self.gain.row(),
@@ -148,6 +157,7 @@ def report_of(name: str, settings: Mapping[str, Any], files: store.Folder) -> Re
     return Report(
         name=name,
         judge=settings["judge"]["use"],
+        prompts=len(before),
         start=bootstrap(before),
         policy=bootstrap(after),
         gain=bootstrap(gains(after, before)),
