@@ -113,10 +113,17 @@ def test_tables_tell_adjusted_chances_failures_and_what_an_answer_costs() -> Non
 
 
 def test_pairs_of_words_are_of_one_answer_and_counted_once() -> None:
-    def share(*said: str, number: int = 0) -> float:
-        return _distinct([{"who": "policy", "number": number, "completion": {"text": text}} for text in said], "policy")
+    def share(*said: str) -> float:
+        return _distinct([text.split() for text in said])
 
     assert share("a b", "a b") == 1 / 2, "and no pair goes from one answer to the next"
     assert share("a b c", "", "b c", "d", "c b") == 3 / 4
     assert share("a b", "b a") == 1.0
-    assert share("a", "", "b") == share() == share("a b", "a b", number=1) == 1.0
+    assert share("a", "", "b") == share() == 1.0
+
+
+def test_pairs_of_words_are_those_of_first_answers(tmp_path: Path) -> None:
+    def text(who: str, prompt: int, number: int) -> str:
+        return f"said {prompt}" if number else "a b"
+
+    assert played(finished(tmp_path / "a", flat, prompts=2, n=2, text=text)).distinct == (1 / 2, 1 / 2)

@@ -257,9 +257,10 @@ def _plain(value: Any) -> Any:
     """Figures as JSON has words for them, no more exact than they are; what a run was made with is not touched."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
-    if is_dataclass(value) and not isinstance(value, type):
-        own = [(name, getattr(value, name)) for name in _fields(type(value))]
-        return {name: worded(one) if name in _MADE_WITH else _plain(one) for name, one in own}
+    if isinstance(value, str | int | None):
+        return value
+    if own := _fields(value.__class__):
+        return {name: (worded if name in _MADE_WITH else _plain)(getattr(value, name)) for name in own}
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
@@ -267,4 +268,5 @@ def _plain(value: Any) -> Any:
 
 @cache
 def _fields(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(kind))
+    """Of a dataclass; none of anything else."""
+    return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else ()

@@ -9,7 +9,7 @@ from importlib.resources import files
 import tomli_w
 
 from alignzoo.lab.compare.comparison import Comparison
-from alignzoo.lab.compare.duels import OPEN
+from alignzoo.lab.compare.duels import OPEN, Duel
 from alignzoo.lab.compare.frontier import NOWHERE, Point, least_kl
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.pictures import COLOURS, DASHES, Series, ladder, svg
@@ -161,8 +161,7 @@ def _matrix(found: Comparison) -> str:
             if duel.verdict != OPEN:
                 better = (duel.verdict == "first") == (duel.first == name)
                 sign, kind = ("▲", "better") if better else ("▼", "worse")
-            words = f"{duel.told()}; difference {told(duel.difference)}, p {chance(duel.adjusted)}, wins {told(duel.wins, 2)}"
-            title = f' title="{escape(words)}"' if len(names) <= _MOST_RUNS else ""
+            title = f' title="{escape(_in_words(duel))}"' if len(names) <= _MOST_RUNS else ""
             cells.append(f'<td class="{kind}"{title}>{sign}</td>')
         rows.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
     key = "<p>▲ the row is better than the column; ▼ it is worse; ≈ not separable.</p>"
@@ -172,6 +171,10 @@ def _matrix(found: Comparison) -> str:
     body = f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     matrix = f'<div class="wide"><table class="matrix">{body}</table></div>'
     return f"{key}{matrix}<details><summary>In words</summary><ul>{told_of}</ul></details>"
+
+
+def _in_words(duel: Duel) -> str:
+    return f"{duel.told()}; difference {told(duel.difference)}, p {chance(duel.adjusted)}, wins {told(duel.wins, 2)}"
 
 
 # Words --------------------------------------------------------------------------------------------------------------------
