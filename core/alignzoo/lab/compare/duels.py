@@ -43,9 +43,9 @@ class Entrant:
     runs: tuple[Played, ...]
     failures: tuple[str, ...] = ()
     """Runs that failed, with their reasons."""
-    spent: Mapping[str, float] | None = None
-    """Mean over seeds; without a bench, of the training alone."""
-    served: Mapping[str, float] | None = None
+    spent: Mapping[str, Estimate] | None = None
+    """Over seeds; without a bench it is what the training alone took."""
+    served: Mapping[str, Estimate] | None = None
     """What one of its answers costs."""
     tuned: Mapping[str, Any] | None = None
     trials: int = 0
