@@ -33,8 +33,8 @@ from alignzoo.lab.compare.words import (
 _MOST_RUNS = 40
 """Contestants whose settings are shown in full, and whose verdicts are told where the pointer rests."""
 _KEY = """\
-Bands are 95 % intervals, for other seeds and other prompts. A point lies at the mean over seeds of its KL, or of its cost. Dotted:
-the fitted law, from where it holds."""
+Bands are 95 % intervals, for other seeds and other prompts. A point lies at the mean over seeds of its KL, or of its cost.
+Dotted: the fitted law, from where it holds."""
 COSTS = {"labels": "labels", "flops": "FLOPs", "seconds": "seconds in updates"}
 
 
