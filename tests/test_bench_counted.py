@@ -70,8 +70,10 @@ def test_what_an_entry_spent_is_the_mean_of_its_finished_runs(monkeypatch: pytes
     entry = standing("a", (10, 1), (30, 3))
     failed = CellStanding(2, Path(), "failed", "gone\n  home", {"flops": 900.0})
     one = _entrant(replace(entry, cells=(*entry.cells, failed, CellStanding(3, Path(), "under way"))))
-    assert (one.spent, one.failures, len(one.runs)) == ({"flops": 20.0}, ("seed 2: gone home",), 2)
-    assert (one.served or {})["flops"] == 2.0
+    assert (one.failures, len(one.runs)) == (("seed 2: gone home",), 2)
+    spent, served = (one.spent or {})["flops"], (one.served or {})["flops"]
+    assert (spent.mean, spent.low, spent.high) == (20.0, 0.0, pytest.approx(20 + 12.706 * 10, rel=1e-4))
+    assert (served.mean, served.low, served.high) == (2.0, 0.0, pytest.approx(2 + 12.706, rel=1e-4))
 
 
 def test_what_is_still_to_be_done_or_under_way_is_not_complete() -> None:
@@ -85,6 +87,7 @@ def test_of_a_tuning_the_best_trial_is_told() -> None:
     trials = ({"value": 0.2}, {"value": None}, {"value": 0.7}, {"value": 0.5})
     (note,) = _tuning([Standing("a", {}, (), {"optimizer.beta": 0.3}, trials), Standing("b", {}, ())])
     assert note.rows == (("a", "4", "0.700", "`optimizer.beta = 0.3`"), ("b", "0", "–", "nothing"))
+    assert "has no interval" in note.lines[0]
 
 
 def test_what_was_spent_holds_the_training_of_its_own_rewards(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def test_the_figures_are_those_of_the_scores(three: tuple[list[Path], Comparison
     assert good.kl is not None
     assert good.kl.mean == pytest.approx(1.5)
     assert good.words.mean == 5.0  # "policy says 3 and 1"
-    assert good.spent["tokens"] == 400
+    assert good.spent["tokens"] == Estimate(400, 400, 400)
     assert found.start.reward.mean == pytest.approx(sum(base) / len(base))
     assert found.between("good", "poor").wins.mean > 0.9
 
@@ -279,7 +279,7 @@ def test_the_way_of_a_training_is_a_mean_over_seeds_with_its_cost(tmp_path: Path
 
     found = together([finished(tmp_path / f"{s}", scoring(1, s), seed=s, trail=trail(s)) for s in range(3)])
     [way] = found.ways.values()
-    assert [(point.update, point.kl, point.proxy, point.labels) for point in way] == [
+    assert [(point.update, point.kl.mean, point.proxy and point.proxy.mean, point.labels) for point in way] == [
         (0, 0.0, 0.0, 0.0),
         (2, 1.0, 4.0, 20.0),
         (4, 2.0, 8.0, 40.0),
@@ -290,7 +290,7 @@ def test_the_way_of_a_training_is_a_mean_over_seeds_with_its_cost(tmp_path: Path
 
 def test_without_a_way_start_and_end_are_known(tmp_path: Path) -> None:
     [way] = together([finished(tmp_path / "a", scoring(1, 0))]).ways.values()
-    assert [(point.kl, point.labels) for point in way] == [(0.0, 0.0), (1.5, 40.0)]
+    assert [(point.kl.mean, point.labels) for point in way] == [(0.0, 0.0), (1.5, 40.0)]
     assert together([finished(tmp_path / "b", scoring(1, 0), kl=None)]).ways == {"run": ()}
 
 
@@ -298,7 +298,8 @@ def test_the_law_of_too_much_is_fitted_to_what_obeys_it() -> None:
     def points(law: Any, n: int) -> list[Point]:
         gold = [Estimate(0.5 + law(math.sqrt(kl)), 0, 1) for kl in (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)]
         return [
-            Point(i, n * i, kl, g, None, 0, 0, 0) for i, (kl, g) in enumerate(zip((0.0, 0.5, 1, 2, 4, 8), gold, strict=True))
+            Point(i, n * i, Estimate(kl, kl, kl), g, None, 0, 0, 0)
+            for i, (kl, g) in enumerate(zip((0.0, 0.5, 1, 2, 4, 8), gold, strict=True))
         ]
 
     training = fitted(points(lambda d: d * (1.2 - 0.7 * math.log(d)) if d else 0.0, 0))
@@ -455,7 +456,8 @@ def test_a_point_that_a_seed_lacks_or_whose_distance_is_not_known_is_no_point(tm
     one = finished(tmp_path / "0", scoring(1, 0), trail=[point(0, 0.0), point(1, -0.02), point(2, 1.0), point(3, None)])
     two = finished(tmp_path / "1", scoring(1, 1), seed=1, trail=[point(0, 0.0), point(1, 0.0), point(3, 1.0)])
     [way] = together([one, two]).ways.values()
-    assert [(at.update, at.kl) for at in way] == [(0, 0.0), (1, 0.0)]
+    assert [(at.update, at.kl.mean) for at in way] == [(0, 0.0), (1, 0.0)]
+    assert (way[1].kl.low, way[1].kl.high) == (0.0, pytest.approx(0.117, abs=1e-3)), "of -0.02 and 0"
 
 
 def test_what_whoever_compares_adds_is_a_section_of_its_own(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from finished import finished, in_hand
 
 from alignzoo.lab.compare.comparison import compare
 from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.pictures import ladder
 from alignzoo.lab.compare.played import REFUSES, _distinct, played
 from alignzoo.lab.compare.significance import SHARE
 from alignzoo.lab.compare.together import entrants_of
@@ -96,7 +97,8 @@ def test_tables_tell_adjusted_chances_failures_and_what_an_answer_costs() -> Non
     dice = np.random.default_rng(0)
     entrants = [
         Entrant(name, tuple(in_hand(seed, dice.normal(0.1 * place, 1, (9, 1))) for seed in range(5)),
-                failures=("seed 5: gone",) * place, served={"flops": 1e6 * (1 + place)})
+                failures=("seed 5: gone",) * place, served={"flops": Estimate(1e6 * (1 + place), 1e6, 3e6)},
+                spent={"flops": Estimate(1e6, 1e6, 1e6 + place), "peak_bytes": Estimate(3 * 2**20, 2**20, 5 * 2**20)})
         for place, name in enumerate("abc")
     ]  # fmt: skip
     found = compare("three", entrants)
@@ -106,17 +108,36 @@ def test_tables_tell_adjusted_chances_failures_and_what_an_answer_costs() -> Non
     head, rows = leaderboard(found)
     seen = {row[0]: dict(zip(head, row, strict=True)) for row in rows}
     assert [seen[name]["seeds"] for name in "abc"] == ["5", "5 (1 failed)", "5 (2 failed)"]
-    assert [seen[name]["FLOPs an answer"] for name in "abc"] == ["1e+06", "2e+06", "3e+06"]
+    assert [seen[name]["FLOPs an answer"] for name in "abc"] == [f"{n}e+06 [1e+06, 3e+06]" for n in (1, 2, 3)]
+    assert [seen[name]["FLOPs"] for name in "abc"] == ["1e+06"] * 3, "where the ends read as the mean they add nothing"
+    assert (seen["a"]["peak MiB"], seen["a"]["labels"]) == ("3 [1, 5]", "–")
     text = markdown(found)
     assert "* Caution: 9 test prompts are few" in text
     assert "## Going too far" not in text
 
 
+def test_the_starts_interval_is_behind_the_ladder() -> None:
+    """From 0 to 1 on 258 units that begin at 166; the start from 1/4 to 3/4."""
+    rows = [("a", Estimate(0.5, 0.0, 1.0))]
+    drawn = ladder(rows, Estimate(0.5, 0.25, 0.75))
+    assert '<rect class="start" x="230.5" y="16" width="129.0"' in drawn
+    assert "start 0.500" in drawn
+    assert "<rect" not in ladder(rows, Estimate(0.5, math.nan, math.nan)), "of one seed nothing is known"
+    assert '<rect class="start" x="166.0"' in ladder(rows, Estimate(0.5, -3.0, 0.75)), "and it has room"
+
+
 def test_pairs_of_words_are_of_one_answer_and_counted_once() -> None:
-    def share(*said: str, number: int = 0) -> float:
-        return _distinct([{"who": "policy", "number": number, "completion": {"text": text}} for text in said], "policy")
+    def share(*said: str) -> float:
+        return _distinct([text.split() for text in said])
 
     assert share("a b", "a b") == 1 / 2, "and no pair goes from one answer to the next"
     assert share("a b c", "", "b c", "d", "c b") == 3 / 4
     assert share("a b", "b a") == 1.0
-    assert share("a", "", "b") == share() == share("a b", "a b", number=1) == 1.0
+    assert share("a", "", "b") == share() == 1.0
+
+
+def test_pairs_of_words_are_those_of_first_answers(tmp_path: Path) -> None:
+    def text(who: str, prompt: int, number: int) -> str:
+        return f"said {prompt}" if number else "a b"
+
+    assert played(finished(tmp_path / "a", flat, prompts=2, n=2, text=text)).distinct == (1 / 2, 1 / 2)

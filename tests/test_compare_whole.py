@@ -15,8 +15,9 @@ from alignzoo.lab.compare.comparison import Comparison, compare
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import fit
+from alignzoo.lab.compare.page import page
 from alignzoo.lab.compare.significance import SHARE, spread_of
-from alignzoo.lab.compare.words import limits
+from alignzoo.lab.compare.words import limits, markdown
 from alignzoo.lab.statistics import Estimate
 
 
@@ -34,6 +35,8 @@ def cautions(*entrants: Entrant) -> str:
 def test_one_seed_is_not_said_to_be_above_nothing_for_certain() -> None:
     found = compare("one", [contestant("a", [0.5])])
     assert found.answer() == "a has the highest reward, 0.500 (one seed, no interval); the start has 0.000."
+    told = compare("one", [contestant("a", [0.5, 0.6])]).answer()
+    assert told.endswith("; the start has 0.000 [0.000, 0.000].")
 
 
 def test_no_number_of_seeds_is_promised_where_one_of_the_open_ones_would_never_be_told() -> None:
@@ -77,9 +80,13 @@ def test_what_was_spent_is_the_benchs_word_or_the_mean_of_the_runs() -> None:
         replace(run, spent={"read": 10.0 * seed, "written": 2.0}) for seed, run in enumerate(contestant("a", [1.0] * 3).runs)
     ]
     [line] = compare("one", [Entrant("a", tuple(runs))]).lines
-    assert line.spent == {"read": 10.0, "written": 2.0, "tokens": 12.0}
-    [line] = compare("one", [Entrant("a", tuple(runs), spent={"tokens": 99.0})]).lines
-    assert line.spent == {"tokens": 99.0}
+    half = stats.t.ppf(0.975, 2) * 10 / math.sqrt(3)
+    assert line.spent["read"] == Estimate(10.0, 0.0, pytest.approx(10 + half)), "of 0, 10, 20; never below 0"
+    assert line.spent["written"] == Estimate(2.0, 2.0, 2.0)
+    assert line.spent["tokens"] == Estimate(12.0, 0.0, pytest.approx(12 + half)), "a sum under each seed"
+    told = {"tokens": Estimate(99.0, 98.0, 100.0)}
+    [line] = compare("one", [Entrant("a", tuple(runs), spent=told)]).lines
+    assert line.spent == told
 
 
 # Cautions -----------------------------------------------------------------------------------------------------------------
@@ -161,16 +168,26 @@ def test_the_band_of_a_way_is_for_other_seeds_and_other_prompts() -> None:
 
 def test_a_proxy_is_one_where_every_seed_has_it() -> None:
     first, second = way([point(0, proxy=1.0), point(1, proxy=2.0)], [point(0, proxy=3.0), point(1, proxy=None)])
-    assert (first.proxy, second.proxy) == (2.0, None)
+    assert (first.proxy and first.proxy.mean, second.proxy) == (2.0, None)
+    each = [[1.0, 3.0], [2.0, 8.0]]
+    [found] = way(
+        *([point(0, proxy=float(np.mean(own)), kl=0.1, each={"proxy": own, "kl": own})] for own in each),
+        bounds={"score": SHARE},
+    )
+    around = spread_of(np.array(each)).interval()
+    assert found.proxy == around, "for other seeds and other prompts, and not within what gold lies between"
+    assert (found.kl.mean, found.kl.low, found.kl.high) == (around.mean, max(0.0, around.low), around.high)
+    [alone] = way([point(0, 0.3, proxy=1.0)])
+    assert math.isnan(alone.kl.low), "of one seed nothing is known"
 
 
 def test_strengths_of_one_update_are_points_of_their_own() -> None:
     found = way([point(0), point(0, 0.2, strength=2, gold=0.7), point(0, 0.6, strength=4, gold=0.9)])
-    assert [(one.n, one.kl, one.gold.mean) for one in found] == [(0, 0.0, 0.5), (2, 0.2, 0.7), (4, 0.6, 0.9)]
+    assert [(one.n, one.kl.mean, one.gold.mean) for one in found] == [(0, 0.0, 0.5), (2, 0.2, 0.7), (4, 0.6, 0.9)]
 
 
 def points(*pairs: tuple[float, float], n: int = 0) -> list[Point]:
-    return [Point(i, n, kl, Estimate(gold, 0, 1), None, 0, 0, 0) for i, (kl, gold) in enumerate(pairs)]
+    return [Point(i, n, Estimate(kl, kl, kl), Estimate(gold, 0, 1), None, 0, 0, 0) for i, (kl, gold) in enumerate(pairs)]
 
 
 def test_a_law_is_fitted_from_the_start_on_and_not_too_near_to_it() -> None:
@@ -212,3 +229,11 @@ def test_a_peak_is_told_where_it_was_seen_and_nowhere_else() -> None:
     assert (name, kind, alpha.split(" ± ")[0], peak) == ("a", "rl", "1", "7.39 nats")
     assert law(1.0, 0.5, 2.0)[4] == "nowhere: it still rises where the points end, at 4 nats"
     assert law(1.0, -0.5, 2.0)[4] == "nowhere: it still rises where the points end, at 4 nats"
+
+
+def test_what_has_no_interval_is_said_on_the_page_and_in_markdown() -> None:
+    found = found_of((0.0, 0.0), *((d * d, d * (1 - 0.5 * math.log(d))) for d in (0.5, 1.0, 2.0, 3.0)))
+    assert "has no interval of its own" in " ".join(markdown(found).split())
+    assert "has no interval of its own" in " ".join(page(found).split())
+    plain = found_of((0.0, 0.0))
+    assert "no interval of its own" not in markdown(plain) + page(plain)

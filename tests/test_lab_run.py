@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import shutil
 import tomllib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -276,9 +278,25 @@ def test_a_damaged_line_is_told_by_its_number_in_the_file(tmp_path: Path) -> Non
     path.write_text('\n{"a": 1}\n\n{"a": 2\n')
     with pytest.raises(store.StoreError, match=r"rows.jsonl:4: not JSON: .* if it is yours, mend that line"):
         store.read_rows(path)
+    for odd in ('{"a": 1}, {"a": 2}\n', '{"a": 1,\n"b": 2}\n'):  # one after the other they would be rows
+        path.write_text(odd)
+        with pytest.raises(store.StoreError, match=r"rows.jsonl:1: not JSON"):
+            store.read_rows(path)
     path.write_text('\n\n{"kind": "nothing"}\n')
     with pytest.raises(store.StoreError, match=r"rows.jsonl:3: 'kind' must be one of"):
         list(store.read_feedback(path))
+
+
+def test_who_reads_rows_leaves_the_collector_as_it_was() -> None:
+    for looks in (True, False):
+        (gc.enable if looks else gc.disable)()
+        try:
+            with suppress(KeyError), store.uncollected():
+                assert not gc.isenabled()
+                raise KeyError
+            assert gc.isenabled() == looks
+        finally:
+            gc.enable()
 
 
 def test_a_damaged_line_is_named(done: Run, tmp_path: Path) -> None:

@@ -15,14 +15,15 @@ from alignzoo.lab.bench.serving import UNITS, break_even
 from alignzoo.lab.compare.comparison import Comparison, Note, compare
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.played import played
-from alignzoo.lab.compare.significance import over_seeds
+from alignzoo.lab.compare.significance import COST, over_seeds
 from alignzoo.lab.compare.together import write
-from alignzoo.lab.compare.words import markdown
+from alignzoo.lab.compare.words import markdown, within
 from alignzoo.lab.statistics import Estimate
 
-_COST = (0.0, math.inf)
-"""What a cost lies between."""
 _OPEN = ("to do", "under way")
+_FLATTERS = """\
+The best of several trials flatters and has no interval: it is the mean of one run, chosen for being high. Only its settings \
+are used."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Standing:
 
     def over_seeds(self, what: str, name: str) -> Estimate:
         """The same with its interval, for other seeds."""
-        return over_seeds([getattr(cell, what)[name] for cell in self.done], _COST)
+        return over_seeds([getattr(cell, what)[name] for cell in self.done], COST)
 
     def row(self, root: Path) -> dict[str, Any]:
         cells = [asdict(cell) | {"folder": str(cell.folder.relative_to(root))} for cell in self.cells]
@@ -99,8 +100,8 @@ def _entrant(entry: Standing) -> Entrant:
         entry.name,
         tuple(played(cell.folder) for cell in done),
         failures,
-        {name: entry.mean("spent", name) for name in done[0].spent} if done else None,
-        {name: entry.mean("served", name) for name in done[0].served} if done else None,
+        {name: entry.over_seeds("spent", name) for name in done[0].spent} if done else None,
+        {name: entry.over_seeds("served", name) for name in done[0].served} if done else None,
         entry.tuned or None,
         len(entry.trials),
     )
@@ -120,8 +121,8 @@ def _serving(entries: Sequence[Standing]) -> Iterator[Note]:
     for entry in entries:
         cost = [entry.over_seeds("served", name) for name in (*UNITS, "scores")]
         times = [cell.served["flops"] / cell.start_served["flops"] for cell in entry.done]
-        cells = [_within(one, how) for one, how in zip(cost, (".3g", ",.1f", ".3g", ".1f"), strict=True)]
-        rows.append((entry.name, *cells, _within(over_seeds(times, _COST), ".2f")))
+        cells = [within(one, how) for one, how in zip(cost, (".3g", ",.1f", ".3g", ".1f"), strict=True)]
+        rows.append((entry.name, *cells, within(over_seeds(times, COST), ".2f")))
     told = []
     for dear in entries:
         if pays := sorted(((count, cheap) for cheap in entries if (count := _pays(cheap, dear))), key=lambda pay: pay[0]):
@@ -129,13 +130,6 @@ def _serving(entries: Sequence[Standing]) -> Iterator[Note]:
             told.append(f"Trained, and so many answers later, these have cost less FLOPs than {dear.name}: {others}.")
     head = ("entry", "FLOPs", "tokens", "seconds", "scores asked", "times the start's FLOPs")
     yield Note("What an answer costs", tuple(told), head, tuple(rows))
-
-
-def _within(found: Estimate, how: str) -> str:
-    """A cost for a reader; where it is the same under every seed there is nothing to add."""
-    if not found.low < found.high:
-        return f"{found.mean:{how}}"
-    return f"{found.mean:{how}} [{found.low:{how}}, {found.high:{how}}]"
 
 
 def _after(count: float, trained: Standing, other: Standing) -> str:
@@ -147,7 +141,7 @@ def _after(count: float, trained: Standing, other: Standing) -> str:
         for ours, theirs in pairs
     ]
     known = [one for one in counts if one is not None]
-    around = over_seeds(known, _COST) if known and len(known) == len(counts) else None
+    around = over_seeds(known, COST) if known and len(known) == len(counts) else None
     if around is None or not around.low < around.high:
         return f"{math.ceil(count):,}"
     return f"{math.ceil(count):,} [{math.floor(around.low):,}, {math.ceil(around.high):,}]"
@@ -171,7 +165,7 @@ def _tuning(entries: Sequence[Standing]) -> Iterator[Note]:
         values = [trial["value"] for trial in entry.trials if trial["value"] is not None]
         changed = ", ".join(f"`{place} = {value}`" for place, value in entry.tuned.items()) or "nothing"
         rows.append((entry.name, str(len(entry.trials)), f"{max(values):.3f}" if values else "–", changed))
-    yield Note("Tuning", (), ("entry", "trials", "best on validation prompts", "changed"), tuple(rows))
+    yield Note("Tuning", (_FLATTERS,), ("entry", "trials", "best on validation prompts", "changed"), tuple(rows))
 
 
 def _said(entrants: Sequence[Entrant]) -> Iterator[Note]:

@@ -98,6 +98,7 @@ def noticed(entrants: Sequence[Entrant]) -> Iterator[str]:
             yield _cut(f"{one.name}, its feedback (seed {first.seed}): {told}")
 
 
+@store.uncollected()
 def answered(entrants: Sequence[Entrant], prompts: Sequence[str]) -> tuple[Asked, ...]:
     """Some prompts, spread over the test set so that they are not chosen by their outcome: what each contestant says first
     under its first seed, and the start."""

@@ -14,7 +14,7 @@ from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.hearing import Hearing
 from alignzoo.lab.compare.ranking import Rank, ranking
-from alignzoo.lab.compare.significance import ENOUGH, SHARE, over_seeds, spread_of
+from alignzoo.lab.compare.significance import COST, ENOUGH, SHARE, over_seeds, spread_of
 from alignzoo.lab.statistics import Estimate
 from alignzoo.lab.store import worded
 
@@ -42,8 +42,8 @@ class Line:
     distinct: Estimate
     refuses: Estimate
     ended: Estimate
-    spent: Mapping[str, float]
-    served: Mapping[str, float] | None
+    spent: Mapping[str, Estimate]
+    served: Mapping[str, Estimate] | None
     failures: tuple[str, ...]
     tuned: Mapping[str, Any] | None
     trials: int
@@ -111,7 +111,8 @@ class Comparison:
         if not best.gains:
             told = f"Nobody is above the start for certain; {told[0].lower()}{told[1:]}" if best.seeds > 1 else told
         if not others:
-            return f"{told}; the start has {self.start.reward.mean:.3f}."
+            start = self.start.reward
+            return f"{told}; the start has {start if best.seeds > 1 else f'{start.mean:.3f}'}."
         open_ = [one.name for one in others if self.between(best.name, one.name).verdict == "not separable"]
         beaten = [one.name for one in others if one.name not in open_]
         if beaten:
@@ -190,7 +191,7 @@ def _line(one: Entrant, values: Sequence[str]) -> Line:
         distinct=over_seeds([run.distinct[1] for run in one.runs], SHARE),
         refuses=one.figure("refuses"),
         ended=one.figure("ended"),
-        spent=one.spent if one.spent is not None else _mean([run.spent for run in one.runs]),
+        spent=one.spent if one.spent is not None else _spent([run.spent for run in one.runs]),
         served=one.served,
         failures=one.failures,
         tuned=one.tuned,
@@ -236,9 +237,10 @@ def _cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
         yield f"{prompts} test prompts are few; 100 or more tell small differences"
 
 
-def _mean(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    told = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0] if all(name in row for row in rows)}
-    return {**told, "tokens": told.get("read", 0.0) + told.get("written", 0.0)}
+def _spent(rows: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
+    """What all have counted, over seeds."""
+    rows = [{"tokens": row.get("read", 0.0) + row.get("written", 0.0), **row} for row in rows]
+    return {name: over_seeds([row[name] for row in rows], COST) for name in rows[0] if all(name in row for row in rows)}
 
 
 def _same(value: Any) -> str:
@@ -257,9 +259,10 @@ def _plain(value: Any) -> Any:
     """Figures as JSON has words for them, no more exact than they are; what a run was made with is not touched."""
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
-    if is_dataclass(value) and not isinstance(value, type):
-        own = [(name, getattr(value, name)) for name in _fields(type(value))]
-        return {name: worded(one) if name in _MADE_WITH else _plain(one) for name, one in own}
+    if isinstance(value, str | int | None):
+        return value
+    if own := _fields(value.__class__):
+        return {name: (worded if name in _MADE_WITH else _plain)(getattr(value, name)) for name in own}
     if isinstance(value, Mapping):
         return {str(key): _plain(one) for key, one in value.items()}
     return [_plain(one) for one in value] if isinstance(value, list | tuple) else value
@@ -267,4 +270,5 @@ def _plain(value: Any) -> Any:
 
 @cache
 def _fields(kind: type[Any]) -> tuple[str, ...]:
-    return tuple(f.name for f in fields(kind))
+    """Of a dataclass; none of anything else."""
+    return tuple(f.name for f in fields(kind)) if is_dataclass(kind) else ()

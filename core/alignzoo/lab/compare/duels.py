@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -43,9 +43,9 @@ class Entrant:
     runs: tuple[Played, ...]
     failures: tuple[str, ...] = ()
     """Runs that failed, with their reasons."""
-    spent: Mapping[str, float] | None = None
-    """Mean over seeds; without a bench, of the training alone."""
-    served: Mapping[str, float] | None = None
+    spent: Mapping[str, Estimate] | None = None
+    """Over seeds; without a bench it is what the training alone took."""
+    served: Mapping[str, Estimate] | None = None
     """What one of its answers costs."""
     tuned: Mapping[str, Any] | None = None
     trials: int = 0
@@ -186,18 +186,18 @@ def fought(names: Sequence[tuple[str, str]], differences: Tables, wins: Tables, 
 
 
 def _judged(duel: Duel, adjusted: float, spread: Spread | None, family: int) -> Duel:
-    duel = replace(duel, adjusted=adjusted)
+    told = partial(replace, duel, adjusted=adjusted)
     if spread is None:
-        return duel
+        return told()
     if duel.seeds < ENOUGH:
         count = f"{duel.seeds} seed{'s' if duel.seeds > 1 else ''} in common"
-        return replace(duel, seeds_needed=ENOUGH, why=f"{count}; fewer than {ENOUGH} separate nothing")
+        return told(seeds_needed=ENOUGH, why=f"{count}; fewer than {ENOUGH} separate nothing")
     if adjusted < LEVEL:
-        return replace(duel, verdict="first" if spread.mean > 0 else "second")
+        return told(verdict="first" if spread.mean > 0 else "second")
     needed = seeds_to_separate(spread, LEVEL / family)
     if needed is None:
-        return replace(duel, why="at this difference no number of seeds would separate them on so few prompts")
-    return replace(duel, seeds_needed=needed, why=f"about {needed} seeds would separate them if the difference stays")
+        return told(why="at this difference no number of seeds would separate them on so few prompts")
+    return told(seeds_needed=needed, why=f"about {needed} seeds would separate them if the difference stays")
 
 
 def at_equal_length(wins: Table, longer: Table, *, closed: bool = False) -> Estimate:

@@ -25,10 +25,11 @@ class Point:
 
     update: int
     n: int
-    kl: float
+    kl: Estimate
     gold: Estimate
-    proxy: float | None
+    proxy: Estimate | None
     labels: float
+    """Mean over seeds, as flops and seconds: where a budget stops is nearly the same under each."""
     flops: float
     seconds: float
 
@@ -45,27 +46,27 @@ def frontier(one: Entrant) -> Iterator[Point]:
         rows = [row for way in ways for row in way if (row["update"], int(row.get("strength") or 0)) == (update, n)]
         if len(rows) < len(ways) or any(row.get("kl") is None for row in rows):
             continue
-        proxies = [row["proxy"] for row in rows if row.get("proxy") is not None]
+        proxied = all(row.get("proxy") is not None for row in rows)
         yield Point(
             update,
             n,
-            max(0.0, _mean([row["kl"] for row in rows])),  # an estimate by samples may fall below
-            _gold(rows, bounds, one.closed),
-            _mean(proxies) if len(proxies) == len(rows) else None,
+            _distance(_over(rows, "kl", ANYWHERE, one.closed)),
+            _over(rows, "gold", bounds, one.closed),
+            _over(rows, "proxy", ANYWHERE, one.closed) if proxied else None,
             *(_mean([row[name] for row in rows]) for name in ("labels", "flops", "seconds")),
         )
 
 
 def fitted(way: Sequence[Point]) -> Fit | None:
     """Gao's law for a way; None where there are too few points to say anything."""
-    start = next((point.gold.mean for point in way if point.kl < NOWHERE), None)
+    start = next((point.gold.mean for point in way if point.kl.mean < NOWHERE), None)
     chosen = any(point.n > 1 for point in way)
     if start is None:
         return None
     try:
         gold = [point.gold.mean for point in way]
         law = "best-of-n" if chosen else "rl"
-        return fit(law, [point.kl for point in way], gold, start=start, least_d=least_kl(law) ** 0.5)
+        return fit(law, [point.kl.mean for point in way], gold, start=start, least_d=least_kl(law) ** 0.5)
     except GaoError:
         return None
 
@@ -78,17 +79,21 @@ def least_kl(law: str) -> float:
 def _ends(one: Entrant) -> Iterator[Point]:
     if not all("kl" in run.policy for run in one.runs):
         return
-    yield Point(0, 0, 0.0, one.figure("score", who="start"), None, 0.0, 0.0, 0.0)
+    yield Point(0, 0, Estimate(0.0, 0.0, 0.0), one.figure("score", who="start"), None, 0.0, 0.0, 0.0)
     last = [_mean([float(run.spent.get(name, 0.0)) for run in one.runs]) for name in ("updates", "labels", "flops", "seconds")]
-    gold = one.figure("score")
-    yield Point(int(last[0]), 0, max(0.0, float(one.table("kl").mean())), gold, None, *last[1:])
+    yield Point(int(last[0]), 0, _distance(one.figure("kl")), one.figure("score"), None, *last[1:])
 
 
-def _gold(rows: Sequence[Mapping[str, Any]], bounds: Bounds, closed: bool) -> Estimate:
+def _distance(found: Estimate) -> Estimate:
+    """A KL is not below 0, though an estimate of it by samples may be."""
+    return Estimate(*(0.0 if end < 0 else end for end in (found.mean, found.low, found.high)))
+
+
+def _over(rows: Sequence[Mapping[str, Any]], name: str, bounds: Bounds, closed: bool) -> Estimate:
     """Over seeds and prompts as every other figure; over seeds alone where the way has no figure of each prompt."""
-    each = [row.get("each", {}).get("gold", ()) for row in rows]
+    each = [row.get("each", {}).get(name, ()) for row in rows]
     if len(each[0]) < 2 or len({len(figures) for figures in each}) > 1:
-        return over_seeds([row["gold"] for row in rows], bounds)
+        return over_seeds([row[name] for row in rows], bounds)
     return spread_of(np.array(each, dtype=float), closed=closed).interval(bounds)
 
 

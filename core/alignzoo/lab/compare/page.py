@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from html import escape
 from importlib.resources import files
 
 import tomli_w
 
 from alignzoo.lab.compare.comparison import Comparison
-from alignzoo.lab.compare.duels import OPEN
+from alignzoo.lab.compare.duels import OPEN, Duel
 from alignzoo.lab.compare.frontier import NOWHERE, Point, least_kl
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.pictures import COLOURS, DASHES, Series, ladder, svg
 from alignzoo.lab.compare.words import (
     DUELS,
+    FITS,
     NOTES,
     apart,
     beside,
@@ -30,6 +32,9 @@ from alignzoo.lab.compare.words import (
 
 _MOST_RUNS = 40
 """Contestants whose settings are shown in full, and whose verdicts are told where the pointer rests."""
+_KEY = """\
+Bands are 95 % intervals, for other seeds and other prompts. A point lies at the mean over seeds of its KL, or of its cost.
+Dotted: the fitted law, from where it holds."""
 COSTS = {"labels": "labels", "flops": "FLOPs", "seconds": "seconds in updates"}
 
 
@@ -69,7 +74,7 @@ def _sections(found: Comparison) -> Iterator[str]:
     if pictures := _pictures(found):
         yield _section("frontier", "Reward against distance and cost", pictures)
     if found.fits:
-        yield _section("limits", "Going too far", _table(*limits(found)))
+        yield _section("limits", "Going too far", _table(*limits(found)) + f"<p>{escape(FITS)}</p>")
     if found.lines[0].values:
         yield _section("values", "The values apart", _table(*apart(found)))
     yield _section("beside", "Beside the reward", _table(*beside(found)))
@@ -92,7 +97,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def _ladder(found: Comparison) -> str:
     rewards = [(line.name, line.reward) for line in found.lines]
-    return f'<figure class="ladder">{ladder(rewards, found.start.reward.mean)}</figure>'
+    return f'<figure class="ladder">{ladder(rewards, found.start.reward)}</figure>'
 
 
 def _pictures(found: Comparison) -> str:
@@ -108,8 +113,7 @@ def _pictures(found: Comparison) -> str:
         if moved := {name: way for name, way in ways.items() if way[-1].n == 0 and getattr(way[-1], cost) > 0}:
             pictures.append(_curves(names, f"Reward by {title}", title, "reward", moved, cost))
     figures = "".join(f'<figure tabindex="0">{picture}</figure>' for picture in pictures)
-    key = "<p>Bands are 95 % intervals, for other seeds and other prompts. Dotted: the fitted law, from where it holds.</p>"
-    return f'{key}<div class="figures">{figures}</div>'
+    return f'<p>{_KEY}</p><div class="figures">{figures}</div>'
 
 
 def _curves(
@@ -124,24 +128,25 @@ def _curves(
     """One picture; whoever it is has the same colour and dashes in all of them."""
     series = []
     for name, way in ways.items():
-        place, points = names.index(name), sorted(way, key=lambda point: getattr(point, by))
+        place, points = names.index(name), sorted(way, key=partial(_along, by))
         look = (COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)])
-        x = [float(getattr(point, by)) for point in points]
-        if y_name == "proxy":
-            y = [point.proxy for point in points if point.proxy is not None]
-            series.append(Series(name, x, y, y, y, *look))
-            continue
-        gold = [point.gold for point in points]
+        x = [_along(by, point) for point in points]
+        y = [point.proxy for point in points if point.proxy] if y_name == "proxy" else [point.gold for point in points]
         law = _law(fits[name], points) if fits and name in fits else ()
-        series.append(Series(name, x, [g.mean for g in gold], [g.low for g in gold], [g.high for g in gold], *look, law))
+        series.append(Series(name, x, [at.mean for at in y], [at.low for at in y], [at.high for at in y], *look, law))
     return svg(title, x_name, y_name, series)
+
+
+def _along(by: str, point: Point) -> float:
+    """Where a point lies: its KL, or one of its costs."""
+    return point.kl.mean if by == "kl" else float(getattr(point, by))
 
 
 def _law(fit: Fit, points: Sequence[Point]) -> list[tuple[float, float]]:
     """The fitted reward, over the distances that it was fitted to."""
-    start = next(point.gold.mean for point in points if point.kl < NOWHERE)
-    near = min(point.kl for point in points if point.kl > least_kl(fit.law))
-    steps = [near + (points[-1].kl - near) * step / 24 for step in range(25)]
+    start = next(point.gold.mean for point in points if point.kl.mean < NOWHERE)
+    near = min(point.kl.mean for point in points if point.kl.mean > least_kl(fit.law))
+    steps = [near + (points[-1].kl.mean - near) * step / 24 for step in range(25)]
     return [(kl, start + fit.at(kl)) for kl in steps]
 
 
@@ -161,8 +166,7 @@ def _matrix(found: Comparison) -> str:
             if duel.verdict != OPEN:
                 better = (duel.verdict == "first") == (duel.first == name)
                 sign, kind = ("▲", "better") if better else ("▼", "worse")
-            words = f"{duel.told()}; difference {told(duel.difference)}, p {chance(duel.adjusted)}, wins {told(duel.wins, 2)}"
-            title = f' title="{escape(words)}"' if len(names) <= _MOST_RUNS else ""
+            title = f' title="{escape(_in_words(duel))}"' if len(names) <= _MOST_RUNS else ""
             cells.append(f'<td class="{kind}"{title}>{sign}</td>')
         rows.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
     key = "<p>▲ the row is better than the column; ▼ it is worse; ≈ not separable.</p>"
@@ -172,6 +176,10 @@ def _matrix(found: Comparison) -> str:
     body = f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     matrix = f'<div class="wide"><table class="matrix">{body}</table></div>'
     return f"{key}{matrix}<details><summary>In words</summary><ul>{told_of}</ul></details>"
+
+
+def _in_words(duel: Duel) -> str:
+    return f"{duel.told()}; difference {told(duel.difference)}, p {chance(duel.adjusted)}, wins {told(duel.wins, 2)}"
 
 
 # Words --------------------------------------------------------------------------------------------------------------------

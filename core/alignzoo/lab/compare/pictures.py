@@ -88,15 +88,19 @@ def svg(title: str, x_name: str, y_name: str, series: Sequence[Series]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
-def ladder(rows: Sequence[tuple[str, Estimate]], start: float) -> str:
-    """Each figure with its interval on a line of its own, the start's dashed: narrow, to be read on a phone."""
-    ends = [end for _, found in rows for end in (found.low, found.high, found.mean) if math.isfinite(end)]
+def ladder(rows: Sequence[tuple[str, Estimate]], start: Estimate) -> str:
+    """Each figure with its interval on a line of its own, the start's dashed, its interval behind them: narrow, to be read on a
+    phone."""
+    figures = [start, *(found for _, found in rows)]
+    ends = [end for found in figures for end in (found.low, found.high, found.mean) if math.isfinite(end)]
     left, right, foot = 166, 424, 24 * len(rows) + 24
-    at = Axis(min(*ends, start), max(*ends, start), left, right)
-    begun, anchor = at(start), "start" if at(start) < (left + right) / 2 else "end"
+    at = Axis(min(ends), max(ends), left, right)
+    begun, anchor = at(start.mean), "start" if at(start.mean) < (left + right) / 2 else "end"
     parts = [f'<svg viewBox="0 0 440 {foot + 20}" role="img" font-family="sans-serif" font-size="12">']
+    if math.isfinite(start.low):
+        parts.append(_behind(at(start.low), at(start.high), foot))
     parts += [
-        _text(begun, 12, f"start {start:.3f}", anchor),
+        _text(begun, 12, f"start {start.mean:.3f}", anchor),
         _upright(begun, foot, 'stroke-opacity="0.6" stroke-dasharray="4 4"'),
     ]
     for tick in at.ticks()[:: 1 + len(at.ticks()) // 6]:
@@ -108,6 +112,11 @@ def ladder(rows: Sequence[tuple[str, Estimate]], start: float) -> str:
             parts.append(f'<path d="M{at(found.low):.1f} {y}H{at(found.high):.1f}" stroke="currentColor" stroke-width="2"/>')
         parts.append(f'<circle cx="{at(found.mean):.1f}" cy="{y}" r="4.5" class="dot"/>')
     return "".join([*parts, "</svg>"])
+
+
+def _behind(left: float, right: float, foot: float) -> str:
+    sides = f'x="{left:.1f}" y="16" width="{right - left:.1f}" height="{foot - 16}"'
+    return f'<rect class="start" {sides} fill="currentColor" fill-opacity="0.07"/>'
 
 
 def _upright(x: float, foot: float, more: str) -> str:

@@ -19,6 +19,11 @@ from alignzoo.lab.compare.significance import SHARE, Bounds
 Answers = NDArray[np.float64]
 """(prompts, answers to each) One figure of every answer."""
 
+Row = tuple[Mapping[str, Any], Mapping[str, Any]]
+"""An answer, and what the judge says of it."""
+Words = Sequence[str]
+"""Those of an answer."""
+
 WHO = ("start", "policy")
 REFUSES = re.compile(r"\W*(sorry|i'?m sorry|i am sorry|i can'?t|i cannot|i won'?t|i will not|i'?m unable|i am unable)\b", re.I)
 """How an answer begins that declines. A rough sign: it finds what says so at once, in English."""
@@ -65,6 +70,7 @@ class Played:
         return [name for name in self.policy if name.startswith("value: ")]
 
 
+@store.uncollected()
 def played(root: Path) -> Played:
     """Read a run's folder; it must be judged."""
     files = store.Folder(root)
@@ -76,7 +82,10 @@ def played(root: Path) -> Played:
         raise store.StoreError(f"{files.scores} has {len(scores)} rows for {len(answers)} answers; delete it and judge again")
     order = tuple(dict.fromkeys(row["prompt"] for row in scores))
     both = list(zip(answers, scores, strict=True))
-    tables = {who: _tables([(answer, score) for answer, score in both if score["who"] == who], order, root) for who in WHO}
+    sides = {who: [(answer, score) for answer, score in both if score["who"] == who] for who in WHO}
+    said = {who: [answer["completion"]["text"].split() for answer, _ in rows] for who, rows in sides.items()}
+    firsts = {who: [words for (row, _), words in zip(sides[who], said[who], strict=True) if row["number"] == 0] for who in WHO}
+    tables = {who: _tables(rows, said[who], order, root) for who, rows in sides.items()}
     summary = store.read_summary(files.train)
     tally = files.feedback.with_suffix(".tally.json")
     judging = store.read_json(files.judging) if files.judging.exists() else {}
@@ -86,7 +95,7 @@ def played(root: Path) -> Played:
         prompts=order,
         start=tables["start"],
         policy=tables["policy"],
-        distinct=(_distinct(answers, "start"), _distinct(answers, "policy")),
+        distinct=(_distinct(firsts["start"]), _distinct(firsts["policy"])),
         way=tuple(_way(files)),
         settings=settings,
         spent=summary["ledger"],
@@ -104,22 +113,19 @@ def _bounds(judged: Mapping[str, Sequence[float]]) -> dict[str, Bounds]:
     return {"words": (0.0, math.inf), "kl": (0.0, math.inf), "refuses": SHARE, "ended": SHARE, **told}
 
 
-def _tables(
-    rows: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]], order: Sequence[str], root: Path
-) -> dict[str, Answers]:
-    """Each figure of one party's answers, from (answer, score) of each: prompts in this order, their answers as they came."""
+def _tables(rows: Sequence[Row], said: Sequence[Words], order: Sequence[str], root: Path) -> dict[str, Answers]:
+    """Each figure of one party's answers: prompts in this order, their answers as they came."""
     place = {prompt: number for number, prompt in enumerate(order)}
     at = np.array([place[score["prompt"]] for _, score in rows], dtype=int)
     if len(set(np.bincount(at, minlength=len(order)))) != 1:
         raise store.StoreError(f"{root}: start and policy did not answer the same prompts equally often; delete its answers")
-    texts = [answer["completion"]["text"] for answer, _ in rows]
     first = rows[0]
     try:
         columns: dict[str, list[float]] = {
             "score": [score["score"] for _, score in rows],
             **{f"value: {name}": [score["values"][name] for _, score in rows] for name in first[1]["values"]},
-            "words": [len(text.split()) for text in texts],
-            "refuses": [bool(REFUSES.match(text)) for text in texts],
+            "words": [len(words) for words in said],
+            "refuses": [bool(REFUSES.match(answer["completion"]["text"])) for answer, _ in rows],
             "ended": [bool(answer["completion"].get("finished", True)) for answer, _ in rows],
         }
         if first[0]["kl"] is not None:
@@ -130,13 +136,12 @@ def _tables(
         raise store.StoreError(f"{root}: an answer lacks a figure ({gone}); delete its scores and judge again") from None
 
 
-def _distinct(answers: Sequence[Mapping[str, Any]], who: str) -> float:
+def _distinct(firsts: Sequence[Words]) -> float:
     """Of each prompt's first answer: more answers to one prompt resemble each other for another reason."""
-    said = [row["completion"]["text"].split() for row in answers if row["who"] == who and row["number"] == 0]
-    whole = list(chain.from_iterable(said))
+    whole = list(chain.from_iterable(firsts))
     number = {word: place for place, word in enumerate(set(whole))}
     ids = np.fromiter(map(number.__getitem__, whole), np.int64, len(whole))
-    ends = np.cumsum([len(words) for words in said if words])
+    ends = np.cumsum([len(words) for words in firsts if words])
     pairs = np.delete(ids[:-1] * len(number) + ids[1:], ends[:-1] - 1) if len(ids) else ids
     return float(1 + np.count_nonzero(np.diff(np.sort(pairs)))) / len(pairs) if len(pairs) else 1.0
 

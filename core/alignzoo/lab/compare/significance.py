@@ -37,6 +37,7 @@ Bounds = tuple[float, float]
 """What a figure can lie between."""
 ANYWHERE: Bounds = (-math.inf, math.inf)
 SHARE: Bounds = (0.0, 1.0)
+COST: Bounds = (0.0, math.inf)
 
 ENOUGH = 5
 """Fewer seeds than this never separate two contestants."""

@@ -24,7 +24,11 @@ _SHOWN = 6
 NOTES = """\
 Rewards are the judge's on the test prompts. Intervals are 95 %, for other seeds and other prompts; two contestants are compared
 by their differences at the same seed and prompt, and p-values are held to one family (Holm). A win is an answer that scores
-above the other's to the same prompt; a tie is half of one. KL is in nats per answer, from the start."""
+above the other's to the same prompt; a tie is half of one. KL is in nats per answer, from the start. What was spent has an
+interval where it varies from seed to seed."""
+FITS = """\
+α and β have the standard errors of their fit to these points, in which the chance of each point (its interval) is not counted.
+Where gold is highest follows from both and has no interval of its own."""
 
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
@@ -42,10 +46,16 @@ def told(estimate: Estimate | None, places: int = 3) -> str:
     return f"{estimate.mean:.{places}f} [{estimate.low:.{places}f}, {estimate.high:.{places}f}]"
 
 
-def cost(name: str, value: float) -> str:
-    if name == "peak_bytes":
-        return f"{value / 2**20:,.0f}"
-    return f"{value:.3g}" if name == "flops" else f"{value:,.1f}" if name == "seconds" else f"{value:,.0f}"
+def cost(name: str, found: Estimate) -> str:
+    """What was spent of something, in the unit of its column."""
+    unit, how = {"peak_bytes": (2**20, ",.0f"), "flops": (1, ".3g"), "seconds": (1, ",.1f")}.get(name, (1, ",.0f"))
+    return within(Estimate(*(end / unit for end in (found.mean, found.low, found.high))), how)
+
+
+def within(found: Estimate, how: str) -> str:
+    """A cost with its interval; where both ends read as the cost does there is nothing to add."""
+    told, *ends = (f"{end:{how}}" for end in (found.mean, found.low, found.high))
+    return told if math.isnan(found.low) or set(ends) == {told} else f"{told} [{', '.join(ends)}]"
 
 
 def markdown(found: Comparison) -> str:
@@ -66,7 +76,7 @@ def markdown(found: Comparison) -> str:
         parts += ["## The values apart", _table(*apart(found))]
     parts += ["## Beside the reward", _table(*beside(found))]
     if found.fits:
-        parts += ["## Going too far", _table(*limits(found))]
+        parts += ["## Going too far", _table(*limits(found)), FITS]
     for note in found.notes:
         parts.append(f"## {note.title}")
         parts += ["\n".join(f"* {line}" for line in note.lines)] if note.lines else []
@@ -101,7 +111,7 @@ def leaderboard(found: Comparison) -> Rows:
     for line in found.lines:
         spent = [cost(name, line.spent[name]) if name in line.spent else "–" for name in SPENT]
         row = [line.name, _seeds(line), told(line.reward), told(line.gain), told(line.kl, 2), *spent]
-        rows.append([*row, f"{line.served['flops']:.3g}"] if served and line.served else row)
+        rows.append([*row, cost("flops", line.served["flops"])] if served and line.served else row)
     blank = ["–"] * (len(head) - 3)
     return head, [*rows, ["the start", "", told(found.start.reward), *blank]]
 
@@ -183,7 +193,7 @@ def limits(found: Comparison) -> Rows:
 
 def _limits(found: Comparison) -> Iterator[Sequence[str]]:
     for name, fit in found.fits.items():
-        farthest = max(point.kl for point in found.ways[name])
+        farthest = max(point.kl.mean for point in found.ways[name])
         seen = fit.beta > 0 and fit.peak.kl <= farthest
         peak = f"{fit.peak.kl:.3g} nats" if seen else f"nowhere: it still rises where the points end, at {farthest:.3g} nats"
         yield name, fit.law, *(f"{value:.3g} ± {error:.2g}" for value, error in fit.coefficients), peak
