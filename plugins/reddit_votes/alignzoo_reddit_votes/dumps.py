@@ -82,7 +82,7 @@ def _blocks(path: Path, count: int) -> Iterator[Lines | None]:
             held = next(memory)
         if len(rest) > LONGEST:
             yield None
-            held, rest, skipping = next(memory), bytearray(), True
+            rest, skipping = bytearray(), True
         if len(rest) >= len(held):
             held = bytearray(min(2 * len(rest), LONGEST + 1))  # for this line: what is used again and again stays small
         held[: len(rest)] = rest

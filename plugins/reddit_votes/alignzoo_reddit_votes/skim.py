@@ -76,13 +76,13 @@ class Skim:
         for number, start, end in _bounds(first, lines):
             if reply:
                 at = rfind(b'"parent_id"', start, end)
-                if at >= 0 and begins(answers, at, end) and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
+                if at >= 0 and begins(answers, at) and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
                     replies.append(number)
                     continue
             if elsewhere:
                 at = rfind(b'"link_id"', start, end)
                 id = at + len(stands)
-                post = bytes(held[id : find(b'"', id, end)]) if at >= 0 and begins(stands, at, end) else b""
+                post = bytes(held[id : find(b'"', id, end)]) if at >= 0 and begins(stands, at) else b""
                 if post.isalnum() and post not in posts and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
                     others.append(number)
                     continue
@@ -96,7 +96,7 @@ class Skim:
         links: list[int] = []
         for number, start, end in _bounds(first, lines):
             at = find(b'"is_self"', start, end)
-            if at >= 0 and held.startswith(no, at, end) and find(b'"is_self"', at + 1, end) < 0 and held[end - 1] == _CLOSING:
+            if at >= 0 and held.startswith(no, at) and find(b'"is_self"', at + 1, end) < 0 and held[end - 1] == _CLOSING:
                 links.append(number)
             else:
                 rows.append((number, bytes(held[start:end])))

@@ -140,3 +140,10 @@ def test_what_is_not_as_dumps_write_it_is_read(line: bytes) -> None:
     replies = [b'{"link_id":"t3_aaa","parent_id":"t1_one"}'] * 5
     read, passed, _ = Skim("", "nested", "elsewhere", HERE).over(1, whole([*replies, line]))
     assert (read, passed) == ([(6, line)], (("nested", 5, [1, 2, 3]), ("elsewhere", 0, [])))
+
+
+def test_a_line_without_its_end_is_read() -> None:
+    """It may be cut: right behind an inner bracket its last bytes look like those of a whole one."""
+    for line in (b'{"x":{"parent_id":"t1_a"}', b'{"x":{"link_id":"t3_zzz"}', b'{"x":{"is_self":false}'):
+        for skim in (Skim("", "nested", "elsewhere", HERE), Skim("self_post")):
+            assert skim.over(7, Lines(line, 0, len(line), ended=False)).rows == [(7, line)]
