@@ -42,6 +42,10 @@ class Lines(NamedTuple):
     ended: bool = True
     """Whether there is one: behind the last line of a file there may be none, and of one that is cut there is none."""
 
+    @property
+    def text(self) -> bytes:
+        return bytes(memoryview(self.held)[self.start : self.end])
+
 
 def pieces(path: Path) -> Iterator[bytes]:
     """The bytes of a file, unpacked. A `CutError` comes after all that could be unpacked."""

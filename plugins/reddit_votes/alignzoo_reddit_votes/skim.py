@@ -60,7 +60,7 @@ class Skim:
             return self._posts(first, lines, colon)
         if (self.reply or self.elsewhere) and ended:
             return self._comments(first, lines, colon)
-        rows = list(enumerate(bytes(held[start:end]).split(b"\n"), first))
+        rows = list(enumerate(lines.text.split(b"\n"), first))
         return Skimmed(_spoken(rows), (), first + len(rows))
 
     def _comments(self, first: int, lines: Lines, colon: bytes) -> Skimmed:

@@ -42,7 +42,7 @@ def read(path: Path) -> list[tuple[int, bytes]]:
 
 
 def lines_of(block: Lines | None) -> list[bytes]:
-    return [b"?"] if block is None else bytes(block.held[block.start : block.end]).split(b"\n")
+    return [b"?"] if block is None else block.text.split(b"\n")
 
 
 def long_window(data: bytes) -> bytes:
