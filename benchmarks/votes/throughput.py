@@ -3,7 +3,8 @@
     python benchmarks/votes/throughput.py 600 31 1 3    # megabytes of comments; window, 31 as in the dumps; processes; rounds
 
 Writes an invented dump of comments and posts into a folder that goes with the run; six comments in ten are replies. Every
-round measures the decompressor, and then each source; what is told is the median of the rounds and of the ratios within one.
+round measures the decompressor on each file, and then each source, which is compared with the decompressor on the files that
+it reads; what is told is the median of the rounds and of the ratios within one.
 There are two ratios: of rows a second by the clock, for which the thread that unpacks needs a core of its own and the machine
 must be quiet, and of rows a CPU second, all threads and processes together. Beside them stand the CPU seconds of each: of
 the thread that unpacks, of the one that reads, and of the other processes; no clock can do better than the longest of them.
@@ -16,13 +17,14 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import astuple, dataclass
+from functools import partial, reduce
 from multiprocessing import Process
+from operator import add
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import TypedDict
+from typing import NamedTuple, TypedDict
 
 import zstandard
 
@@ -47,6 +49,13 @@ SHARES = (0.01, 0.2)
 """How many of the posts count."""
 NOON = 1_550_000_000
 BASE = 36**4
+
+
+class Work(NamedTuple):
+    """What is measured, and the files that it unpacks."""
+
+    files: Sequence[Path]
+    done: Callable[[], object]
 
 
 class Settings(TypedDict, total=False):
@@ -126,6 +135,9 @@ class Spent:
     def cpu(self) -> float:
         return self.reading + self.unpacking + self.helpers
 
+    def __add__(self, other: Spent) -> Spent:
+        return Spent(*(one + another for one, another in zip(astuple(self), astuple(other), strict=True)))
+
 
 def measured(work: Callable[[], object]) -> Spent:
     start = time.perf_counter(), time.thread_time(), time.process_time(), cpu_of_children()
@@ -159,8 +171,8 @@ def divided(path: Path) -> None:
 
 def parsed_too(path: Path) -> None:
     """Lines, of which those of the first rank are parsed: nothing that looks at them can take less CPU."""
-    for text in blocks(path):
-        for row in (text or b"").split(b"\n"):
+    for lines in blocks(path):
+        for row in lines.text.split(b"\n") if lines else ():
             if b'"parent_id":"t1_' not in row and row:
                 parsed(row)
 
@@ -177,44 +189,47 @@ def main(megabytes: int, window: int, processes: int = 1, rounds: int = 3) -> No
         writer = Process(target=write_all, args=(folder, count, window))  # what it needs of memory is not counted
         writer.start()
         writer.join()
-        works: dict[str, Callable[[], object]] = {
-            "lines found, nothing else": lambda: divided(rc),
-            "parsing what is no reply, nothing else": lambda: parsed_too(rc),
+        works = {
+            "lines found, nothing else": Work([rc], partial(divided, rc)),
+            "parsing what is no reply, nothing else": Work([rc], partial(parsed_too, rc)),
         }
         settings: dict[str, Settings] = {
             f"{share:.0%} of the posts count": {"posts": Path(folder, f"RS_{share}.zst")} for share in SHARES
         }
         settings["every comment of the first rank is read"] = {"missing_post": "?"}
         for name, own in settings.items():
-            works[name] = partial(collected, RedditVotes(comments=rc, split="all", processes=processes, **own))
+            source = RedditVotes(comments=rc, split="all", processes=processes, **own)
+            works[name] = Work(source.files, partial(collected, source))
         before = peak()
-        measured(lambda: unpacked(rc))
-        window_only, bare, found = peak(), list[Spent](), {name: list[Spent]() for name in works}
+        measured(partial(unpacked, rc))
+        window_only, alone, found = peak(), list[Mapping[Path, Spent]](), {name: list[Spent]() for name in works}
         for _ in range(rounds):
-            bare.append(measured(lambda: unpacked(rc)))
+            alone.append({path: measured(partial(unpacked, path)) for path in sorted(Path(folder).iterdir())})
             for name, work in works.items():
-                found[name].append(measured(work))
-        tell(count, window_only - before, bare, found)
+                found[name].append(measured(work.done))
+        cpu = median(one[rc].cpu for one in alone)
+        print(
+            f"unpacking the comments alone: {count / median(one[rc].clock for one in alone):,.0f} rows/s by the clock, "
+            f"{count / cpu:,.0f} a CPU second; {window_only - before} MB, the window"
+        )
+        for name, work in works.items():
+            bare = [reduce(add, (one[path] for path in work.files)) for one in alone]
+            print(f"{name}: {told(count, bare, found[name])}")
         print(f"all of it in {peak() - window_only} MB more")
 
 
-def tell(count: int, window: int, bare: Sequence[Spent], found: Mapping[str, Sequence[Spent]]) -> None:
-    cpu = median(one.cpu for one in bare)
-    print(
-        f"unpacking alone: {count / median(one.clock for one in bare):,.0f} rows/s by the clock, "
-        f"{count / cpu:,.0f} a CPU second; {window} MB, the window"
+def told(count: int, bare: Sequence[Spent], spent: Sequence[Spent]) -> str:
+    """How fast the comments went by, beside the decompressor on the same files."""
+    clock = median(one.clock / mine.clock for one, mine in zip(bare, spent, strict=True))
+    share = median(one.cpu / mine.cpu for one, mine in zip(bare, spent, strict=True))
+    unpacking, reading, helpers = (
+        median(part) for part in zip(*((one.unpacking, one.reading, one.helpers) for one in spent), strict=True)
     )
-    for name, spent in found.items():
-        clock = median(one.clock / mine.clock for one, mine in zip(bare, spent, strict=True))
-        share = median(one.cpu / mine.cpu for one, mine in zip(bare, spent, strict=True))
-        unpacking, reading, helpers = (
-            median(part) for part in zip(*((one.unpacking, one.reading, one.helpers) for one in spent), strict=True)
-        )
-        print(
-            f"{name}: {count / median(one.clock for one in spent):,.0f} rows/s, {clock:.0%} of unpacking alone by the clock, "
-            f"{share:.0%} by CPU; CPU seconds: unpacking {unpacking:.2f}, reading {reading:.2f}, helpers {helpers:.2f}; "
-            f"alone {cpu:.2f}"
-        )
+    return (
+        f"{count / median(one.clock for one in spent):,.0f} rows/s, {clock:.0%} of unpacking alone by the clock, "
+        f"{share:.0%} by CPU; CPU seconds: unpacking {unpacking:.2f}, reading {reading:.2f}, helpers {helpers:.2f}; "
+        f"alone {median(one.cpu for one in bare):.2f}"
+    )
 
 
 def peak() -> int:

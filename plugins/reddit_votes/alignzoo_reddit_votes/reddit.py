@@ -140,12 +140,12 @@ class RedditVotes:
                 yield Block(file, [(0, document)])
                 continue
             try:
-                for text in blocks(path):
-                    if text is None:
+                for lines in blocks(path):
+                    if lines is None:
                         yield Block(file, [(number, None)])
                         number += 1
                     else:
-                        rows, passed, number = skim.over(number, text)
+                        rows, passed, number = skim.over(number, lines)
                         yield Block(file, rows, passed)
             except CutError as error:
                 told = f"{error} (line {number - 1})"

@@ -2,8 +2,8 @@
 aside, or are posts of a link, and reading a line costs more than unpacking it.
 
 The bytes looked for begin and end with a quotation mark, and within a text of JSON every quotation mark has a backslash before
-it: what somebody wrote cannot look like them. A line that is not as the dumps write it is read. No line is cut out of its
-block before it is known that it must be.
+it: what somebody wrote cannot look like them. A line that is not as the dumps write it is read, and so is one without a line
+end: it may be cut. No line is cut out of its block before it is known that it must be.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from alignzoo_reddit_votes.dumps import Lines
 from alignzoo_reddit_votes.harvest import FEW
 
 Numbered = tuple[int, bytes]
@@ -51,33 +52,28 @@ class Skim:
     posts: AbstractSet[bytes] = frozenset()
     """Ids of posts."""
 
-    def over(self, first: int, text: bytes) -> Skimmed:
+    def over(self, first: int, lines: Lines) -> Skimmed:
         """What there is in whole lines, of which the first has this number."""
-        colon = b": " if b'": ' in text[:200] else b":"
-        if self.link:
-            return self._posts(first, text, colon)
-        if self.reply or self.elsewhere:
-            return self._comments(first, text, colon)
-        rows = list(enumerate(text.split(b"\n"), first))
+        held, start, end, ended = lines
+        colon = b": " if held.find(b'": ', start, min(start + 200, end)) >= 0 else b":"
+        if self.link and ended:
+            return self._posts(first, lines, colon)
+        if (self.reply or self.elsewhere) and ended:
+            return self._comments(first, lines, colon)
+        rows = list(enumerate(lines.text.split(b"\n"), first))
         return Skimmed(_spoken(rows), (), first + len(rows))
 
-    def _comments(self, first: int, text: bytes, colon: bytes) -> Skimmed:
+    def _comments(self, first: int, lines: Lines, colon: bytes) -> Skimmed:
         """Of fields of one name the last counts. Where a bracket opens behind it, or closes before the line does, it may be of
         something within the row, or of a row that is cut short: then the line is read."""
-        find, rfind, begins, reply, elsewhere, posts = (
-            text.find,
-            text.rfind,
-            text.startswith,
-            self.reply,
-            self.elsewhere,
-            self.posts,
-        )
+        held, reply, elsewhere, posts = lines.held, self.reply, self.elsewhere, self.posts
+        find, rfind, begins = held.find, held.rfind, held.startswith
         answers, stands = b'"parent_id"' + colon + b'"t1_', b'"link_id"' + colon + b'"t3_'
         rows: list[Numbered] = []
         replies: list[int] = []
         others: list[int] = []
         number = first
-        for number, start, end in _lines(first, text):
+        for number, start, end in _bounds(first, lines):
             if reply:
                 at = rfind(b'"parent_id"', start, end)
                 if at >= 0 and begins(answers, at) and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
@@ -86,34 +82,35 @@ class Skim:
             if elsewhere:
                 at = rfind(b'"link_id"', start, end)
                 id = at + len(stands)
-                post = text[id : find(b'"', id, end)] if at >= 0 and begins(stands, at) else b""
+                post = bytes(held[id : find(b'"', id, end)]) if at >= 0 and begins(stands, at) else b""
                 if post.isalnum() and post not in posts and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
                     others.append(number)
                     continue
-            rows.append((number, text[start:end]))
+            rows.append((number, bytes(held[start:end])))
         return Skimmed(_spoken(rows), (_passed(self.reply, replies), _passed(self.elsewhere, others)), number + 1)
 
-    def _posts(self, first: int, text: bytes, colon: bytes) -> Skimmed:
+    def _posts(self, first: int, lines: Lines, colon: bytes) -> Skimmed:
         """A crossposted post has another one within it: a line that says it twice is read."""
-        find, no = text.find, b'"is_self"' + colon + b"false"
+        held, find, no = lines.held, lines.held.find, b'"is_self"' + colon + b"false"
         rows: list[Numbered] = []
         links: list[int] = []
-        for number, start, end in _lines(first, text):
+        for number, start, end in _bounds(first, lines):
             at = find(b'"is_self"', start, end)
-            if at >= 0 and text.startswith(no, at) and find(b'"is_self"', at + 1, end) < 0 and text[end - 1] == _CLOSING:
+            if at >= 0 and held.startswith(no, at) and find(b'"is_self"', at + 1, end) < 0 and held[end - 1] == _CLOSING:
                 links.append(number)
             else:
-                rows.append((number, text[start:end]))
+                rows.append((number, bytes(held[start:end])))
         return Skimmed(_spoken(rows), (_passed(self.link, links),), number + 1)
 
 
-def _lines(number: int, text: bytes) -> Iterator[tuple[int, int, int]]:
+def _bounds(number: int, lines: Lines) -> Iterator[tuple[int, int, int]]:
     """The number of each line, and from where to where it is."""
-    find, start = text.find, 0
-    while (end := find(b"\n", start)) >= 0:
+    held, start, last, _ = lines
+    find = held.find
+    while (end := find(b"\n", start, last)) >= 0:
         yield number, start, end
         number, start = number + 1, end + 1
-    yield number, start, len(text)
+    yield number, start, last
 
 
 def _spoken(rows: Iterable[Numbered]) -> list[Numbered]:

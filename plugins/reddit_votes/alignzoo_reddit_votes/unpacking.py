@@ -1,32 +1,31 @@
-"""Packed files, unpacked a piece at a time: no archive, however tight it is packed, makes much at once.
+"""Packed files, unpacked into memory that whoever reads provides: no archive, however tight it is packed, makes much at once.
 
-A piece is made in one call of a library that works beside Python, so that a thread of its own can unpack while another
-reads. Archives may be frames one after another, and end in zeros; one that ends before its end gives what is there, and
-then a `CutError`.
+Memory that is used again and again costs least: of what is new each time, the system must find the pages, and every copy
+costs a seventh of what unpacking does. All four libraries work beside Python while they unpack, so that a thread of its own
+can do so while another reads. Archives may be frames one after another, and end in zeros; one that ends before its end gives
+what is there, and then a `CutError`.
 """
 
 from __future__ import annotations
 
 import bz2
 import lzma
-import sys
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from io import BufferedReader
+from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, TypeAlias
 
 WINDOW = 2**31
 """The largest window of a frame: "zstd --long=31", as in the dumps. Smaller limits refuse them."""
-PIECE = 1 << 20
-"""Bytes that are made at once, at most. A thread that unpacks waits for its turn between two pieces, so it should not be
-short; and of longer ones the system gives and takes the pages each time, which costs more than it saves."""
 _PACKED = 256 << 10
 """Bytes that are read at once."""
-_BLOCK = 128 << 10
-"""Bytes that a block of zstandard makes, at most."""
-_LITTLE = 2 << 10
+_BLOCKS = 32
+"""Blocks of a frame that its library is given at once. It asks for its turn in Python each time that it has none left."""
 _FRAME, _SKIPPABLE = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
 _MARKS = {_FRAME: "zstd", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
@@ -41,15 +40,15 @@ class CutError(DumpError):
     """An archive that ends before its end."""
 
 
-class Packing(NamedTuple):
-    """How the files of one format are unpacked."""
+Room: TypeAlias = Callable[[], memoryview]
+"""Where the next bytes go: one byte of room at least."""
+Packing: TypeAlias = Callable[[BufferedReader, Room], Iterator[int]]
+"""How the files of one format are unpacked: into one room after another, and how many bytes were put there. An `EOFError`
+says that the file ends before its end, and a `Damage` that it is none of this format from here on."""
 
-    frame: Callable[[], Any]
-    """Makes what unpacks one frame; it has `eof` and `unused_data`, in all four libraries."""
-    mouthfuls: Callable[[BinaryIO], Iterator[bytes]]
-    """What to give to a frame at once."""
-    drawn: Callable[[Any, bytes], Iterator[bytes]]
-    """What a frame makes of it."""
+
+class Damage(Exception):
+    """What a library says of what it cannot unpack."""
 
 
 def library(module: str) -> Any:
@@ -59,7 +58,7 @@ def library(module: str) -> Any:
     return import_module(module)
 
 
-def packing(path: Path) -> Packing | None:
+def packing(path: Path) -> Packing:
     """How a file is packed, by its first bytes, if it is. What cannot be read at all is an error."""
     with path.open("rb") as file:
         head = file.read(8)
@@ -70,89 +69,141 @@ def packing(path: Path) -> Packing | None:
         raise DumpError(f"{path} is written in UTF-16; convert it: iconv -f UTF-16 -t UTF-8")
     match "zstd" if head[1:4] == _SKIPPABLE else next((name for mark, name in _MARKS.items() if head.startswith(mark)), ""):
         case "zstd":
-            made = library("zstandard").ZstdDecompressor(max_window_size=WINDOW)
-            return Packing(lambda: made.decompressobj(write_size=PIECE), _zstd_blocks, _at_once)
+            return partial(_zstd, library("zstandard"))
         case "gzip":
-            return Packing(lambda: zlib.decompressobj(wbits=31), _bytes, _as_zlib)
+            return partial(_frames, lambda: zlib.decompressobj(wbits=31), _as_zlib)
         case "bzip2":
-            return Packing(bz2.BZ2Decompressor, _bytes, _as_bz2)
+            return partial(_frames, bz2.BZ2Decompressor, _as_bz2)
         case "xz":
-            return Packing(lzma.LZMADecompressor, _bytes, _as_bz2)
+            return partial(_frames, lzma.LZMADecompressor, _as_bz2)
         case _:
-            return None
+            return _as_it_is
 
 
-def unpacked(path: Path, how: Packing) -> Iterator[bytes]:
-    """The bytes of a packed file, a piece at a time. A `CutError` comes after all that could be unpacked."""
-    with path.open("rb", buffering=_PACKED) as file:
-        frame, begun = how.frame(), False
-        for packed in how.mouthfuls(file):
-            while packed := packed if begun else packed.lstrip(b"\0"):
-                begun = True
-                try:
-                    yield from how.drawn(frame, packed)
-                except Exception as error:  # each library has a class of its own
-                    raise DumpError(f"{path} is damaged near byte {file.tell()}: {error}; fetch it again") from None
-                packed = b""
-                if frame.eof:
-                    packed, frame, begun = frame.unused_data, how.frame(), False
-    if begun:
-        raise CutError(f"{path} ends before its end; fetch it again")
+def unpacked(path: Path, room: Room) -> Iterator[int]:
+    """Unpack a file into one room after another, and tell how many bytes were put there. A `CutError` comes after all that
+    could be unpacked."""
+    how = packing(path)
+    with path.open("rb", buffering=0) as raw:
+        file: BufferedReader = BufferedReader(raw, _PACKED)
+        try:
+            yield from how(file, room)
+        except EOFError:
+            raise CutError(f"{path} ends before its end; fetch it again") from None
+        except Damage as damage:
+            raise DumpError(f"{path} is damaged near byte {file.tell()}: {damage}; fetch it again") from None
 
 
-def _bytes(file: BinaryIO, size: int | None = None) -> Iterator[bytes]:
-    """So many bytes of a file, or all, some at a time."""
-    left = sys.maxsize if size is None else size
-    while packed := file.read(min(left, _PACKED)):
-        left -= len(packed)
-        yield packed
+def _as_it_is(file: BufferedReader, room: Room) -> Iterator[int]:
+    while count := file.readinto(room()):
+        yield count
 
 
-def _zstd_blocks(file: BinaryIO) -> Iterator[bytes]:
-    """So many blocks of a frame at once that they make a piece at most: its library cannot be told to stop. What is no
-    frame goes to it as it is, a little at a time: it knows what is wrong."""
-    while (mark := file.read(4)) == _FRAME or mark[1:] == _SKIPPABLE:
+# Zstandard --------------------------------------------------------------------------------------------------------------
+
+
+def _zstd(library: Any, file: BufferedReader, room: Room) -> Iterator[int]:
+    """Frames, one of them at a time: a library that is given more does not tell where one ended."""
+    made = library.ZstdDecompressor(max_window_size=WINDOW)
+    while mark := _behind_zeros(file, 4):
         if mark == _FRAME:
-            yield from _zstd_frame(file)
+            frame = _Frame(file)
+            reader = made.stream_reader(frame)
+            try:
+                while count := reader.readinto(room()):
+                    yield count
+            except library.ZstdError as error:
+                raise Damage(error) from None
+            whole = frame.whole
+        elif mark[1:] == _SKIPPABLE:
+            whole = _skipped(file)
         else:
-            size = file.read(4)
-            yield mark + size
-            yield from _bytes(file, int.from_bytes(size, "little"))
-    while mark:
-        yield mark
-        mark = file.read(_LITTLE)
+            raise Damage("no frame begins here")
+        if not whole:
+            raise EOFError
 
 
-def _zstd_frame(file: BinaryIO) -> Iterator[bytes]:
-    """One frame, of which the mark was read: RFC 8878, sections 3.1.1.1 and 3.1.1.2."""
-    flags = file.read(1)
-    bits = int.from_bytes(flags, "little")
-    single = bits >> 5 & 1
-    header = file.read((1 - single) + (0, 1, 2, 4)[bits & 3] + (single, 2, 4, 8)[bits >> 6])
-    blocks, last = [_FRAME + flags + header], False
-    while not last:
-        head = file.read(3)
-        word = int.from_bytes(head, "little")
-        last, one_byte = len(head) < 3 or bool(word & 1), word >> 1 & 3 == 1
-        blocks.append(head + file.read(1 if one_byte else word >> 3))
-        if last or len(blocks) * _BLOCK >= PIECE:
-            yield b"".join(blocks)
-            blocks = []
-    if bits & 4:
-        yield file.read(4)  # the checksum
+class _Frame:
+    """A frame, of which the mark was read, as a file of its own: RFC 8878, sections 3.1.1.1 and 3.1.1.2."""
+
+    def __init__(self, file: BufferedReader) -> None:
+        self.file, self.whole, self._parts = file, False, self._walk()
+
+    def read(self, _: int) -> bytes:
+        """Some blocks, however long they are."""
+        return b"".join(islice(self._parts, _BLOCKS))
+
+    def _walk(self) -> Iterator[bytes]:
+        read = self.file.read
+        flags = read(1)
+        bits = int.from_bytes(flags, "little")
+        single = bits >> 5 & 1
+        yield _FRAME + flags + read((1 - single) + (0, 1, 2, 4)[bits & 3] + (single, 2, 4, 8)[bits >> 6])
+        last = False
+        while not last:
+            head = read(3)
+            word = int.from_bytes(head, "little")
+            last, size = bool(word & 1), 1 if word >> 1 & 3 == 1 else word >> 3
+            block = read(size)
+            yield head + block
+            if len(head) < 3 or len(block) < size:
+                return
+        checksum = read(4) if bits & 4 else b""
+        yield checksum
+        self.whole = len(checksum) == (bits & 4)
 
 
-def _at_once(frame: Any, packed: bytes) -> Iterator[bytes]:
-    yield frame.decompress(packed)
+def _skipped(file: BufferedReader) -> bool:
+    """Whether all of a frame was there that holds something else."""
+    size = file.read(4)
+    left = int.from_bytes(size, "little")
+    while left and (some := file.read(min(left, _PACKED))):
+        left -= len(some)
+    return len(size) == 4 and not left
 
 
-def _as_zlib(frame: Any, packed: bytes) -> Iterator[bytes]:
+def _behind_zeros(file: BufferedReader, size: int) -> bytes:
+    """So many bytes, the first of them no zero."""
+    while (seen := file.peek()) and not seen[0]:
+        file.read(len(seen) - len(seen.lstrip(b"\0")))
+    return file.read(size)
+
+
+# The others -------------------------------------------------------------------------------------------------------------
+
+
+def _frames(
+    new: Callable[[], Any], put: Callable[[Any, bytes, Room], Iterator[int]], file: BufferedReader, room: Room
+) -> Iterator[int]:
+    """Frames, each by an object that knows its end: `eof` and `unused_data`, in all three libraries."""
+    frame, begun = new(), False
+    while packed := file.read(_PACKED):
+        while packed := packed if begun else packed.lstrip(b"\0"):
+            begun = True
+            try:
+                yield from put(frame, packed, room)
+            except Exception as error:  # each library has a class of its own
+                raise Damage(error) from None
+            packed = b""
+            if frame.eof:
+                packed, frame, begun = frame.unused_data, new(), False
+    if begun:
+        raise EOFError
+
+
+def _as_zlib(frame: Any, packed: bytes, room: Room) -> Iterator[int]:
     while packed:
-        yield frame.decompress(packed, PIECE)
+        yield _put(frame, packed, room())
         packed = frame.unconsumed_tail
 
 
-def _as_bz2(frame: Any, packed: bytes) -> Iterator[bytes]:
-    yield frame.decompress(packed, PIECE)
+def _as_bz2(frame: Any, packed: bytes, room: Room) -> Iterator[int]:
+    yield _put(frame, packed, room())
     while not (frame.eof or frame.needs_input):
-        yield frame.decompress(b"", PIECE)
+        yield _put(frame, b"", room())
+
+
+def _put(frame: Any, packed: bytes, room: memoryview) -> int:
+    made = frame.decompress(packed, len(room))
+    room[: len(made)] = made
+    return len(made)

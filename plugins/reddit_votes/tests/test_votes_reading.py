@@ -104,7 +104,6 @@ def row_by_row(source: RedditVotes, path: Path) -> tuple[list[Any], Any]:
 @pytest.mark.parametrize("block", [1, 5000, 1 << 20])
 def test_what_is_strange_is_told_as_row_by_row(block: int, forum: Any, make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dumps, "BLOCK", block)
-    monkeypatch.setattr(dumps, "_PLAIN", 4000)
     path = forum.file("RC.jsonl", dump_of(make))
     rules = Rules(off=("nested",), unknown="leave out" if block == 1 else "keep")
     source = RedditVotes(comments=path, missing_post="In r/{subreddit}?", split="all", rules=rules, pairing=Pairing(ratio=1.0))

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alignzoo_reddit_votes.dumps import parsed
+from alignzoo_reddit_votes.dumps import Lines, parsed
 from alignzoo_reddit_votes.skim import Skim
 
 CALM = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
@@ -61,9 +61,15 @@ lines = st.one_of(
 blocks = st.lists(lines, min_size=1, max_size=8)
 
 
+def whole(block: Sequence[bytes]) -> Lines:
+    """Lines in memory that was used before: nothing may be read behind their end."""
+    said = b"\n".join(block)
+    return Lines(bytearray(said + b'\n{"link_id":"t3_zzz","parent_id":"t1_x","is_self":false}'), 0, len(said))
+
+
 def divided(skim: Skim, first: int, block: list[bytes]) -> tuple[dict[int, bytes], dict[str, list[bytes]]]:
     """What must be read, by its number, and what was passed over, by the rule. Every line that says something is in one."""
-    rows, passed, behind = skim.over(first, b"\n".join(block))
+    rows, passed, behind = skim.over(first, whole(block))
     read = dict(rows)
     assert behind == first + len(block)
     unread = {number: line for number, line in enumerate(block, first) if number not in read}
@@ -132,5 +138,12 @@ def test_without_a_rule_every_line_is_read() -> None:
 def test_what_is_not_as_dumps_write_it_is_read(line: bytes) -> None:
     """Fields that come twice, that are of a table within the row, lines that are cut behind a bracket, ids that are none."""
     replies = [b'{"link_id":"t3_aaa","parent_id":"t1_one"}'] * 5
-    read, passed, _ = Skim("", "nested", "elsewhere", HERE).over(1, b"\n".join([*replies, line]))
+    read, passed, _ = Skim("", "nested", "elsewhere", HERE).over(1, whole([*replies, line]))
     assert (read, passed) == ([(6, line)], (("nested", 5, [1, 2, 3]), ("elsewhere", 0, [])))
+
+
+def test_a_line_without_its_end_is_read() -> None:
+    """It may be cut: right behind an inner bracket its last bytes look like those of a whole one."""
+    for line in (b'{"x":{"parent_id":"t1_a"}', b'{"x":{"link_id":"t3_zzz"}', b'{"x":{"is_self":false}'):
+        for skim in (Skim("", "nested", "elsewhere", HERE), Skim("self_post")):
+            assert skim.over(7, Lines(line, 0, len(line), ended=False)).rows == [(7, line)]

@@ -9,8 +9,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -19,7 +21,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from alignzoo_reddit_votes import dumps, unpacking
+from alignzoo_reddit_votes import dumps
 from alignzoo_reddit_votes.ahead import ahead
 from alignzoo_reddit_votes.dumps import blocks, pieces
 from alignzoo_reddit_votes.unpacking import CutError, DumpError
@@ -56,7 +58,7 @@ def frame(data: bytes, checksum: bool = False, sized: bool = False, window: int 
 def test_however_tight_an_archive_is_no_piece_is_larger_than_told(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unpacking, "PIECE", SMALL)
+    monkeypatch.setattr(dumps, "PIECE", SMALL)
     path = tmp_path / "x"
     path.write_bytes(PACKED[name](bytes(20 << 20)))
     assert path.stat().st_size < 30_000
@@ -79,14 +81,14 @@ def test_frames_of_any_kind_are_walked_block_by_block(
     plain, packed = b"", b""
     for kind, size, checksum, sized, window in frames:
         data = {"words": b"as it was " * 70_000, "zeros": bytes(size), "noise": Random(size).randbytes(size)}[kind][:size]
-        plain, packed = plain + data, packed + SKIPPED * skipping + frame(data, checksum, sized, window)
+        plain, packed = plain + data, packed + SKIPPED * skipping + frame(data, checksum, sized, window) + b"\0" * zeros
     path = tmp_path / "x.zst"
-    path.write_bytes(packed + b"\0" * zeros)
-    before, unpacking.PIECE = unpacking.PIECE, SMALL
+    path.write_bytes(packed)
+    before, dumps.PIECE = dumps.PIECE, SMALL
     try:
         found = list(pieces(path))
     finally:
-        unpacking.PIECE = before
+        dumps.PIECE = before
     assert b"".join(found) == plain
     assert max(map(len, found), default=0) <= SMALL
 
@@ -108,7 +110,7 @@ def test_a_frame_that_is_cut_anywhere_gives_its_whole_blocks(checksum: bool, tmp
 
 
 def test_a_damaged_block_is_told_and_what_is_before_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "PIECE", SMALL)
+    monkeypatch.setattr(dumps, "PIECE", SMALL)
     whole = bytearray(frame(Random(1).randbytes(3 << 20)))
     whole[2 << 20 :] = b"\xff" * 999
     path = tmp_path / "x.zst"
@@ -124,6 +126,40 @@ def test_what_follows_a_frame_and_is_none_is_told(tmp_path: Path) -> None:
     path.write_bytes(frame(b"as it was") + b"and so on" * 999)
     with pytest.raises(DumpError, match=r"damaged near byte \d+"):
         list(pieces(path))
+
+
+@pytest.mark.parametrize("behind", [b"", SKIPPED[:9], SKIPPED[:-1], frame(b"as it was", checksum=True)[:-1]])
+def test_what_is_missing_behind_a_frame_is_told(behind: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "x.zst"
+    path.write_bytes(frame(b"as it was") + behind)
+    found: list[bytes] = []
+    with pytest.raises(CutError, match="ends before its end") if behind else nullcontext():
+        found.extend(pieces(path))
+    assert found[0] == b"as it was"
+
+
+def in_turn(things: Iterator[Any], count: int) -> Iterator[Any]:
+    """As `ahead`, with a thread that is never late."""
+    made = deque(islice(things, count))
+    while made:
+        first = made.popleft()
+        made.extend(islice(things, 1))
+        yield first
+
+
+def test_a_block_stays_as_it_is_until_the_next_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is unpacked meanwhile: into larger memory for long lines, and into none for those that are given up."""
+    monkeypatch.setattr(dumps, "ahead", in_turn)
+    monkeypatch.setattr(dumps, "BLOCK", 64)
+    monkeypatch.setattr(dumps, "LONGEST", 400)
+    lines = [b"%d" % i * (200 if i % 7 == 3 else 50 if i % 5 == 1 else 1 + i % 9) for i in range(300)]
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    found: list[bytes] = []
+    for block in dumps.blocks(path):
+        found += [b"?"] if block is None else block.text.split(b"\n")
+    assert found == [b"?" if len(line) > 400 else line for line in lines]
+    assert found.count(b"?") == 29
 
 
 # Ahead ------------------------------------------------------------------------------------------------------------------
@@ -189,7 +225,6 @@ def test_who_stops_asking_stops_the_thread() -> None:
 
 def test_a_file_that_nobody_reads_to_its_end_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dumps, "BLOCK", 10)
-    monkeypatch.setattr(unpacking, "PIECE", 1 << 17)
     path = tmp_path / "x.zst"
     path.write_bytes(frame(b'{"a":1}\n' * 1_000_000))
     opened: list[Any] = []
@@ -205,9 +240,9 @@ LEFT = """
 import sys
 from pathlib import Path
 from alignzoo_reddit_votes import dumps
-dumps.BLOCK = 10
+dumps.BLOCK = 16
 kept = dumps.blocks(Path(sys.argv[1]))
-print(len(next(kept)) > 10)
+print(next(kept).end >= 10)
 """
 
 
