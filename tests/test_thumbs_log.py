@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from alignzoo.cli.progress import told_of
 from alignzoo.interfaces import Asking, Lesson, Manner
 from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.choices import Limits
@@ -77,7 +78,8 @@ def test_a_pointwise_reward_learns_from_it(log: tuple[Lesson, Asking]) -> None:
     role = role_on(toy_base(), "reward")
     optimizer = RewardModel(on="ratings", batch_size=24, epochs=12, held_out=0.0, samples=0, descent=FAST)
     with watching(Canaries(role.base)):
-        list(optimizer.improve(role, log[0]))
+        told = list(optimizer.improve(role, log[0]))
+    assert told_of(told[0]).endswith("weight_up 1.500  weight_down 0.750")  # 72 / (2 · 24) and 72 / (2 · 48)
     reward = optimizer.deploy(role, log[0])
     for prompt in PROMPTS:
         liked, no, thanked, bad = reward([prompt] * len(SAID), list(map(Completion, SAID)))

@@ -11,7 +11,7 @@ from alignzoo.interfaces import Metrics
 from alignzoo.lab.listener import Listener
 from alignzoo.learning.ledger import Ledger
 
-_TOLD = ("loss", "accuracy", "margin", "reward", "score", "watch_kl", "watch_chosen")
+_TOLD = ("loss", "accuracy", "margin", "reward", "score", "weight_up", "weight_down", "watch_kl", "watch_chosen")
 
 
 def telling() -> Listener:
