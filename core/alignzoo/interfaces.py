@@ -142,6 +142,16 @@ class Reading(Protocol):
         ...
 
 
+@runtime_checkable
+class Borrowing(Protocol):
+    """A reward that reads with a lent base under some of its settings alone, as a judge does that may be behind an endpoint."""
+
+    @property
+    def borrows(self) -> bool:
+        """Whether it needs the base, as it is set. If not, nobody loads one for it."""
+        ...
+
+
 @dataclass(frozen=True)
 class Asking:
     """What a run can offer to a feedback source. A corpus that is read needs none of it; an oracle that is asked about

@@ -113,7 +113,6 @@ def dry(bench: Bench, jobs: int) -> int:
     print(table(("ENTRY", "UPDATES", "SECONDS EACH", "OF THAT ANSWERING", "NOTE"), [guess.cells() for guess in guesses]))
     whole = sum(guess.seconds for guess in guesses) * len(bench.seeds) / jobs
     least = "about" if all(guess.known for guess in guesses) else "more than"
-    print(
-        f"together {least} {whole / 60:,.1f} minutes with {jobs} at once, starts, rewards of their own and feedback not counted"
-    )
+    apart = "rewards of their own, feedback and duels" if bench.umpire else "rewards of their own and feedback"
+    print(f"together {least} {whole / 60:,.1f} minutes with {jobs} at once, starts, {apart} not counted")
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from alignzoo.interfaces import Reward
@@ -35,17 +36,27 @@ class AIJudge:
             if not asked.strip():
                 raise JudgeError(f"{name}: a judge must be asked something")
 
+    @property
+    def borrows(self) -> bool:
+        """Whether the judge is the run's base."""
+        return self.judge.which == "local" and not self.judge.model
+
     def reading(self, role: Role) -> Reward:
         """This reward, with the run's base to read with."""
         return Asked(self.judge.judge(role), self.question, self.between)
 
     def __call__(self, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
         """Without a run: for a judge that needs no base of it."""
-        return Asked(self.judge.judge(None), self.question)(prompts, completions)
+        return self._alone(prompts, completions)
 
     def prefer(self, prompts: Sequence[Prompt], first: Sequence[Completion], second: Sequence[Completion]) -> list[float]:
         """The same of two replies to each prompt: how likely the one shown first is the better one."""
-        return Asked(self.judge.judge(None), self.question, self.between).prefer(prompts, first, second)
+        return self._alone.prefer(prompts, first, second)
+
+    @cached_property
+    def _alone(self) -> Asked:
+        """Hired once: a judge of its own is loaded, and a file of verdicts read, for all that is asked."""
+        return Asked(self.judge.judge(None), self.question, self.between)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from alignzoo.interfaces import Comparing, Count, Reading, Reward
+from alignzoo.interfaces import Borrowing, Comparing, Count, Reading, Reward
 from alignzoo.lab.plan import Part
 from alignzoo.lab.runfile import local_files, part_of, table_of_file
 from alignzoo.seam.discovery import discover
@@ -50,7 +50,8 @@ class Umpire:
     @property
     def borrows(self) -> bool:
         """Whether it reads with the base of the runs."""
-        return isinstance(self.part.made, Reading)
+        made = self.part.made
+        return isinstance(made, Reading) and (not isinstance(made, Borrowing) or made.borrows)
 
     def row(self) -> dict[str, Any]:
         """The table that names it, resolved."""
