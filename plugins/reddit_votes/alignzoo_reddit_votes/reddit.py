@@ -136,6 +136,8 @@ class RedditVotes:
         """What is to be read of some files."""
         for file in files:
             path, number = self.files[file], 1
+            if not path.stat().st_size:
+                tally.say(f"{path} is empty: if it should not be, fetch it again")
             if ".json" in path.suffixes[-2:] and (document := _document(path)):
                 yield Block(file, [(0, document)])
                 continue

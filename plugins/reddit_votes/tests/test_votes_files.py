@@ -335,6 +335,18 @@ def test_a_file_that_is_cut_within_its_last_line_says_so_wherever_that_is(forum:
         assert (tally.left_out, tally.read) == (1, 4), last[:size]
 
 
+def test_an_empty_file_is_named(forum: Any, make: Any) -> None:
+    forum.file("RC_1.zst", b"")
+    source = RedditVotes(
+        comments=(forum.folder / "RC_1.zst", forum.file("RC_2.jsonl", make.pair)), missing_post="?", split="all"
+    )
+    records, tally = make.gathered(source)
+    assert (make.ids(records), [line for line in tally.said if "RC_" in line]) == (
+        [("two", "one")],
+        [f"{forum.folder / 'RC_1.zst'} is empty: if it should not be, fetch it again"],
+    )
+
+
 # Anything at all --------------------------------------------------------------------------------------------------------
 
 ROW = b'{"id":"a","body":"b","score":5,"link_id":"t3_a","parent_id":"t3_a","created_utc":1550000000}'
