@@ -16,7 +16,6 @@ from alignzoo.lab.listener import Listener
 from alignzoo.learning.ledger import Ledger
 from alignzoo.seam.nearest import nearest
 
-
 _RUN = {"wandb": "name", "trackio": "name", "mlflow": "run_name"}
 """Trackers with projects of several runs, and what each calls a run's own name. To the others a run is all there is."""
 _ASCENDING = ("wandb",)
