@@ -3,9 +3,11 @@ trackers, each of which needs its own library installed."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +15,10 @@ from alignzoo.interfaces import Metrics
 from alignzoo.lab.listener import Listener
 from alignzoo.learning.ledger import Ledger
 from alignzoo.seam.nearest import nearest
+
+_RUN = {"wandb": "name", "trackio": "name", "mlflow": "run_name"}
+"""Trackers with projects of several runs, and what each calls a run's own name. To the others a run is all there is."""
+_ASCENDING = ("wandb",)
 
 
 class TrackerError(ValueError):
@@ -25,6 +31,20 @@ class Tracker(Protocol):
     def log(self, values: dict[str, Any], step: int | None) -> Any: ...
 
     def finish(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Ascending:
+    """A tracker that drops whatever comes at a lower step than the last, as the updates of every stage do, which begin at 1. It
+    counts for itself; the update is among the values."""
+
+    tracker: Tracker
+
+    def log(self, values: dict[str, Any], step: int | None) -> None:
+        self.tracker.log(values, step=None)
+
+    def finish(self) -> None:
+        self.tracker.finish()
 
 
 def check(names: Sequence[str]) -> None:
@@ -42,25 +62,44 @@ def check(names: Sequence[str]) -> None:
             raise TrackerError(f"the tracker '{name}' needs its own library, which is not installed: pip install {name}")
 
 
-def started(names: Sequence[str], run: str, folder: Path, settings: Mapping[str, Any]) -> list[Tracker]:
-    """The trackers of these names, told what the run is."""
+def started(names: Sequence[str], project: str, run: str, folder: Path, settings: Mapping[str, Any]) -> list[Tracker]:
+    """The trackers of these names, told what the run is and which project it is of."""
     check(names)
     made: list[Tracker] = []
     for name in names:
-        from accelerate.tracking import LOGGER_TYPE_TO_CLASS
-
-        kind = LOGGER_TYPE_TO_CLASS[name]
-        tracker = kind(run, str(folder)) if kind.requires_logging_directory else kind(run)
+        tracker = _made(name, project, run, folder)
         tracker.start()
         tracker.store_init_configuration(_flat(settings))
-        made.append(tracker)
+        made.append(Ascending(tracker) if name in _ASCENDING else tracker)
     return made
+
+
+def _made(name: str, project: str, run: str, folder: Path) -> Any:
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS
+
+    kind = LOGGER_TYPE_TO_CLASS[name]
+    if name in _RUN:
+        return kind(_plain(project), **{_RUN[name]: run})
+    return kind(run, str(folder)) if kind.requires_logging_directory else kind(run)
+
+
+def _plain(name: str) -> str:
+    """As every tracker takes it: some refuse a slash or a colon."""
+    return re.sub(r"[^\w.-]+", "-", name)
 
 
 @contextmanager
 def tracking(listener: Listener, trackers: Sequence[Tracker]) -> Iterator[Listener]:
     """A listener that also passes every update on, under the name of its stage: `train/loss`, `start/loss`."""
-    stage = ["train"]
+    stage, there = ["train"], list(trackers)
+
+    def told(tracker: Tracker, tell: Callable[[], Any]) -> None:
+        try:
+            tell()
+        except Exception as error:  # no training dies of its audience
+            there.remove(tracker)
+            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            listener.line(f"{type(tracker).__name__} fails and is told no more: {why}")
 
     def begin(name: str, what: str) -> None:
         stage[0] = name if name != "load" else stage[0]
@@ -69,15 +108,15 @@ def tracking(listener: Listener, trackers: Sequence[Tracker]) -> Iterator[Listen
     def update(number: int, metrics: Metrics, ledger: Ledger) -> None:
         listener.update(number, metrics, ledger)
         spent = {f"spent/{name}": value for name, value in ledger.row().items()}
-        values = {f"{stage[0]}/{name}": value for name, value in {**metrics, **spent}.items()}
-        for tracker in trackers:
-            tracker.log(values, step=number)
+        values = {f"{stage[0]}/{name}": value for name, value in {"update": number, **metrics, **spent}.items()}
+        for tracker in tuple(there):
+            told(tracker, partial(tracker.log, values, step=number))
 
     try:
         yield replace(listener, stage=begin, update=update) if trackers else listener
     finally:
-        for tracker in trackers:
-            tracker.finish()
+        for tracker in tuple(there):
+            told(tracker, tracker.finish)
 
 
 def _flat(settings: Mapping[str, Any], above: str = "") -> dict[str, Any]:

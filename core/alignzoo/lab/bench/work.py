@@ -84,7 +84,8 @@ def carry_out(files: BenchFolder, cell: Cell, listener: Listener, track: Sequenc
         plan, changes = planned(files, entry, cell)
         folder = store.Folder(files.run(cell))
         settle(plan, folder)
-        with tracking(listener, started(track, str(cell), files.root / "tracked" / str(cell), plan.table())) as told:
+        trackers = started(track, files.bench.name, str(cell), files.root / "tracked", plan.table())
+        with tracking(listener, trackers) as told:
             Run(plan, folder, told, shelf=files.shelf).report()
         outcome = ended(plan, folder, time.monotonic() - began, changes)
     except KeyboardInterrupt:
