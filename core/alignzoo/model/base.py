@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache
 
-from alignzoo.model import loading, past, sampling
+from alignzoo.model import loading, norm, past, sampling
 from alignzoo.model.attention import Packing
 from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.fixed import Record, graph
@@ -87,6 +87,7 @@ class Base:
         self._layers = loading.repeated_layers(model)
         loading.switch_dropout_off(model)
         loading.guard_quantized_layers(model)
+        norm.straighten(model)
         head = model.get_output_embeddings()
         self.head = Head(head.weight, getattr(head, "bias", None))
         self._sizes = Sizes(loading.count_linear(model, head), head.weight.numel(), loading.attention_width(model))
