@@ -192,7 +192,7 @@ def _frames(
 
 
 def _as_zlib(frame: Any, packed: bytes, room: Room) -> Iterator[int]:
-    while packed:
+    while packed and not frame.eof:  # at the end of a frame what is behind it stays in `unconsumed_tail`, too
         yield _put(frame, packed, room())
         packed = frame.unconsumed_tail
 

@@ -66,6 +66,20 @@ def test_however_tight_an_archive_is_no_piece_is_larger_than_told(
     assert (sum(sizes), max(sizes)) == (20 << 20, SMALL)
 
 
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("size", [1, 7, 500, 4096])
+def test_frames_that_are_larger_than_the_room_are_one_file(
+    name: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one ends, whatever is behind it has been given to its library already: another one, or zeros."""
+    monkeypatch.setattr(dumps, "PIECE", size)
+    path = tmp_path / "x"
+    path.write_bytes(PACKED[name](b"as it was " * 200) + bytes(9) + PACKED[name](b"and so on " * 200) + bytes(5000))
+    found = list(islice(pieces(path), 5000))
+    assert b"".join(found) == b"as it was " * 200 + b"and so on " * 200
+    assert max(map(len, found)) <= size
+
+
 @CALM
 @given(
     st.lists(
