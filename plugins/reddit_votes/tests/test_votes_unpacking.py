@@ -123,6 +123,31 @@ def test_a_frame_that_is_cut_anywhere_gives_its_whole_blocks(checksum: bool, tmp
     assert lengths[-1] > len(plain) * 0.9
 
 
+@pytest.mark.parametrize("room", [1000, 1 << 17, 300_000])
+@pytest.mark.parametrize("checksum", [True, False])
+def test_all_whole_blocks_of_a_cut_frame_are_given_however_little_room_there_is(
+    room: int, checksum: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library is given a block at once, and may have no room for what it makes of the last one."""
+    monkeypatch.setattr(dumps, "PIECE", room)
+    whole, path = frame(b"as it was and so on\n" * 50_000, checksum), tmp_path / "x.zst"
+    ends, at, last = [], 6, 0  # behind a mark, flags, and a window
+    while not last:
+        word = int.from_bytes(whole[at : at + 3], "little")
+        last, at = word & 1, at + 3 + (1 if word >> 1 & 3 == 1 else word >> 3)
+        ends.append(at)
+    lengths = []
+    for end in ends[: len(ends) - (not checksum)]:
+        for more in range(3):
+            path.write_bytes(whole[: end + more])
+            found: list[bytes] = []
+            with pytest.raises(CutError):
+                found.extend(pieces(path))
+            lengths.append(sum(map(len, found)))
+    assert lengths == [min((1 << 17) * (i // 3 + 1), 1_000_000) for i in range(len(lengths))]
+    assert len(lengths) >= 21
+
+
 def test_a_damaged_block_is_told_and_what_is_before_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dumps, "PIECE", SMALL)
     whole = bytearray(frame(Random(1).randbytes(3 << 20)))
