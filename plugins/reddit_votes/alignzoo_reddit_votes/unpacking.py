@@ -26,6 +26,8 @@ _PACKED = 256 << 10
 """Bytes that are read at once."""
 _BLOCKS = 32
 """Blocks of a frame that its library is given at once. It asks for its turn in Python each time that it has none left."""
+_LARGEST = 128 << 10
+"""Bytes of a block."""
 _FRAME, _SKIPPABLE = b"\x28\xb5\x2f\xfd", b"\x2a\x4d\x18"
 _MARKS = {_FRAME: "zstd", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 _WIDE = (b"\xff\xfe", b"\xfe\xff")
@@ -127,30 +129,38 @@ class _Frame:
     """A frame, of which the mark was read, as a file of its own: RFC 8878, sections 3.1.1.1 and 3.1.1.2."""
 
     def __init__(self, file: BufferedReader) -> None:
-        self.file, self.whole, self._parts = file, False, self._walk()
+        self.file, self.whole, self._flush, self._parts = file, False, b"", self._walk()
 
     def read(self, _: int) -> bytes:
-        """Some blocks, however long they are."""
-        return b"".join(islice(self._parts, _BLOCKS))
+        """Some blocks, however long they are. Where it is cut, one byte more: a library that is given nothing keeps what it
+        has made and found no room for. No block and no checksum is so short that this byte could make anything."""
+        if (some := b"".join(islice(self._parts, _BLOCKS))) or self.whole:
+            return some
+        flush, self._flush = self._flush, b""
+        return flush
 
     def _walk(self) -> Iterator[bytes]:
         read = self.file.read
         flags = read(1)
         bits = int.from_bytes(flags, "little")
         single = bits >> 5 & 1
-        yield _FRAME + flags + read((1 - single) + (0, 1, 2, 4)[bits & 3] + (single, 2, 4, 8)[bits >> 6])
-        last = False
+        size = (1 - single) + (0, 1, 2, 4)[bits & 3] + (single, 2, 4, 8)[bits >> 6]
+        header, last = read(size), False
+        if len(header) < size:
+            return
+        yield _FRAME + flags + header
+        self._flush = b"\0"
         while not last:
             head = read(3)
             word = int.from_bytes(head, "little")
             last, size = bool(word & 1), 1 if word >> 1 & 3 == 1 else word >> 3
             block = read(size)
-            yield head + block
-            if len(head) < 3 or len(block) < size:
+            if len(head) < 3 or len(block) < size <= _LARGEST:
                 return
+            yield head + block  # what says that it is larger is damaged, and its library says so
         checksum = read(4) if bits & 4 else b""
-        yield checksum
         self.whole = len(checksum) == (bits & 4)
+        yield checksum * self.whole
 
 
 def _skipped(file: BufferedReader) -> bool:
@@ -192,7 +202,7 @@ def _frames(
 
 
 def _as_zlib(frame: Any, packed: bytes, room: Room) -> Iterator[int]:
-    while packed:
+    while packed and not frame.eof:  # at the end of a frame what is behind it stays in `unconsumed_tail`, too
         yield _put(frame, packed, room())
         packed = frame.unconsumed_tail
 

@@ -66,6 +66,20 @@ def test_however_tight_an_archive_is_no_piece_is_larger_than_told(
     assert (sum(sizes), max(sizes)) == (20 << 20, SMALL)
 
 
+@pytest.mark.parametrize("name", PACKED)
+@pytest.mark.parametrize("size", [1, 7, 500, 4096])
+def test_frames_that_are_larger_than_the_room_are_one_file(
+    name: str, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where one ends, whatever is behind it has been given to its library already: another one, or zeros."""
+    monkeypatch.setattr(dumps, "PIECE", size)
+    path = tmp_path / "x"
+    path.write_bytes(PACKED[name](b"as it was " * 200) + bytes(9) + PACKED[name](b"and so on " * 200) + bytes(5000))
+    found = list(islice(pieces(path), 5000))
+    assert b"".join(found) == b"as it was " * 200 + b"and so on " * 200
+    assert max(map(len, found)) <= size
+
+
 @CALM
 @given(
     st.lists(
@@ -107,6 +121,31 @@ def test_a_frame_that_is_cut_anywhere_gives_its_whole_blocks(checksum: bool, tmp
         lengths.append(sum(map(len, found)))
     assert lengths == sorted(lengths)
     assert lengths[-1] > len(plain) * 0.9
+
+
+@pytest.mark.parametrize("room", [1000, 1 << 17, 300_000])
+@pytest.mark.parametrize("checksum", [True, False])
+def test_all_whole_blocks_of_a_cut_frame_are_given_however_little_room_there_is(
+    room: int, checksum: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library is given a block at once, and may have no room for what it makes of the last one."""
+    monkeypatch.setattr(dumps, "PIECE", room)
+    whole, path = frame(b"as it was and so on\n" * 50_000, checksum), tmp_path / "x.zst"
+    ends, at, last = [], 6, 0  # behind a mark, flags, and a window
+    while not last:
+        word = int.from_bytes(whole[at : at + 3], "little")
+        last, at = word & 1, at + 3 + (1 if word >> 1 & 3 == 1 else word >> 3)
+        ends.append(at)
+    lengths = []
+    for end in ends[: len(ends) - (not checksum)]:
+        for more in range(3):
+            path.write_bytes(whole[: end + more])
+            found: list[bytes] = []
+            with pytest.raises(CutError):
+                found.extend(pieces(path))
+            lengths.append(sum(map(len, found)))
+    assert lengths == [min((1 << 17) * (i // 3 + 1), 1_000_000) for i in range(len(lengths))]
+    assert len(lengths) >= 21
 
 
 def test_a_damaged_block_is_told_and_what_is_before_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
