@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab import store
-from alignzoo.lab.plan import PlanError
+from alignzoo.lab.plan import Answering, PlanError
 from alignzoo.lab.prompts import prompts_of
 from alignzoo.lab.run import Run
 from alignzoo.lab.trail import Trail
 from alignzoo.learning.choices import Budget
-from alignzoo.learning.ledger import Ledger
-from alignzoo.testing import toy_folder
+from alignzoo.learning.ledger import Ledger, charge, counting
+from alignzoo.learning.rewards import Combined, Voice
+from alignzoo.model.role import bare_on
+from alignzoo.records import Completion, Prompt
+from alignzoo.testing import toy_base, toy_folder
 
 RUN = """
 name = "toy"
@@ -83,6 +90,50 @@ def test_a_resumed_trail_keeps_what_the_checkpoint_knows(tmp_path: Path) -> None
     assert [row["update"] for row in store.read_rows(trail.file)] == [0, 1, 2]
     trail.begin(0)  # the start is looked at again
     assert store.read_rows(trail.file) == []
+
+
+@dataclass(frozen=True)
+class Silent:
+    """Says the same to everybody, and does not know how far from the start that is."""
+
+    kl: float | None = None
+
+    def sample(self, prompts: Sequence[Prompt], n: int = 1, manner: Manner = Manner()) -> list[list[Completion]]:
+        return [[Completion("no")] * n for _ in prompts]
+
+
+@dataclass
+class Deploys:
+    """An optimizer that trains nothing."""
+
+    asked: int = 0
+
+    def deploy(self, policy: object, lesson: Lesson) -> Silent:
+        self.asked += 1
+        return Silent(None if self.asked == 1 else 2.0)
+
+
+def test_what_a_trail_asks_is_nobodys_and_the_start_is_asked_as_it_is(tmp_path: Path) -> None:
+    def gold(prompts: Sequence[Prompt], said: Sequence[Completion]) -> list[float]:
+        charge(scores=len(said))
+        return [0.5 for _ in said]
+
+    start = bare_on(toy_base(), "start")
+    proxy = Combined([(Voice(name="one"), gold), (Voice(name="two"), gold)], "sum")
+    manner = Manner(max_tokens=2)
+    trail = Trail(tmp_path / "trail.jsonl", 1, [Prompt.ask("Why?"), Prompt.ask("How?")], Answering(manner=manner), gold)
+    optimizer: Any = Deploys()
+    lesson = Lesson(reward=proxy)
+    with counting(Ledger(), start.base) as ours:
+        trail.leave(0, optimizer, start, start, lesson)
+        assert optimizer.asked == 0
+        trail.leave(1, optimizer, start, start, lesson)
+        trail.leave(2, optimizer, start, start, lesson)
+    assert ours.scores == 0
+    assert proxy._heard == {}
+    points = store.read_rows(trail.file)
+    assert [point["kl"] for point in points] == [pytest.approx(0.0, abs=1e-4), None, 2.0]
+    assert [point["proxy"] for point in points] == [1.0] * 3
 
 
 def test_a_trail_needs_a_judge(file: Path, tmp_path: Path) -> None:

@@ -122,11 +122,21 @@ class Folder:
         return self.root / "report.md"
 
 
+@contextmanager
+def named(path: Path) -> Iterator[None]:
+    """What is written here has a name also where the system does not tell it: where the disk is full, or the file too large."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is there whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".part")
-    with draft.open("w", encoding="utf-8") as file:
+    with named(path), draft.open("w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
@@ -216,7 +226,7 @@ def write_feedback(path: Path, records: Iterable[Feedback]) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(path.name + ".part")
     count = 0
-    with draft.open("w", encoding="utf-8") as file:
+    with named(path), draft.open("w", encoding="utf-8") as file:
         for record in records:
             file.write(to_json(record) + "\n")
             count += 1

@@ -19,6 +19,7 @@ from annotated_types import Ge
 from alignzoo.interfaces import Graded, Lesson, Optimizer, Policy, Reward, no_reward
 from alignzoo.lab.answering import answers, plainly
 from alignzoo.lab.plan import Answering
+from alignzoo.lab.store import named
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.rewards import Combined
 from alignzoo.model.role import Role
@@ -66,7 +67,7 @@ class Trail:
         """A row: lists, which have a value of each prompt, become their mean, and are kept apart."""
         each = {name: values for name, values in point.items() if isinstance(values, list)}
         row = {"update": update, **point, **{name: fmean(values) for name, values in each.items()}, "each": each}
-        with self.file.open("a", encoding="utf-8") as file:
+        with named(self.file), self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
     def _point(self, policy: Policy, start: Role, proxy: Reward) -> Point:

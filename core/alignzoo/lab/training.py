@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from alignzoo.interfaces import Lesson, Metrics, Optimizer
 from alignzoo.lab.doubts import doubts
 from alignzoo.lab.listener import Tell, say_nothing
-from alignzoo.lab.store import Training, read_rows, write_json
+from alignzoo.lab.store import Training, named, read_rows, write_json
 from alignzoo.lab.trail import Trail
 from alignzoo.learning.canaries import Canaries, CanaryError, watching
 from alignzoo.learning.choices import Budget, Watch
@@ -207,7 +207,7 @@ class _Course:
             raise CanaryError(f"update {self.ledger.updates}: {', '.join(odd)} is not a finite number")
         spent = {"labels": self.ledger.labels, "tokens": self.ledger.tokens, "flops": self.ledger.flops}
         row = {"update": self.ledger.updates, **metrics, **spent, "seconds": round(self.ledger.seconds, 3)}
-        with self.files.updates.open("a", encoding="utf-8") as file:
+        with named(self.files.updates), self.files.updates.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
         self.tell(self.ledger.updates, metrics, self.ledger)
 

@@ -21,7 +21,7 @@ from typing import Any
 from alignzoo.interfaces import Comparing
 from alignzoo.lab.claims import claimed
 from alignzoo.lab.compare.umpire import UmpireError
-from alignzoo.lab.store import write_text
+from alignzoo.lab.store import named, write_text
 from alignzoo.records import Completion, Prompt
 
 _AT_ONCE = 64
@@ -69,7 +69,7 @@ class Kept:
         """Append them, all at once, behind whatever a kill may have torn."""
         lines = "".join(_line(case.key, p) for case, p in zip(cases, said, strict=True))
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as file:
+        with named(self.path), self.path.open("ab+") as file:
             file.seek(0, os.SEEK_END)
             if file.tell():
                 file.seek(-1, os.SEEK_END)
