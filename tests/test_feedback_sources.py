@@ -194,7 +194,7 @@ def test_memory_does_not_grow_with_the_file(corpus: Corpus, tmp_path: Path, monk
     """Thirty threads of long texts, and three times as many: whoever keeps them takes more than what came to the file."""
     monkeypatch.setattr(threads, "TOGETHER", 128)
     monkeypatch.setattr(threads, "LARGE", 1 << 16)
-    monkeypatch.setattr(dumps, "_PLAIN", 1 << 16)
+    monkeypatch.setattr(dumps, "PIECE", 1 << 16)
     monkeypatch.setattr(dumps, "BLOCK", 1 << 16)
     long = replace(corpus, rows=lambda thread: [_padded(row) for row in corpus.rows(thread)])
     peaks, sizes = [], []

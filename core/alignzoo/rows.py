@@ -140,6 +140,11 @@ _DAMAGE = (EOFError, zlib.error, OSError)
 
 
 def _damaged(path: Path, line: int, error: Exception) -> ReadError:
+    if "too much memory" in str(error):  # sound, and packed with --long, as the large dumps are
+        return ReadError(
+            f"{path}:{line}: the archive needs a window of more than 128 MB, which is not opened here; unpack it first: "
+            f"zstd -d --long=31 {path.name}"
+        )
     return ReadError(
         f"{path}:{line}: the archive ends early or is damaged ({error}): what comes after is lost. Fetch it again, or "
         "unpack what is left of it and read that"

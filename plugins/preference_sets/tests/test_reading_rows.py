@@ -105,6 +105,14 @@ def test_an_archive_that_ends_early_is_an_error_after_its_rows(
         kept += [row for _, row in rows_in(written(tmp_path, "b.jsonl", bytes(wrong)))]
 
 
+def test_an_archive_with_a_wide_window_is_not_called_damaged(tmp_path: Path) -> None:
+    block = (len(LINES) << 3 | 1).to_bytes(3, "little") + LINES.encode()  # the last one, not compressed
+    path = written(tmp_path, "a.jsonl.zst", b"\x28\xb5\x2f\xfd" + b"\x00" + bytes([18 << 3]) + block)  # a window of 2^28
+    with pytest.raises(ReadError, match=r"a.jsonl.zst:1: .* window .* zstd -d --long=31 a.jsonl.zst"):
+        list(rows_in(path))
+    assert [row for _, row in rows_in(written(tmp_path, "b.zst", path.read_bytes().replace(b"\x90", b"\x88", 1)), ".jsonl")] == ROWS
+
+
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
