@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,7 +16,7 @@ from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import Bench, BenchError, Entry
 from alignzoo.lab.bench.calibration import calibrated
 from alignzoo.lab.bench.folder import BenchFolder, _undo, settle
-from alignzoo.lab.bench.outcome import Cell, Outcome, spent_in
+from alignzoo.lab.bench.outcome import Cell, Outcome, read_from, spent_in
 from alignzoo.lab.bench.report import CellStanding, Standing, _complete, _entrant, _serving, _tuning
 from alignzoo.lab.bench.serving import break_even
 from alignzoo.lab.bench.tuning import Space, Trial, Tuning, proposed
@@ -97,6 +98,18 @@ def test_what_was_spent_holds_the_training_of_its_own_rewards(tmp_path: Path) ->
     store.write_json(files.reward(2).summary, {"ledger": {**row, "updates": 50, "labels": 7, "peak_bytes": 9}})
     spent = spent_in(files)
     assert (spent["updates"], spent["labels"], spent["tokens"], spent["peak_bytes"]) == (1, 8, 13, 9)
+
+
+def test_every_file_that_a_report_reads_has_a_digest(tmp_path: Path) -> None:
+    files = store.Folder(tmp_path)
+    names = {"answers.jsonl", "scores.jsonl", "judging.json", "serving.json", "report.json", "train/trail.jsonl"}
+    trainings = [files.train, files.start, files.reward(1), files.reward(9)]
+    names |= {str(path.relative_to(tmp_path)) for one in trainings for path in (one.summary, one.updates)}
+    for name in names:
+        store.write_text(tmp_path / name, name)
+    store.write_text(tmp_path / "report.md", "made of the others")
+    told = read_from(files)
+    assert told == {name: hashlib.sha256(name.encode()).hexdigest()[:16] for name in names}
 
 
 # Tuning -------------------------------------------------------------------------------------------------------------------

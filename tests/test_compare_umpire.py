@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,10 +16,14 @@ import tomli_w
 from finished import finished
 
 from alignzoo.cli import main
+from alignzoo.lab.compare.bouts import Orders
 from alignzoo.lab.compare.comparison import CompareError
-from alignzoo.lab.compare.hearing import Hearing, _taught
+from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.hearing import START, Hearing, Party, _cautions, _taught
+from alignzoo.lab.compare.played import played
 from alignzoo.lab.compare.together import together
 from alignzoo.lab.compare.umpire import UmpireError
+from alignzoo.lab.statistics import Estimate
 
 SOURCE = '''
 """Umpires for a test, each of which writes down what it is asked."""
@@ -483,3 +488,36 @@ def test_page_markdown_and_json_tell_of_the_duels(here: Path, capfd: pytest.Capt
     assert row["settings"]["prompts"] == 50
     assert [one["orders"]["biased"]["mean"] for one in row["pairs"]] == [0.0, 1.0, 0.0]
     assert f"--duels {file}" in text
+
+
+def test_where_bases_differ_it_is_told_whose_an_umpire_reads_with(tmp_path: Path) -> None:
+    def entrant(name: str, *bases: str, quantize: str = "nf4") -> Entrant:
+        roots = [tmp_path / f"{name}-{seed}{quantize}" for seed in range(len(bases))]
+        for seed, (root, base) in enumerate(zip(roots, bases, strict=True)):
+            model = {"path": f"models/{name}", "quantize": quantize}
+            finished(root, lambda *at: 0.5, name=name, seed=seed, changes={"model": model})
+            summary = root / "train/summary.json"
+            summary.write_text(json.dumps({**json.loads(summary.read_text()), "base": base}))
+        return Entrant(name, tuple(map(played, roots)))
+
+    def told(*entrants: Entrant, borrows: bool = True) -> list[str]:
+        umpire: Any = SimpleNamespace(borrows=borrows, name="judge", row=lambda: {"use": "reward:x/judge"})
+        sure = Estimate(0.5, 0.4, 0.6)
+        steady = Orders(sure, sure, sure, sure)
+        return list(_cautions(umpire, entrants, [Party(START, {})], steady))
+
+    b, a = entrant("b", "bytes", "bytes"), entrant("a", "bytes", "bytes")
+    assert told(b, a) == [], "the same bytes under two names"
+    other = entrant("c", "bytes", "others")
+    caution = f"contestants have other bases; where judge reads with one of them, it is that of {tmp_path / 'b-0nf4'}"
+    assert told(other, b) == [caution], "one seed of one of them is enough"
+    assert told(other, b, borrows=False) == [], "it reads with none of them"
+    assert told(b, entrant("d", "bytes", quantize="none")) == [caution], "and so is another precision"
+    unknown = [entrant("e", "", ""), entrant("f", "")]
+    assert len(told(*unknown)) == 1, "without bytes by their names"
+    assert told(unknown[0]) == []
+
+
+def test_a_hearing_says_which_bytes_decided(here: Path) -> None:
+    roots = [run(here, "one", 0, lambda s, p: f"z {p}"), run(here, "other", 0, lambda s, p: f"x {p}")]
+    assert re.fullmatch("(sha256:)?[0-9a-f]{12,64}", heard(roots, duels(here, "Leans")).settings["digest"])
