@@ -192,7 +192,7 @@ def test_another_process_finds_the_same(tmp_path: Path) -> None:
 @each
 def test_memory_does_not_grow_with_the_file(corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Thirty threads of long texts, and three times as many: whoever keeps them takes more than what came to the file."""
-    monkeypatch.setattr(threads, "TOGETHER", 128)
+    monkeypatch.setattr(threads, "TOGETHER", 64)
     monkeypatch.setattr(threads, "LARGE", 1 << 16)
     monkeypatch.setattr(dumps, "PIECE", 1 << 16)
     monkeypatch.setattr(dumps, "BLOCK", 1 << 16)
