@@ -517,6 +517,21 @@ def test_a_frozen_role_is_held_to_what_it_was_at_first(base: Base) -> None:
             canaries.untouched()
 
 
+def test_a_frozen_role_that_was_dismissed_is_not_missed(base: Base) -> None:
+    policy = policy_on(base)
+    policy.frozen()
+    with watched(base) as canaries:
+        Descent().on(policy)(imitation(policy), batch(base))
+        base.dismiss("reference")
+        canaries.untouched()
+
+
+def test_a_look_asks_for_no_more_than_there_is_room_for(base: Base) -> None:
+    policy = stirred(policy_on(base))
+    with watched(base, tokens=base.text.context + 1, prompts=1, kl_limit=1e9) as canaries:
+        assert canaries.look(policy, bare_on(base, "start"), ASK, seed=0)["length"] < base.text.context
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_answers_are_compared_in_the_distribution_that_they_were_drawn_from(dtype: str, tmp_path: Path) -> None:
     """A ratio with the probabilities of another temperature is not 1 at the start, and nothing else says so. Who learns from
