@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 
 from alignzoo.model import loading
+from alignzoo.model.base import Base
 from alignzoo.model.choices import Loading
 from alignzoo.model.loading import ModelError, checksum
 from alignzoo.testing.toy import toy_tokenizer
@@ -144,3 +145,15 @@ def test_how_a_model_is_quantized_is_what_was_asked() -> None:
         four = loading._quantization(Loading(quantize="nf4", dtype="bfloat16", double_quant=twice, device="cpu"))
         assert (four.load_in_4bit, four.load_in_8bit, four.bnb_4bit_quant_type) == (True, False, "nf4")
         assert (four.bnb_4bit_use_double_quant, four.bnb_4bit_compute_dtype) == (twice, torch.bfloat16)
+
+
+@pytest.mark.parametrize(("written", "read"), [(5, {5}), (0, {0}), ([5, 6], {5, 6}), (None, set())])
+def test_how_long_a_text_may_be_and_where_it_ends_is_read_off_the_model(written: Any, read: set[int], tmp_path: Path) -> None:
+    """Besides the end that the tokenizer has."""
+    model = llama(vocab_size=64, max_position_embeddings=48)
+    model.generation_config.eos_token_id = written
+    model.save_pretrained(tmp_path)
+    toy_tokenizer().save_pretrained(tmp_path)
+    text = Base.load(str(tmp_path), Loading(device="cpu")).text
+    assert text.context == 48
+    assert text.ends == {toy_tokenizer().eos_token_id, *read}
