@@ -479,6 +479,59 @@ def test_answers_of_somebody_else_are_not_learned_from(frozen: str, base: Base) 
     round_of(reference, 6)  # nobody watches
 
 
+def test_answers_of_which_half_are_ones_own_may_be_learned_from(base: Base) -> None:
+    """Another's beside one's own is what some algorithms mean; more of them than of one's own is not. What answers were drawn
+    with is forgotten once something has moved: it is no longer what the policy would say."""
+    policy = policy_on(base)
+    other = stirred(policy_on(base), size=0.3)
+    prompts = [Prompt.ask("is the cat small"), Prompt.ask("tell i about the dog")]
+    step = Descent(lr=1e-2).on(policy)
+
+    def learn(*groups: list[list[Completion]]) -> None:
+        asked = [prompt for group in groups for prompt in prompts[: len(group)]]
+        step(
+            lambda forest: Loss.over(-policy.logps(forest)),
+            base.text.replies(asked, [said for group in groups for said in group]),
+        )
+
+    with watched(base) as canaries:
+        learn(policy.sample(prompts, 1, Manner(max_tokens=8, seed=1)))
+        assert canaries.authors.drawn is None
+        own, others = (role.sample(prompts, 1, Manner(max_tokens=8, seed=2)) for role in (policy, other))
+        learn(own, others)
+        with pytest.raises(CanaryError, match="2 of 3 answers"):
+            learn(own[:1], others)
+
+
+def test_a_frozen_role_is_held_to_what_it_was_at_first(base: Base) -> None:
+    """Not to what it was before the latest update."""
+    policy = stirred(policy_on(base))
+    reference = policy.frozen()
+    descend = Descent().on(policy)
+    with watched(base) as canaries:
+        descend(imitation(policy), batch(base))
+        with torch.no_grad():
+            reference.adapter[0].add_(1.0)
+        descend(imitation(policy), batch(base))
+        with pytest.raises(CanaryError, match="the frozen role 'reference' has moved"):
+            canaries.untouched()
+
+
+def test_a_frozen_role_that_was_dismissed_is_not_missed(base: Base) -> None:
+    policy = policy_on(base)
+    policy.frozen()
+    with watched(base) as canaries:
+        Descent().on(policy)(imitation(policy), batch(base))
+        base.dismiss("reference")
+        canaries.untouched()
+
+
+def test_a_look_asks_for_no_more_than_there_is_room_for(base: Base) -> None:
+    policy = stirred(policy_on(base))
+    with watched(base, tokens=base.text.context + 1, prompts=1, kl_limit=1e9) as canaries:
+        assert canaries.look(policy, bare_on(base, "start"), ASK, seed=0)["length"] < base.text.context
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_answers_are_compared_in_the_distribution_that_they_were_drawn_from(dtype: str, tmp_path: Path) -> None:
     """A ratio with the probabilities of another temperature is not 1 at the start, and nothing else says so. Who learns from

@@ -178,6 +178,21 @@ def test_gradients_left_by_others_are_not_descended() -> None:
     assert done[0] == done[1]
 
 
+def test_no_gradient_is_left_for_others(base: Base) -> None:
+    role = stirred(policy_on(base))
+    Descent().on(role)(partial(by_token, role), pairs())
+    assert all(parameter.grad is None for parameter in role.parameters())
+
+
+def test_what_there_was_nothing_of_is_not_told(base: Base) -> None:
+    """Such as a figure of the answers that have ended, where none has."""
+    role = policy_on(base)
+    ratios = torch.zeros(0)
+    told = Descent().on(role)(lambda forest: Loss.over(role.logps(forest), ended=ratios, all=torch.ones(2)), pairs())
+    assert "ended" not in told
+    assert told["all"] == 1.0
+
+
 def test_nothing_to_train_is_said(base: Base) -> None:
     with pytest.raises(DescentError, match="nothing to train: none of these roles is trained"):
         Descent().on(bare_on(base, "judge"), policy_on(base).frozen())

@@ -14,7 +14,7 @@ from textwrap import dedent
 import pytest
 import torch
 from plain import gradients, loaded, mixed, pairs, stirred
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
 from alignzoo.interfaces import Manner
@@ -573,3 +573,17 @@ def test_a_heads_first_weights_are_of_its_seed_and_one_over_the_root_of_its_inpu
     assert not torch.equal(one, two)
     drawn = torch.randn(one.shape, generator=torch.Generator().manual_seed(1))
     assert torch.allclose(one, drawn / math.sqrt(base.width + 1), rtol=1e-4)
+
+
+def test_a_new_adapter_silences_nobody(base: Base, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some releases of peft leave only the newest adapter trainable."""
+    policy, own = policy_on(base), base.wardrobe.add
+
+    def add(name: str, seed: int) -> list[nn.Parameter]:
+        for parameter in policy.adapter:
+            parameter.requires_grad_(False)
+        return own(name, seed)
+
+    monkeypatch.setattr(base.wardrobe, "add", add)
+    role_on(base, "critic")
+    assert all(parameter.requires_grad for parameter in policy.parameters())

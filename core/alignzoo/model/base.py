@@ -124,8 +124,8 @@ class Base:
         """Load a causal language model from a folder or a hub name, quantized as asked, with its tokenizer."""
         model, tokenizer = loading.load(path, how)
         context = getattr(model.config, "max_position_embeddings", None) or 2048
-        ends = getattr(model.generation_config, "eos_token_id", None) or ()
-        text = Text.of(tokenizer, how.template, context, ends if isinstance(ends, list) else [ends] if ends else [])
+        ends = getattr(model.generation_config, "eos_token_id", None)
+        text = Text.of(tokenizer, how.template, context, ends if isinstance(ends, list) else [] if ends is None else [ends])
         return cls(model, text, lora, checkpointing=how.checkpointing, recording=how.decoding == "auto")
 
     @property
