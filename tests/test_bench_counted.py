@@ -20,7 +20,8 @@ from alignzoo.lab.bench.outcome import Cell, Outcome, read_from, spent_in
 from alignzoo.lab.bench.report import CellStanding, Standing, _complete, _entrant, _serving, _tuning
 from alignzoo.lab.bench.serving import break_even
 from alignzoo.lab.bench.tuning import Space, Trial, Tuning, proposed
-from alignzoo.lab.bench.work import _free, carry_out, no_room
+from alignzoo.lab.bench.work import Watcher, _free, carry_out, no_room, work_here
+from alignzoo.lab.claims import claim
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import PlanError
 from alignzoo.seam.discovery import discover
@@ -246,6 +247,23 @@ def test_a_full_disk_is_known_however_it_is_said() -> None:
     hidden.__context__ = told
     assert no_room(hidden)
     assert not any(map(no_room, (OSError(errno.EACCES, "no"), ValueError("no"), None)))
+
+
+def test_what_another_process_has_done_between_the_look_and_the_claim_is_not_done_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = BenchFolder(bench(Entry("x", {}, {})), tmp_path)
+    begun: list[Cell] = []
+
+    def late(path: Path) -> Any:
+        for cell in files.cells():
+            files.end(cell, Outcome("done"))
+        return claim(path)
+
+    monkeypatch.setattr("alignzoo.lab.bench.work.claim", late)
+    work_here(files, Watcher(began=begun.append))
+    assert begun == []
+    assert not list((tmp_path / "claims").glob("x-*")), "and the claim is given back"
 
 
 def test_a_plugin_that_exits_has_failed_and_a_tuned_run_has_what_tuning_found(

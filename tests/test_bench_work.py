@@ -21,6 +21,7 @@ from alignzoo.lab.bench.calibration import _updates, calibrated, short
 from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.bench.outcome import Cell, Outcome, apart
 from alignzoo.lab.bench.report import Standing
+from alignzoo.lab.bench.tuning import Tuning
 from alignzoo.lab.bench.work import DiskFull, Watcher, _free
 
 FAILS = BAD.replace("SORT", "fails")
@@ -368,6 +369,8 @@ def test_a_calibration_leaves_out_what_takes_long(place: Path) -> None:
     assert plan.start is not None
     assert (quick.start, quick.budget.updates, quick.trail.every, quick.answer.prompts) == (None, 3, 0, 6)
     assert quick.optimizer == plan.optimizer
+    assert plan.trail.every == 1
+    assert Tuning().plan(plan).trail.every == 0, "no trial leaves one"
     assert quick.watch.every == 0
     assert short(replace(plan, budget=replace(plan.budget, updates=2))).budget.updates == 2
     spent = {"updates": 3, "labels": 0, "read": 500.0, "written": 100.0, "flops": 3e6, "seconds": 6.0}
@@ -377,6 +380,7 @@ def test_a_calibration_leaves_out_what_takes_long(place: Path) -> None:
         return _updates(replace(plan, budget=replace(plan.budget, updates=None, **limits)), spent)
 
     assert [within(), within(tokens=601), within(flops=2e6), within(seconds=13), within(seconds=1e9)] == [9, 4, 2, 7, 9]
+    assert within(tokens=590) == 3  # 200 in an update, what was written among them
 
 
 def test_a_calibration_knows_when_the_labels_are_spent(place: Path) -> None:
