@@ -1,6 +1,6 @@
 """Bad input, put to every parser of a file that is no feedback source: groups and gold of annotators, recorded verdicts,
-constitutions, model-written questions, prompts. What is wrong is told with the file, and the line where there are lines, and
-never by an error of Python's."""
+pairs to check a judge on, constitutions, model-written questions, references, prompts. What is wrong is told with the file, and
+the line where there are lines, and never by an error of Python's."""
 
 from __future__ import annotations
 
@@ -25,11 +25,13 @@ from alignzoo.tally import Tally
 from alignzoo_annotators.command import gold_in
 from alignzoo_annotators.who import Who, WhoError
 from alignzoo_evaluations.questions import QuestionError, questions_in
+from alignzoo_lexical.lexical import LexicalError, read_references
+from alignzoo_rlaif.check import pairs_in
 from alignzoo_rlaif.constitution import ConstitutionError, read_constitution
 from alignzoo_rlaif.judging import JudgeError
 from alignzoo_rlaif.recorded import RecordedOracle
 
-Told = (ConstitutionError, JudgeError, QuestionError, ReadError, StoreError, WhoError)
+Told = (ConstitutionError, JudgeError, LexicalError, QuestionError, ReadError, StoreError, WhoError)
 Row = Mapping[str, Any]
 
 
@@ -67,6 +69,7 @@ JUDGED = {
     "output_2": "that",
     "judges": {"one": {"ab": {"winner": "1"}, "ba": {"winner": "2"}}},
 }
+KNOWN = {"input": "Which?", "output_1": "this", "output_2": "that", "label": 1}
 OURS = {"turns": [{"speaker": "user", "text": "Which?"}], "shown": ["this", "that"], "question": "", "chances": [0.9, 0.1]}
 ASKED = {"question": "Do you?", "answer_matching_behavior": " Yes", "answer_not_matching_behavior": " No"}
 PRINCIPLE = {"key": "kind", "prompt": ["\n\nCritiqueRequest: What?\n\nCritique:"], "edit_request": "Rewrite."}
@@ -89,6 +92,11 @@ PARSERS = {
         "c.toml",
         whole=b'name = "n"\n[[principle]]\nid = "kind"\ntext = "Be kind."\nweight = 2\n',
         packed=False,
+    ),
+    "known-pairs": Parser(pairs_in, "known.jsonl", (KNOWN, {**KNOWN, "input": "Why?", "label": 2})),
+    "known-records": Parser(pairs_in, "known.jsonl", (json.loads(to_json(PAIR)),) * 2),
+    "references": Parser(
+        read_references, "r.jsonl", ({"prompt": "Which?", "reference": "this"}, {"turns": OURS["turns"], "reference": "this"})
     ),
     "questions": Parser(questions, "q.jsonl", (ASKED, {**ASKED, "question": "Would you?"})),
     "prompts": Parser(read_prompts, "p.jsonl", ({"prompt": "Which?"}, {"turns": [{"speaker": "user", "text": "Why?"}]})),

@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from alignzoo.cli import main
 from alignzoo.interfaces import Asking
 from alignzoo.lab import store
 from alignzoo.lab.run import Run
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.tally import Tally, TallyError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def four_rows() -> Tally:
@@ -125,3 +128,13 @@ def test_a_preview_shows_the_first_records_and_keeps_nothing(tmp_path: Path) -> 
     assert [record.prompt.text for record in records] == ["question 1", "question 2"]
     assert (tally.read, tally.kept, tally.left_out) == (4, 3, 1)
     assert not run.files.feedback.exists()
+
+
+@pytest.mark.parametrize(("share", "refuses"), [("0.3", True), ("0.4", False)])
+def test_a_preview_says_where_a_run_would_refuse(
+    share: str, refuses: bool, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)  # one of its three rows is dropped
+    assert main(["collect", "--preview", "0", "benchmarks/feedback/hh_dpo.toml", "--set", f"intake.dropped={share}"]) == 0
+    said = "A run would refuse this: 1 of 3 rows cannot be used, more than intake.dropped = 0.3 allows."
+    assert (said in capsys.readouterr().out) == refuses

@@ -37,10 +37,16 @@ def run(args: argparse.Namespace) -> int:
 def _preview(args: argparse.Namespace) -> int:
     from alignzoo.cli.parser import UsageError
     from alignzoo.records import to_json
+    from alignzoo.tally import TallyError
 
     if args.preview < 0:
         raise UsageError(f"--preview shows 0 records or more; got {args.preview}")
-    records, tally = looking(args).preview(args.preview)
+    run = looking(args)
+    records, tally = run.preview(args.preview)
     print(*map(to_json, records), sep="\n")
     print(*(tally.lines() or ["the source makes up its records: there are no rows to account for"]), sep="\n")
+    try:
+        tally.check(run.plan.intake.dropped)
+    except TallyError as error:
+        print(f"A run would refuse this: {str(error).partition(':')[0]}.")
     return 0

@@ -9,7 +9,6 @@ Libraries and files are looked for when a reward is made, before any model is lo
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +20,7 @@ from annotated_types import Ge
 
 from alignzoo.interfaces import Positive
 from alignzoo.records import Completion, Prompt, RecordError, prompt_from_row
+from alignzoo.rows import FORMATS, Cells, Fault, format_of, rows_in
 
 
 class LexicalError(ValueError):
@@ -90,12 +90,11 @@ def read_references(file: Path) -> dict[str, str]:
     if not file.is_file():
         raise LexicalError(f"there is no file {file}; it should hold lines such as {_LINE}")
     references: dict[str, str] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        prompt, reference = _reference(line, f"{file}:{number}")
+    for place, row in rows_in(file, "" if format_of(file) in FORMATS else ".jsonl"):
+        where = str(file.with_name(place))
+        prompt, reference = _reference(row, where)
         if references.setdefault(prompt.id, reference) != reference:
-            raise LexicalError(f"{file}:{number}: this prompt has another reference above; each has one")
+            raise LexicalError(f"{where}: this prompt has another reference above; each has one")
     if not references:
         raise LexicalError(f"{file} is empty; it should hold lines such as {_LINE}")
     return references
@@ -104,18 +103,17 @@ def read_references(file: Path) -> dict[str, str]:
 _LINE = '{"prompt": "…", "reference": "…"}'
 
 
-def _reference(line: str, where: str) -> tuple[Prompt, str]:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise LexicalError(f"{where}: not JSON: {error}") from None
-    if not isinstance(row, dict) or set(row) not in ({"prompt", "reference"}, {"turns", "reference"}):
+def _reference(row: Cells | Fault, where: str) -> tuple[Prompt, str]:
+    if isinstance(row, Fault):
+        raise LexicalError(f"{where}: {row.reason}; a line holds a prompt and its reference: {_LINE}")
+    if set(row) not in ({"prompt", "reference"}, {"turns", "reference"}):
         raise LexicalError(f"{where}: a line holds a prompt and its reference: {_LINE}")
     if not isinstance(row["reference"], str) or not isinstance(row.get("prompt", ""), str):
         raise LexicalError(f"{where}: prompt and reference are texts: {_LINE}")
     try:
         prompt = Prompt.ask(row["prompt"]) if "prompt" in row else prompt_from_row({"turns": row["turns"]})
-    except RecordError as error:
+        "".join((row["reference"], *(turn.text for turn in prompt.turns))).encode()
+    except (RecordError, UnicodeEncodeError) as error:
         raise LexicalError(f"{where}: {error}") from None
     return prompt, row["reference"]
 

@@ -148,7 +148,8 @@ def test_a_prompt_without_a_reference_is_named(references: Path) -> None:
     ("lines", "error"),
     [
         ("", "is empty"),
-        ("{", ":1: not JSON"),
+        ("{", ":1: the last line is cut, or no JSON; a line holds a prompt and its reference"),
+        ('{"prompt": "a\u2028b", "reference": "c"}\n{', ":2: the last line is cut"),
         ('{"prompt": "a"}', ":1: a line holds a prompt and its reference"),
         ('{"prompt": 3, "reference": "b"}', ":1: prompt and reference are texts"),
         ('{"turns": [], "reference": "b"}', ":1: a prompt needs at least one turn"),

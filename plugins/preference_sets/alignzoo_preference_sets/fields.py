@@ -111,10 +111,10 @@ class Row:
     def tables(self, name: str) -> tuple[Row, ...]:
         return tuple(Row(item, f"{self.at}{name}[].") for item in self._list(name, Mapping, "tables"))
 
-    def texts(self, name: str) -> tuple[str, ...]:
-        """A list of words, none of them empty."""
+    def texts(self, name: str, empty: bool = False) -> tuple[str, ...]:
+        """A list of words, none of them empty unless that may be."""
         found = tuple(whole_text(item, f"{self.at}{name}").strip() for item in self._list(name, str, "texts"))
-        if not all(found):
+        if not empty and not all(found):
             raise Unfit(f"'{self.at}{name}' holds an empty text")
         return found
 

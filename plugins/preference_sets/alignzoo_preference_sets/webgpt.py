@@ -60,14 +60,14 @@ class WebGPT:
 
     def _answer(self, row: Row, number: int) -> str:
         quotes = row.table(f"quotes_{number}") if row.has(f"quotes_{number}") else Row({"title": [], "extract": []})
-        titles, extracts = (quotes.texts(name) if quotes.has(name) else () for name in ("title", "extract"))
+        titles, extracts = (quotes.texts(name, empty=True) if quotes.has(name) else () for name in ("title", "extract"))
         answer = row.text(f"answer_{number}")
         if not self.citations:
             answer = without_citations(answer, len(extracts)) or answer
         if self.quotes == "leave" or not extracts:
             return answer
         pairs = zip(titles if len(titles) == len(extracts) else ("",) * len(extracts), extracts, strict=True)
-        told = [f"[{place}] {title}\n{extract}" for place, (title, extract) in enumerate(pairs, start=1)]
+        told = [f"[{place}] {title}".rstrip() + f"\n{extract}" for place, (title, extract) in enumerate(pairs, start=1)]
         return "\n\n".join([*told, answer])
 
 

@@ -176,6 +176,9 @@ def test_zero_is_a_tie() -> None:
 def test_quotes_and_their_marks() -> None:
     told = only(WebGPT(quotes="before", citations=True).taken(browsed())).chosen.text
     assert told == "[1] Salt (salt.example)\nRivers carry salt.\n\nRivers carry salt into it [1]."
+    nameless = browsed(quotes_0={"title": [""], "extract": ["Rivers carry salt."]})
+    assert only(WebGPT().taken(nameless)) == only(WebGPT().taken(browsed()))
+    assert only(WebGPT(quotes="before").taken(nameless)).chosen.text == "[1]\nRivers carry salt.\n\nRivers carry salt into it."
     assert without_citations("So [1] it [1, 2] is [3], a[0] [2020].", 2) == "So it is [3], a[0] [2020]."
 
 

@@ -92,14 +92,18 @@ def judge_of(plan: Plan, place: str = "") -> tuple[Hired, dict[str, str]]:
 
 def pairs_in(path: Path) -> list[Pair]:
     """The pairs of a file; who is shown as the first reply is drawn, so that no place is the right one."""
+    from alignzoo.rows import FORMATS, Fault, format_of, rows_in
     from alignzoo_rlaif.judging import JudgeError
 
     found: list[Pair] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+    for place, row in rows_in(path, "" if format_of(path) in FORMATS else ".jsonl"):
         try:
-            found += _pairs(line) if line.strip() else ()
+            if isinstance(row, Fault):
+                raise ValueError(row.reason)
+            found += _pairs(row)
         except (ValueError, KeyError, TypeError) as error:
-            raise JudgeError(f"{path}:{number}: no pair with a known better answer: {error}") from None
+            why = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+            raise JudgeError(f"{path.with_name(place)}: no pair with a known better answer: {why}") from None
     if not found:
         raise JudgeError(f"{path}: there are no pairs in it")
     return found
@@ -115,14 +119,17 @@ def put_to(sitting: Sitting, pairs: Sequence[Pair], question: str) -> Sequence[P
     return [pair for pair in pairs if oracle.was_asked(pair[0], question)] or pairs
 
 
-def _pairs(line: str) -> Iterator[Pair]:
+def _pairs(row: Mapping[str, Any]) -> Iterator[Pair]:
     from alignzoo.records import Completion, Prompt, comparisons_in, from_json
     from alignzoo_rlaif.judging import Case
 
-    row: Mapping[str, Any] = json.loads(line)
+    line = json.dumps(row, ensure_ascii=False)
+    line.encode()  # half of a surrogate pair is no text
     if "output_1" in row:
         case = Case(Prompt.ask(row["input"]), Completion(row["output_1"]), Completion(row["output_2"]))
-        yield case, {"1": 1.0, "2": 0.0}[str(row["label"])]
+        if str(row["label"]) not in ("1", "2"):
+            raise ValueError("'label' must be 1 or 2, the better output's number")
+        yield case, float(str(row["label"]) == "1")
         return
     for pair in comparisons_in([from_json(line)]):
         if Random(f"{pair.prompt.id} {pair.chosen.text} {pair.rejected.text}").random() < 0.5:
