@@ -154,6 +154,15 @@ def test_degrees_of_freedom_with_something_left_over_by_hand() -> None:
     assert spread.freedom == pytest.approx(whole**2 / (1**2 / 1 + (6 / 6) ** 2 / 2 + (2 / 6) ** 2 / 2))
 
 
+def test_degrees_of_freedom_are_one_at_least() -> None:
+    """Seeds' means are the same; prompts' are ½, 2 and 3/2. What is left over is taken out of what prompts differ by: mean squares
+    7/6 and ½ over six cells, (1/9)² / ((7/36)²/2 + (1/12)²/2) = 0.55."""
+    spread = spread_of(np.array([[1.0, 2.0, 1.0], [0.0, 2.0, 2.0]]))
+    assert spread.error == pytest.approx(1 / 3)
+    assert spread.freedom == 1.0
+    assert spread.interval().high == pytest.approx(4 / 3 + 12.7062 / 3, abs=1e-3)
+
+
 def test_one_end_alone_cuts_there_alone() -> None:
     spread = spread_of(np.array([[0.0, 2.0, 4.0], [2.0, 4.0, 6.0]]))
     free, cut = spread.interval(), spread.interval((-math.inf, 6.0))

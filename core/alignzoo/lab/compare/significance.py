@@ -67,14 +67,15 @@ class Spread:
 
     @property
     def freedom(self) -> float:
-        """Degrees of freedom: those of a sum of mean squares, each with its own."""
+        """Degrees of freedom: those of a sum of mean squares, each with its own. One at least, as two seeds have: what is taken
+        out of another may leave a sum with less than any of its parts."""
         whole = self.between_seeds / self.seeds + self.between_prompts / self.prompts
         cells = self.seeds * self.prompts
         of_seeds = (self.between_seeds / self.seeds) ** 2 / (self.seeds - 1)
         of_prompts = (self.prompts_square / cells) ** 2 / (self.prompts - 1) if self.between_prompts else 0.0
         of_rest = (self.rest_square / cells) ** 2 / ((self.seeds - 1) * (self.prompts - 1)) if self.between_prompts else 0.0
         down = of_seeds + of_prompts + of_rest
-        return whole**2 / down if down else math.inf
+        return max(1.0, whole**2 / down) if down else math.inf
 
     def interval(self, within: Bounds = ANYWHERE) -> Estimate:
         """The mean with its 95 % interval, which stays within what the figure can be; without one where a single seed, or a
