@@ -155,8 +155,8 @@ def test_degrees_of_freedom_with_something_left_over_by_hand() -> None:
 
 
 def test_degrees_of_freedom_are_one_at_least() -> None:
-    """Seeds' means are the same; prompts' are ½, 2 and 3/2. What is left over is taken out of what prompts differ by: mean squares
-    7/6 and ½ over six cells, (1/9)² / ((7/36)²/2 + (1/12)²/2) = 0.55."""
+    """Seeds' means are the same; prompts' are ½, 2 and 3/2. What is left over is taken out of what prompts differ by: mean
+    squares 7/6 and ½ over six cells, (1/9)² / ((7/36)²/2 + (1/12)²/2) = 0.55."""
     spread = spread_of(np.array([[1.0, 2.0, 1.0], [0.0, 2.0, 2.0]]))
     assert spread.error == pytest.approx(1 / 3)
     assert spread.freedom == 1.0
