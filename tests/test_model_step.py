@@ -14,7 +14,7 @@ from alignzoo.model import panels, step
 from alignzoo.model.base import Base
 from alignzoo.model.branches import Branched
 from alignzoo.model.head import Head
-from alignzoo.model.panels import Panel
+from alignzoo.model.panels import Panel, rounded
 from alignzoo.model.past import Cached
 from alignzoo.model.role import policy_on
 
@@ -100,12 +100,32 @@ def test_a_step_that_differs_is_not_taken(family: Family, monkeypatch: pytest.Mo
 
 def test_a_panel_is_the_matrix_as_it_is_now() -> None:
     dice = torch.Generator().manual_seed(0)
-    weight, bias, x = (torch.randn(size, generator=dice) for size in ((70, 33), (70,), (2, 3, 33)))
+    weight, bias, x = (torch.randn(size, generator=dice) for size in ((70, 33), (70,), (17, 33)))
     panel = Panel(lambda: (weight, bias), [weight, bias])
     assert close(panel(x), x @ weight.t() + bias, 1e-5)
     weight.mul_(2)
     bias.add_(1)
     assert close(panel(x), x @ weight.t() + bias, 1e-5)
+
+
+def test_numbers_of_rows_share_their_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """oneDNN gives no program back: a run whose batches had every number of rows grew by half a megabyte for each."""
+    assert [rounded(rows) for rows in (0, 1, 15, 16, 17, 31, 33, 63)] == [0, 1, 15, 16, 18, 32, 36, 64]
+    assert [rounded(rows) for rows in (65, 127, 129)] == [72, 128, 144]
+    assert all(8 * (rounded(rows) - rows) < rows for rows in range(1, 5000))
+    asked, weight = set(), torch.randn(5, 3)
+    product = torch.ops.mkldnn._linear_pointwise
+
+    def heard(x: torch.Tensor, *others: object) -> torch.Tensor:
+        asked.add(len(x))
+        return product(x, *others)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", heard)
+    panel = Panel(lambda: (weight, None), [weight])
+    for rows in range(1, 257):
+        x = torch.randn(rows, 3)
+        assert close(panel(x), x @ weight.t(), 1e-5)
+    assert len(asked) == 15 + 8 * 4 + 1
 
 
 def test_a_heads_panel_never_stands_where_a_gradient_is_asked_for() -> None:
