@@ -14,6 +14,7 @@ report.json/.md   the table
 
 from __future__ import annotations
 
+import errno
 import gc
 import hashlib
 import json
@@ -28,6 +29,7 @@ from typing import Any
 
 from alignzoo.records import Feedback, RecordError, from_json, to_json
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _REMEDY = "delete the file to have it made again, if a run wrote it; if it is yours, mend that line"
 
 
@@ -124,11 +126,13 @@ class Folder:
 
 @contextmanager
 def named(path: Path) -> Iterator[None]:
-    """What is written here has a name also where the system does not tell it: where the disk is full, or the file too large."""
+    """What is written here has a name also where the system does not tell it: where the disk is full, or the file too large.
+    Another error may be of whoever makes what is written."""
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or str(path)
+        if error.errno in _FULL:
+            error.filename = error.filename or str(path)
         raise
 
 
