@@ -15,6 +15,7 @@ from torch import Tensor
 from alignzoo.interfaces import Lesson, LessonError, Manner, Reward
 from alignzoo.learning.canaries import Canaries, CanaryError, watching
 from alignzoo.learning.memory import newest, remembering
+from alignzoo.learning.rewards import ScoreError
 from alignzoo.learning.rollouts import Experience, Explorer, Exploring, Scale
 from alignzoo.model import head
 from alignzoo.model.base import Base
@@ -228,6 +229,20 @@ def test_without_prompts_there_is_nothing_to_answer(base: Base) -> None:
     policy = policy_on(base)
     with pytest.raises(LessonError, match="there is no prompt to answer"):
         Explorer(Exploring(), policy, policy.frozen(), Lesson(reward=variety), 0)
+
+
+@pytest.mark.parametrize(
+    ("reward", "words"),
+    [
+        (lambda asked, said: None, "gave no number for each answer"),
+        (lambda asked, said: [0.0] * (len(said) - 1), "gave 7 scores for 8 answers"),
+        (lambda asked, said: [0.0] * (len(said) - 1) + [float("nan")], "gave nan for answer 8"),
+    ],
+)
+def test_a_reward_that_no_run_has_wrapped_is_held_to_its_word(base: Base, reward: Reward, words: str) -> None:
+    """A lesson of one's own, in Python: before anything is learned from it."""
+    with pytest.raises(ScoreError, match=f"the reward {words}"):
+        explorer(policy_on(base), reward=reward)(PROMPTS, 2)
 
 
 def test_what_a_round_tells(base: Base) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from alignzoo.interfaces import Count, Lesson, LessonError, Manner, Metrics, Positive, Reward
 from alignzoo.learning.divergence import k1
 from alignzoo.learning.memory import Dice, State, track
+from alignzoo.learning.rewards import checked
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.records import Completion, Prompt
 
@@ -184,9 +185,9 @@ class Scale:
 
 
 def scores_of(reward: Reward, prompts: Sequence[Prompt], groups: Sequence[Sequence[Completion]]) -> list[float]:
-    """The scores of all answers, group by group."""
+    """The scores of all answers, group by group; of a reward, too, that no run has wrapped (`rewards.Scored`)."""
     asked = [prompt for prompt, group in zip(prompts, groups, strict=True) for _ in group]
-    return list(map(float, reward(asked, [reply for group in groups for reply in group])))
+    return checked("the reward", reward(asked, [reply for group in groups for reply in group]), len(asked))
 
 
 _AT_ONCE = 8192

@@ -104,7 +104,8 @@ class BestOf:
         give at this seed: a comparison with it is one between independent answers."""
         if n < 1:
             raise ValueError(f"n is how many completions each prompt gets, 1 or more; got {n}")
-        picks = [self._picks(prompts, number, manner) for number in range(n)]
+        scorer = Scorer(self.reward)
+        picks = [self._picks(prompts, number, manner, scorer) for number in range(n)]
         return [list(group) for group in zip(*picks, strict=True)]
 
     def grades(self, prompts: Sequence[Prompt], manner: Manner, gold: Reward) -> Iterator[dict[str, object]]:
@@ -115,9 +116,8 @@ class BestOf:
             scores = {"proxy": by_prompt(proxy, proxy, n), "gold": by_prompt(proxy, true, n)}
             yield {"strength": n, "kl": divergence(n), **scores}
 
-    def _picks(self, prompts: Sequence[Prompt], number: int, manner: Manner) -> list[Completion]:
+    def _picks(self, prompts: Sequence[Prompt], number: int, manner: Manner, scorer: Scorer) -> list[Completion]:
         """One answer to each prompt, drawn in rounds for as long as there is something to be gained."""
-        scorer = Scorer(self.reward)
         replies: list[list[Completion]] = [[] for _ in prompts]
         scores: list[list[float]] = [[] for _ in prompts]
         places = list(range(len(prompts)))

@@ -277,6 +277,13 @@ def test_the_expected_gain_is_that_of_normal_scores() -> None:
     assert expected_gain([-2, 0, 0, 2], 1) == pytest.approx(fmean(gains), rel=0.03)
 
 
+def test_several_answers_to_a_prompt_ask_about_a_text_once() -> None:
+    """Three answers are each the best of eight draws of their own; of four texts in all, many are drawn again."""
+    face = Face()
+    BestOfN(n=8, batch=4).deploy(Urn(below=4), Lesson(reward=face)).sample(PROMPTS[:1], 3, MANNER)
+    assert sorted(face.asked) == ["0", "1", "2", "3"]
+
+
 def test_drawing_stops_where_nothing_is_to_be_gained() -> None:
     deployed = BestOfN(n=64, batch=8, least_gain=0.01).deploy(Urn(), Lesson(reward=flat))
     deployed.sample(PROMPTS, 2, MANNER)
