@@ -15,6 +15,7 @@ import math
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 
 from alignzoo.interfaces import Manner
 from alignzoo.lab import store
-from alignzoo.lab.compare.gao import GaoError, fit
+from alignzoo.lab.compare.gao import Fit, GaoError, fit
 from alignzoo.lab.compare.pictures import Series, svg
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.run import Run
@@ -78,19 +79,33 @@ def law(name: str, runs: Sequence[Points], least_d: float, most_kl: float = math
     return told
 
 
-def binned(runs: Sequence[Points], what: str) -> Series:
+def binned(runs: Sequence[Points], what: str, law: Sequence[tuple[float, float]] = ()) -> Series:
     """The points of all seeds by d = √KL, in bins of equal count: means, and a standard error around them."""
     points = sorted((math.sqrt(max(0.0, p["kl"])), p[what]) for own in runs for p in own)
     bins = [chunk for chunk in np.array_split(np.array(points), min(BINS, len(points))) if len(chunk)]
     x, y = ([float(chunk[:, column].mean()) for chunk in bins] for column in (0, 1))
     error = [float(chunk[:, 1].std() / math.sqrt(len(chunk))) for chunk in bins]
-    return Series(what, x, y, [a - b for a, b in zip(y, error, strict=True)], [a + b for a, b in zip(y, error, strict=True)])
+    low, high = ([a + sign * b for a, b in zip(y, error, strict=True)] for sign in (-1, 1))
+    return Series(what, x, y, low, high, law=law)
+
+
+def drawn(told: dict[str, Any], runs: Sequence[Points], least_d: float, most_kl: float) -> list[tuple[float, float]]:
+    """The fitted law over the distances that it was fitted to, above the mean of the starts."""
+    found = Fit(**{field.name: told[field.name] for field in fields(Fit)})
+    start = fmean(own[0]["gold"] for own in runs)
+    farthest = math.sqrt(min(most_kl, max(p["kl"] for own in runs for p in own)))
+    return [(d, start + found.at(d * d)) for d in np.linspace(least_d, farthest, 25).tolist()]
+
+
+def mean_way(runs: Sequence[Points]) -> Points:
+    """Update by update, or n by n, the mean over seeds. Each seed's own best point would be its luck, too."""
+    steps = zip(*runs, strict=True)
+    return [{k: fmean(point[k] for point in step) for k in ("kl", "proxy", "gold")} for step in steps]
 
 
 def said(name: str, runs: Sequence[Points], told: dict[str, Any]) -> list[str]:
-    first, last = ({k: fmean(own[end][k] for own in runs) for k in ("kl", "proxy", "gold")} for end in (0, -1))
-    best = [max(own, key=lambda p: p["gold"]) for own in runs]
-    top = {k: fmean(p[k] for p in best) for k in ("kl", "proxy", "gold")}
+    way = mean_way(runs)
+    first, last, top = way[0], way[-1], max(way, key=lambda p: p["gold"])
     rows = [f"## {name}", "", "| | KL | proxy | gold |", "|---|---|---|---|"]
     for what, at in (("start", first), ("best in gold", top), ("end", last)):
         rows.append(f"| {what} | {at['kl']:.2f} | {at['proxy']:.2f} | {at['gold']:.3f} |")
@@ -144,9 +159,14 @@ def main() -> None:
         }
         store.write_json(args.results.with_suffix(".json"), whole)
         store.write_text(args.results.with_suffix(".md"), "\n".join(lines) + "\n")
+        fits = {
+            "ppo": drawn(laws["rl"], training, args.least_d, args.most_kl),
+            "best-of-n": drawn(laws["best-of-n"], choosing, 0.0, math.inf),
+        }
         for name, points in (("ppo", training), ("best-of-n", choosing)):
             for what in ("gold", "proxy"):
-                picture = svg(f"{what} against a biased proxy ({name})", "d = √KL (√nats)", what, [binned(points, what)])
+                series = binned(points, what, fits[name] if what == "gold" else ())
+                picture = svg(f"{what} against a biased proxy ({name})", "d = √KL (√nats)", what, [series])
                 store.write_text(args.results.with_name(f"{args.results.name}-{name}-{what}.svg"), picture)
 
 
