@@ -130,3 +130,12 @@ def test_a_reward_that_gives_no_numbers_is_named(given: Callable[[int], Any], wo
     """A function of one's own may give anything; a run does not end in a traceback, nor without a word."""
     with pytest.raises(ScoreError, match=f"mine:score {words}"):
         Scored(lambda prompts, completions: given(len(completions)), "mine:score")(ASKED, SAID)
+
+
+@pytest.mark.parametrize("other", [1e200, -1e200])
+def test_a_sum_that_is_no_number_is_told(other: float) -> None:
+    """Each score is finite, and so is each weight; what they make together may be endless, or endless on both sides."""
+    voices = [Voice("one", weight=1e200), Voice("two", weight=other)]
+    whole = Combined([(voice, lambda asked, said: [1e200] * len(said)) for voice in voices])
+    with pytest.raises(ScoreError, match="the rewards together gave"):
+        whole([Prompt.ask("why")], [Completion("so")])

@@ -65,10 +65,12 @@ class Combined:
         for name, given in scores.items():
             self._heard.setdefault(name, []).extend(given)
         counted = [(voice, scores[voice.name]) for voice, _ in self.parts if voice.counts]
-        whole = [self._joined([voice.weight * given[i] for voice, given in counted]) for i in range(len(completions))]
-        for name, multiplier in self.multipliers.items():
-            whole = [score - multiplier * cost for score, cost in zip(whole, scores[name], strict=True)]
-        return whole
+        costs = [(multiplier, scores[name]) for name, multiplier in self.multipliers.items()]
+        whole = (
+            self._joined([voice.weight * given[i] for voice, given in counted]) - sum(by * cost[i] for by, cost in costs)
+            for i in range(len(completions))
+        )
+        return checked("the rewards together", whole, len(completions))
 
     def after_update(self) -> Metrics:
         """Move the multipliers by what was heard since the last update, and tell it."""
