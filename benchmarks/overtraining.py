@@ -1,7 +1,9 @@
 """Offline preference optimization on trlX's random walks, update by update: how good the policy is, beside what the optimizer
 itself can see. Accuracy and loss do not tell when it is ruined; the log-probability of the chosen walks does.
 
-    python benchmarks/overtraining.py '{descent={lr=1e-3}}' --seeds 3 --results benchmarks/results/overtraining-dpo
+    python benchmarks/overtraining.py '{likelihood=0.0, descent={lr=1e-3}}' --seeds 1 \\
+        --results benchmarks/results/overtraining-dpo
+    python benchmarks/overtraining.py '{}' --seeds 5 --every 6 --n 100 --results benchmarks/results/overtraining-dpo-shipped
 
 The base and the pairs of a seed are those of its run `benchmarks/random-walks.toml` with feedback of the kind "pairs".
 """

@@ -106,6 +106,13 @@ def test_a_tie_contradicts_nobody() -> None:
     assert dict(taken(*rows)[1].noticed) == {"ties": 2, "doubled": 1}
 
 
+def test_who_is_preferred_is_by_strength() -> None:
+    """Below one half it is the rejected side: whoever is chosen with 0.3 is contradicted by who is chosen for sure, and says
+    the same as the other way round with 0.7."""
+    assert dict(taken(pair("yes", "no", strength=0.3), pair("yes", "no"))[1].noticed) == {"contradicted by another row": 2}
+    assert dict(taken(pair("yes", "no", strength=0.3), pair("no", "yes", strength=0.7))[1].noticed) == {"doubled": 1}
+
+
 def test_comparisons_that_are_all_ties_are_refused() -> None:
     """What is left of them counts: the only pair that prefers something cannot be read."""
     ties = [pair("yes", "no", strength=0.5), pair("good", "bad", strength=0.5)]

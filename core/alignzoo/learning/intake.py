@@ -124,16 +124,20 @@ def _notice_cuts(asked: Iterable[tuple[Prompt, Sequence[Completion]]], text: Tex
 
 
 def _notice_pairs(pairs: Sequence[Comparison], intake: Intake) -> None:
-    seen: Counter[tuple[str, str, str]] = Counter((p.prompt.id, p.chosen.text, p.rejected.text) for p in pairs)
-    decided = Counter((p.prompt.id, p.chosen.text, p.rejected.text) for p in pairs if not p.tie)
+    seen = Counter((p.prompt.id, *_by_preference(p)) for p in pairs)
+    decided = Counter((p.prompt.id, *_by_preference(p)) for p in pairs if not p.tie)
     intake.noticed["ties"] += sum(pair.tie for pair in pairs)
     intake.noticed["doubled"] += sum(count - 1 for count in seen.values())
     intake.noticed["contradicted by another row"] += sum(
-        count
-        for (prompt, chosen, rejected), count in decided.items()
-        if (prompt, rejected, chosen) in decided and chosen != rejected
+        count for (prompt, better, worse), count in decided.items() if (prompt, worse, better) in decided and better != worse
     )
     intake.noticed += Counter()  # drops the zeros
+
+
+def _by_preference(pair: Comparison) -> tuple[str, str]:
+    """The better text and the worse: below a strength of one half that is not the chosen one."""
+    sides = (pair.chosen.text, pair.rejected.text)
+    return sides if pair.strength >= 0.5 else sides[::-1]
 
 
 def _refuse_ties(pairs: Sequence[Comparison]) -> None:
