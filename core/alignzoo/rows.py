@@ -56,9 +56,9 @@ def format_of(path: Path) -> str:
 
 def rows_in(path: Path, kind: str = "") -> Iterator[Placed]:
     """Every row of a file, or the fault in its place. `kind` says how it is read where its ending does not: ".jsonl"."""
-    kind = kind or format_of(path)
-    if kind not in FORMATS:
-        raise ReadError(f"{path}: '{kind or path.name}' is no ending known here; there are {', '.join(FORMATS)}")
+    kind = own if (own := format_of(path)) in FORMATS else kind
+    if not kind:
+        raise ReadError(f"{path}: '{own or path.name}' is no ending known here; there are {', '.join(FORMATS)}")
     if kind == ".parquet":
         yield from _parquet(path)
         return

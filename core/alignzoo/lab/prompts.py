@@ -9,7 +9,7 @@ from typing import Any
 from alignzoo.lab.plan import Plan
 from alignzoo.lab.store import StoreError
 from alignzoo.records import Prompt, RecordError, prompt_from_row
-from alignzoo.rows import FORMATS, Fault, format_of, rows_in
+from alignzoo.rows import Fault, rows_in
 
 
 def prompts_of(plan: Plan) -> Sequence[Prompt]:
@@ -27,7 +27,7 @@ def read_prompts(path: Path) -> list[Prompt]:
     """Prompts from JSON lines: "prompt", a text, or "turns", a list of speaker and text. Nothing is passed over: a prompt that
     cannot be read would not be missed."""
     prompts = []
-    for place, row in rows_in(path, "" if format_of(path) in FORMATS else ".jsonl"):
+    for place, row in rows_in(path, ".jsonl"):
         where = path.with_name(place)
         if isinstance(row, Fault):
             raise StoreError(f"{where}: {row.reason}; mend this line, or delete it")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from alignzoo.records import Feedback, RecordError, from_json
-from alignzoo.rows import FORMATS, Fault, format_of, rows_in
+from alignzoo.rows import Fault, rows_in
 from alignzoo_annotators.who import Place, Who, WhoError
 
 DEFAULT = Who()
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
 
 def gold_in(path: Path) -> Iterator[Feedback]:
     """The records of a file that somebody brought along, which may be packed, and is no file of ours."""
-    for place, row in rows_in(path, "" if format_of(path) in FORMATS else ".jsonl"):
+    for place, row in rows_in(path, ".jsonl"):
         try:
             if isinstance(row, Fault):
                 raise RecordError(row.reason)

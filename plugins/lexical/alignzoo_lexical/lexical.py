@@ -20,7 +20,7 @@ from annotated_types import Ge
 
 from alignzoo.interfaces import Positive
 from alignzoo.records import Completion, Prompt, RecordError, prompt_from_row
-from alignzoo.rows import FORMATS, Cells, Fault, format_of, rows_in
+from alignzoo.rows import Cells, Fault, rows_in
 
 
 class LexicalError(ValueError):
@@ -90,7 +90,7 @@ def read_references(file: Path) -> dict[str, str]:
     if not file.is_file():
         raise LexicalError(f"there is no file {file}; it should hold lines such as {_LINE}")
     references: dict[str, str] = {}
-    for place, row in rows_in(file, "" if format_of(file) in FORMATS else ".jsonl"):
+    for place, row in rows_in(file, ".jsonl"):
         where = str(file.with_name(place))
         prompt, reference = _reference(row, where)
         if references.setdefault(prompt.id, reference) != reference:

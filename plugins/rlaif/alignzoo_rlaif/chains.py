@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from alignzoo.interfaces import Asking, Share
 from alignzoo.records import Completion, Critique, Feedback, Prompt, Provenance, Speaker, Turn
-from alignzoo.rows import FORMATS, Fault, format_of, rows_in
+from alignzoo.rows import Fault, rows_in
 
 SOURCE = "critique-chains"
 _SPEAKER = re.compile(r"(?:^|\n)\s*(Human|Assistant):")
@@ -50,7 +50,7 @@ class Chains:
     def collect(self, asking: Asking) -> Iterator[Feedback]:
         """Yield the records of every chain. A round that changes nothing, or says nothing, is counted and left out."""
         tally, path = asking.tally, Path(self.path)
-        for place, row in rows_in(path, "" if format_of(path) in FORMATS else ".jsonl"):
+        for place, row in rows_in(path, ".jsonl"):
             try:
                 steps = read_chain(row, "" if self.split == "all" else self.split)
             except ChainError as error:

@@ -92,11 +92,11 @@ def judge_of(plan: Plan, place: str = "") -> tuple[Hired, dict[str, str]]:
 
 def pairs_in(path: Path) -> list[Pair]:
     """The pairs of a file; who is shown as the first reply is drawn, so that no place is the right one."""
-    from alignzoo.rows import FORMATS, Fault, format_of, rows_in
+    from alignzoo.rows import Fault, rows_in
     from alignzoo_rlaif.judging import JudgeError
 
     found: list[Pair] = []
-    for place, row in rows_in(path, "" if format_of(path) in FORMATS else ".jsonl"):
+    for place, row in rows_in(path, ".jsonl"):
         try:
             if isinstance(row, Fault):
                 raise ValueError(row.reason)
