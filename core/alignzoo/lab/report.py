@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from alignzoo.lab import store
-from alignzoo.lab.statistics import Estimate, bootstrap, gains, wins
+from alignzoo.lab.statistics import FEW_PROMPTS, Estimate, bootstrap, gains, wins
 from alignzoo.seam.installed import LOCAL
 
 _SHOWN = 6
-_FEW = 30
-"""Prompts with fewer than which a reader is told."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +97,7 @@ class Report:
 
     def intervals(self) -> str:
         """How the intervals came about, and whether they are to be believed."""
-        few = ": they are few, and 100 or more tell small differences" if self.prompts < _FEW else ""
+        few = ": they are few, and 100 or more tell small differences" if self.prompts < FEW_PROMPTS else ""
         return f"95 % intervals by bootstrap over {self.prompts} prompts{few}."
 
     def markdown(self) -> str:

@@ -12,6 +12,9 @@ _RESAMPLES = 4000
 _Z = 1.959963984540054
 """The 97.5 % point of a standard normal."""
 
+FEW_PROMPTS = 30
+"""With fewer, a reader is told."""
+
 
 @dataclass(frozen=True)
 class Estimate:

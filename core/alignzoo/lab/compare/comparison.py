@@ -15,7 +15,7 @@ from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.hearing import Hearing
 from alignzoo.lab.compare.ranking import Rank, ranking
 from alignzoo.lab.compare.significance import COST, ENOUGH, SHARE, over_seeds, spread_of
-from alignzoo.lab.statistics import Estimate
+from alignzoo.lab.statistics import FEW_PROMPTS, Estimate
 from alignzoo.lab.store import worded
 
 _MADE_WITH = ("settings", "tuned")
@@ -233,7 +233,7 @@ def _cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
             starts.setdefault(run.seed, set()).add(run.start["score"].round(6).tobytes())
     if any(len(seen) > 1 for seen in starts.values()):
         yield "they did not begin with the same start: its answers were scored otherwise"
-    if prompts < 30:
+    if prompts < FEW_PROMPTS:
         yield f"{prompts} test prompts are few; 100 or more tell small differences"
 
 
