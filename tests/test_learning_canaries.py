@@ -565,6 +565,7 @@ def test_answers_are_compared_in_the_distribution_that_they_were_drawn_from(dtyp
     begin(1.0, 1.0)
     begin(0.5, 1.0, keeping=False)
     begin(0.5, 0.7, own_answers=False)
+    begin(0.5, 0.7, fresh=False)  # a run that goes on in the middle of a round has moved since it wrote
     for drawn_at, learned_at in ((0.5, 0.8), (1.0, 0.5)):
         with pytest.raises(CanaryError, match="sampled at one temperature and compared at another"):
             begin(drawn_at, learned_at)
