@@ -262,9 +262,14 @@ def test_a_loss_that_is_no_number_moves_nothing(base: Base, wrong: float) -> Non
     """Also without anybody watching."""
     policy = stirred(policy_on(base))
     digest = policy.digest
-    with pytest.raises(CanaryError, match="nothing was moved by this update"):
-        Descent().on(policy)(lambda forest: Loss.over(policy.logps(forest) * wrong), batch(base))
-    assert policy.digest == digest
+    for slope, shift in ((wrong, 0.0), (1.0, wrong)):  # a constant spoils no gradient: the loss alone can tell
+
+        def spoilt(forest: Forest, slope: float = slope, shift: float = shift) -> Loss:
+            return Loss.over(policy.logps(forest) * slope + shift)
+
+        with pytest.raises(CanaryError, match="nothing was moved by this update"):
+            Descent().on(policy)(spoilt, batch(base))
+        assert policy.digest == digest
 
 
 def test_a_gradient_that_is_no_number_moves_nothing(base: Base) -> None:
