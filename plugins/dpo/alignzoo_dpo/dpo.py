@@ -78,7 +78,7 @@ class DPO:
     """What log-ratios are taken to: the policy as it was, or nothing (reference-free: it is never asked, nor made)."""
     per: Literal["reply", "token"] = "reply"
     """Log-ratios summed over each reply, or averaged over its tokens (length-normalised)."""
-    likelihood: Annotated[float, Ge(0)] = 0.2
+    likelihood: Annotated[float, Ge(0)] = 0.5
     """Weight of −log π(chosen) per token, which keeps chosen replies likely; 0 is the paper's. Under soft labels, of either
     side by its strength."""
     batch_size: Count = 32
