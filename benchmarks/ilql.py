@@ -63,19 +63,20 @@ def trained(file: Path, seed: int, name: str, out: Path, more: Sequence[str]) ->
     return run
 
 
-def asked(run: Run, beta: float) -> dict[str, float]:
-    """Mean gold of the steered policy's answers to the test prompts, and its KL from the start."""
+def steered(run: Run, beta: float) -> Any:
+    policy = run.policy()
+    return replace(policy, how=replace(run.plan.optimizer.made.steering, beta=beta))
+
+
+def asked(run: Run, policy: Any) -> dict[str, float]:
+    """Mean gold of a policy's answers to the test prompts, and its KL from the start."""
     assert run.plan.task is not None
     assert run.plan.judge is not None
-    made = run.plan.optimizer.made
-    policy = run.policy()
-    policy = replace(policy, how=replace(made.steering, beta=beta))
     prompts = list(run.plan.task.made.prompts("test"))[: run.plan.answer.prompts]
     rows = list(answers("policy", policy, run.start_role(), prompts, run.plan.answer, lambda *told: None))
     said = [completion_from_row(row["completion"]) for row in rows]
     gold = run.plan.judge.made([prompt_from_row(row["prompt"]) for row in rows], said)
     return {
-        "beta": beta,
         "gold": fmean(gold),
         "kl": fmean(row["kl"] for row in rows),
         "length": fmean(len(s.tokens) for s in said),
@@ -87,7 +88,8 @@ def measured(run: Run, betas: Sequence[float]) -> dict[str, Any]:
     last = {
         key: updates[-1][key] for key in ("q_loss", "v_loss", "q", "v", "advantage", "above", "twins") if key in updates[-1]
     }
-    return {"updates": len(updates), "last": last, "at": [asked(run, beta) for beta in betas]}
+    at = [{"beta": beta, **asked(run, steered(run, beta))} for beta in betas]
+    return {"updates": len(updates), "last": last, "start": asked(run, run.start_role()), "at": at}
 
 
 def table(found: Mapping[str, Sequence[Mapping[str, Any]]], betas: Sequence[float]) -> str:
@@ -125,7 +127,8 @@ def main() -> None:
     if given.results:
         call = shlex.join(["python", "benchmarks/ilql.py", *sys.argv[1:]])
         store.write_json(given.results.with_suffix(".json"), {"command": call, "variants": found})
-        about = "Mean gold of the answers, ± deviation over seeds, and each seed's own."
+        start = cell([run["start"]["gold"] for run in found[given.only[0]]])
+        about = f"Mean gold of the answers, ± deviation over seeds, and each seed's own. The start's: {start}."
         text = f"`{call}`\n\n{about}\n\n{table(found, given.betas)}\n"
         if others := ELSEWHERE.get(given.file.stem):
             text += f"| elsewhere | {' | '.join(others.get(int(beta), '') for beta in given.betas)} |\n"
