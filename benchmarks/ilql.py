@@ -73,7 +73,7 @@ def asked(run: Run, policy: Any) -> dict[str, float]:
     assert run.plan.task is not None
     assert run.plan.judge is not None
     prompts = list(run.plan.task.made.prompts("test"))[: run.plan.answer.prompts]
-    rows = list(answers("policy", policy, run.start_role(), prompts, run.plan.answer, lambda *told: None))
+    rows = list(answers("policy", policy, run.start_role(), prompts, run.plan.answer.under(run.plan.seed), lambda *told: None))
     said = [completion_from_row(row["completion"]) for row in rows]
     gold = run.plan.judge.made([prompt_from_row(row["prompt"]) for row in rows], said)
     return {
