@@ -60,6 +60,11 @@ def test_what_prompts_add_is_seen_where_seeds_share_them() -> None:
     assert spread.error**2 == pytest.approx(2 / 1 * 2 * 2 * (1 / 16) ** 2)
 
 
+def test_a_seed_that_has_none_of_the_prompts_is_none() -> None:
+    spread = spread_of_some(np.array([[1.0, 0.0], [NO, NO], [1.0, 1.0]]))
+    assert (spread.mean, spread.seeds) == (0.75, 2)
+
+
 def test_where_all_seeds_have_all_prompts_it_is_the_form_for_tables() -> None:
     table = np.random.default_rng(0).standard_normal((5, 40)) + np.arange(40) / 10
     some, whole = spread_of_some(table), spread_of(table)
@@ -168,6 +173,15 @@ def test_the_same_lesson_of_two_groups_is_told_apart_group_by_group() -> None:
 def test_fewer_than_five_seeds_separate_nothing() -> None:
     seen = found(split("a", 1.0, 1.0, seeds=4), split("b", 1.0, -1.0, seeds=4))
     assert not any(one.separable for one in seen.apart)
+
+
+def test_a_run_that_failed_takes_its_seed_from_its_own_pairs_alone() -> None:
+    whole, lame = split("whole", 1.0, 1.0, seeds=6), split("lame", 1.0, -1.0, seeds=6)
+    seen = found(whole, Entrant("lame", lame.runs[:5]), split("third", -1.0, 1.0, seeds=6))
+    seeds = {(one.first, one.second): one.seeds for one in seen.apart if one.group == "young"}
+    assert seeds == {("whole", "lame"): 5, ("whole", "third"): 6, ("lame", "third"): 5}
+    assert seen.alike
+    assert seen.choices == {"old": 12.0, "young": 12.0}
 
 
 def test_the_one_behind_is_named_behind_whoever_came_first() -> None:

@@ -75,22 +75,16 @@ def whose(entrants: Sequence[Entrant]) -> Whose | None:
     counts, prompts = Counter(choice["group"] for choice in put), sorted({choice["prompt"] for choice in put})
     groups = sorted(counts)
     tables = {name: {group: _table(runs, shared, group, prompts) for group in groups} for name, runs in asked.items()}
-    known = {name: own for name, own in tables.items() if all(_leads(choices) for choices in asked[name].values())}
     return Whose(
         choices={group: counts[group] / len(shared) for group in groups},
-        opinions=tuple(_opinion(one, known.get(one.name, {})) for one in entrants if one.name in asked),
-        apart=tuple(_apart(known, groups)),
+        opinions=tuple(_opinion(one, tables[one.name]) for one in entrants if one.name in asked),
+        apart=tuple(_apart(tables, groups)),
         alike=alike,
     )
 
 
 def _choices(run: Played) -> Choices:
     return {choice["choice"]: choice for choice in run.opinions.get("choices", ())}
-
-
-def _leads(choices: Choices) -> bool:
-    """Whether the policy gives log-probabilities."""
-    return all(choice["lead"] is not None for choice in choices.values())
 
 
 def _shared(asked: Sequence[Mapping[int, Choices]]) -> dict[int, Choices]:
@@ -126,11 +120,11 @@ def _opinion(one: Entrant, tables: Mapping[str, Table]) -> Opinion:
     )
 
 
-def _apart(known: Mapping[str, Mapping[str, Table]], groups: Sequence[str]) -> Iterator[Apart]:
+def _apart(tables: Mapping[str, Mapping[str, Table]], groups: Sequence[str]) -> Iterator[Apart]:
     told = []
     for group in groups:
-        for first, second in combinations(known, 2):
-            differences = known[first][group] - known[second][group]
+        for first, second in combinations(tables, 2):
+            differences = tables[first][group] - tables[second][group]
             if not np.isnan(differences).all():
                 spread = spread_of_some(differences)
                 told.append(Apart(group, first, second, spread.seeds, spread.interval(), spread.chance()))
