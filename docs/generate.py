@@ -68,6 +68,12 @@ TABLES: tuple[tuple[str, str, str], ...] = (
         "Points of KL, proxy and gold on the way, in `train/trail.jsonl`. They cost time, and are charged to nobody.",
     ),
     (
+        "`[whose]`",
+        "alignzoo.lab.reserve:Whose",
+        "What is held back from learning, so that the report can say which policy each group of annotators agrees with. See "
+        "[annotators](../feedback/annotators.md#which-policy-does-each-group-agree-with-whose).",
+    ),
+    (
         "`[tune]`, in a bench file",
         "alignzoo.lab.bench.tuning:Tuning",
         "How much tuning each entry of a [bench](../how-to/bench.md) gets.",
@@ -142,7 +148,7 @@ the nearest name; all of them are reported at once, before any model is loaded. 
 | `[reward]` | if the optimizer needs it | what its answers are worth; `use` may be your own `module:function` |
 | `[reward.feedback]` | no | what it is trained on: `[reward]` then names an optimizer that deploys a reward |
 | `[judge]` | for the report | a reward that scores the answers at the end |
-| `[budget]`, `[watch]`, `[intake]`, `[answer]`, `[trail]` | no | limits, checks and questions, with the defaults below |
+| `[budget]`, `[watch]`, `[intake]`, `[answer]`, `[trail]`, `[whose]` | no | limits and questions, with the defaults below |
 
 `use` names a component: `dpo`, or `optimizer:dpo`, or in full `optimizer:dpo/dpo`. `run.toml` has the full name.
 A table inside a table (`[optimizer.descent]`, `[answer.manner]`) changes what it names and keeps the rest."""

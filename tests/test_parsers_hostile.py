@@ -22,8 +22,8 @@ from alignzoo.lab.store import StoreError
 from alignzoo.records import Comparison, Completion, Prompt, Provenance, to_json
 from alignzoo.rows import ReadError
 from alignzoo.tally import Tally
+from alignzoo.who import Who, WhoError
 from alignzoo_annotators.command import gold_in
-from alignzoo_annotators.who import Who, WhoError
 from alignzoo_evaluations.questions import QuestionError, questions_in
 from alignzoo_lexical.lexical import LexicalError, read_references
 from alignzoo_rlaif.check import pairs_in

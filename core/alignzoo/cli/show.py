@@ -40,7 +40,7 @@ def show(report: Report, root: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from alignzoo.lab.report import STAGE
+    from alignzoo.lab.report import GROUP, STAGE
 
     console = Console(highlight=False)
     whole = Table("", report.name, box=None, pad_edge=False)
@@ -52,6 +52,11 @@ def show(report: Report, root: Path) -> None:
         for name, (before, after) in report.values.items():
             apart.add_row(name, str(before), str(after))
         console.print("", apart)
+    if report.groups:
+        whose = Table(*GROUP, title="whose choices", title_justify="left", box=None, pad_edge=False)
+        for group in report.groups:
+            whose.add_row(*group.cells())
+        console.print("", whose)
     if len(report.stages) > 1:
         stages = Table(*STAGE, box=None, pad_edge=False)
         for stage in report.stages:

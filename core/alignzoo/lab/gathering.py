@@ -12,6 +12,7 @@ from alignzoo.lab.answering import plainly
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import Part, Plan
 from alignzoo.lab.prompts import prompts_of
+from alignzoo.lab.reserve import Reserve
 from alignzoo.model.role import Role
 from alignzoo.records import Feedback
 
@@ -20,7 +21,7 @@ def gather(plan: Plan, source: Part, path: Path, candidates: Callable[[], Role],
     """Write the records of a source, and the tally of all that it read beside them. Candidates, where it asks for any, are
     written by a role that is made only then."""
     asking = asking_of(plan, source, candidates)
-    count = store.write_feedback(path, _heard(plan, source, asking, listener))
+    count = store.write_feedback(path, _heard(plan, source, asking, listener, path))
     store.write_json(path.with_suffix(".tally.json"), asking.tally.row())
     for line in asking.tally.lines():
         listener.line(line)
@@ -45,10 +46,14 @@ def _writer(source: Part, candidates: Callable[[], Role]) -> Policy | None:
     return Choosing(candidates(), source.acquisition.made) if source.acquisition else candidates()
 
 
-def _heard(plan: Plan, source: Part, asking: Asking, listener: Listener) -> Iterator[Feedback]:
-    """The records of a source; an error at their end if it had to leave out too much."""
-    yield from counted(source.collect(asking), listener)
+def _heard(plan: Plan, source: Part, asking: Asking, listener: Listener, path: Path) -> Iterator[Feedback]:
+    """The records of a source; an error at their end if it had to leave out too much. What is held back from them is written
+    first: where they are, it is."""
+    reserve = Reserve(plan.whose)
+    yield from counted(source.collect(asking, reserve), listener)
     asking.tally.check(plan.intake.dropped)
+    if reserve.kept:
+        store.write_feedback(store.held_beside(path), reserve.kept)
 
 
 def counted(records: Iterable[Feedback], listener: Listener) -> Iterator[Feedback]:

@@ -13,6 +13,7 @@ from annotated_types import Ge, Interval
 
 from alignzoo import __version__
 from alignzoo.interfaces import Asking, Closed, Manner
+from alignzoo.lab.reserve import Reserve, Whose
 from alignzoo.learning.choices import Budget, Combine, Limits, Voice, Watch
 from alignzoo.model.choices import Loading, Lora
 from alignzoo.records import Feedback
@@ -56,9 +57,11 @@ class Part:
         inner = self.made.looked_up() if isinstance(self.made, Composed) else {}
         return {**chosen, **sieves, **{f"within.{name}": Part(found, made) for name, (found, made) in inner.items()}}
 
-    def collect(self, asking: Asking) -> Iterator[Feedback]:
-        """What a source gives, through its filters, one after the other."""
+    def collect(self, asking: Asking, reserve: Reserve | None = None) -> Iterator[Feedback]:
+        """What a source gives, less what is held back, through its filters, one after the other."""
         records: Iterator[Feedback] = self.made.collect(asking)
+        if reserve is not None and reserve.whose.held:
+            records = reserve.sift(records, asking.tally)
         for sieve in self.filters:
             records = sieve.made.sift(records, asking)
         return records
@@ -140,6 +143,7 @@ class Plan:
     intake: Limits = Limits()
     answer: Answering = Answering()
     trail: Trailing = Trailing()
+    whose: Whose = Whose()
 
     @property
     def model(self) -> str:
@@ -198,7 +202,7 @@ class Plan:
         whole["model"] = {**named, **table_of(self.loading), "lora": table_of(self.lora)}
         for name in ("budget", "watch", "intake", "answer", "trail"):
             whole[name] = table_of(getattr(self, name))
-        return whole
+        return {**whole, "whose": table_of(self.whose)} if self.whose.held else whole
 
     def made_with(self) -> dict[str, Any]:
         """Versions, and the digest of every plugin's bytes, so that a number is tied to what produced it."""

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from alignzoo.lab import store
-from alignzoo.lab.statistics import FEW_PROMPTS, Estimate, bootstrap, gains, wins
+from alignzoo.lab.reserve import agreement
+from alignzoo.lab.statistics import FEW_PROMPTS, Estimate, bootstrap, gains, share, wins
 from alignzoo.seam.installed import LOCAL
 
 _SHOWN = 6
@@ -23,6 +24,29 @@ class Contrast:
     after: str
     score_before: float
     score_after: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """What a group of annotators thinks of the policy: how often it agrees with choices of theirs that nobody learned from."""
+
+    name: str
+    """Empty for those of whom nothing tells the group."""
+    learned: int
+    """Judgements of theirs that were learned from."""
+    choices: int
+    prompts: int
+    agrees: Estimate | None
+    """None where the policy gives no log-probabilities."""
+
+    def cells(self) -> list[str]:
+        """For a reader."""
+        agrees = str(self.agrees) if self.agrees else "not known: the policy gives no log-probabilities"
+        return [self.name or NO_GROUP, f"{self.learned:,}", f"{self.choices:,}", agrees]
+
+
+NO_GROUP = "(no group is told)"
+GROUP = ("group", "judgements learned from", "choices held back", "the policy agrees")
 
 
 @dataclass(frozen=True)
@@ -51,6 +75,10 @@ class Stage:
         return f"right {told['held_out_accuracy']:.3f} [{low:.3f}, {high:.3f}]{ceiling}"
 
 
+WHOSE = "Whose choices"
+AGREES = """\
+The policy agrees with a choice where it has made the chosen answer likelier than the rejected one, beside the start. Nobody \
+learned from these choices; one half is no opinion."""
 STAGE = ("stage", "what", "updates", "labels", "scores", "FLOPs", "seconds", "at its end")
 
 
@@ -74,6 +102,8 @@ class Report:
     settings: Mapping[str, Any]
     plugins: Mapping[str, str]
     """The version and digest of every plugin, by the full names of its components."""
+    groups: tuple[Group, ...] = ()
+    """Whose choices the policy follows, where some were held back to tell it by."""
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """The table, for a reader."""
@@ -106,6 +136,10 @@ class Report:
         if self.values:
             lines += ["", "| value | before | after |", "|---|---|---|"]
             lines += [f"| {name} | {before} | {after} |" for name, (before, after) in self.values.items()]
+        if self.groups:
+            lines += ["", f"## {WHOSE}", "", f"| {' | '.join(GROUP)} |", "|" + "---|" * len(GROUP)]
+            lines += [f"| {' | '.join(map(_cell, group.cells()))} |" for group in self.groups]
+            lines += ["", AGREES]
         lines += ["", f"| {' | '.join(STAGE)} |", "|" + "---|" * len(STAGE)]
         lines += [f"| {' | '.join(stage.cells())} |" for stage in self.stages]
         lines += ["", self.intervals(), "", "## Before and after", ""]
@@ -130,6 +164,7 @@ class Report:
             "values": {name: {"start": a.row(), "policy": b.row()} for name, (a, b) in self.values.items()},
             "finished": {"start": self.finished[0], "policy": self.finished[1]},
             "spent": dict(self.spent),
+            "groups": [vars(group) | {"agrees": group.agrees.row() if group.agrees else None} for group in self.groups],
             "stages": [vars(stage) for stage in self.stages],
             "settings": dict(self.settings),
             "plugins": dict(self.plugins),
@@ -169,6 +204,7 @@ def report_of(name: str, settings: Mapping[str, Any], files: store.Folder) -> Re
         finished=(_ended(answers, "start"), _ended(answers, "policy")),
         stages=tuple(_stages(files)),
         contrasts=tuple(_contrasts(answers, scores)),
+        groups=tuple(_groups(files)),
         settings=settings,
         plugins=store.read_settings(files).get("made_with", {}).get("plugins", {}),
     )
@@ -200,6 +236,17 @@ def _stages(files: store.Folder) -> Iterator[Stage]:
             told |= row
         warnings = tuple(summary.get("warnings", ()))  # older runs have none
         yield Stage(training.folder.name, summary["optimizer"]["use"], summary["ledger"], told, warnings)
+
+
+def _groups(files: store.Folder) -> Iterator[Group]:
+    """By name."""
+    told = store.read_json(files.opinions) if files.opinions.exists() else {"learned": {}, "choices": []}
+    choices: list[dict[str, Any]] = told["choices"]
+    for name in sorted({choice["group"] for choice in choices}):
+        own = [choice for choice in choices if choice["group"] == name]
+        agreed = agreement(own) if own[0]["lead"] is not None else {}
+        prompts = len({choice["prompt"] for choice in own})
+        yield Group(name, told["learned"].get(name, 0), len(own), prompts, share(agreed) if agreed else None)
 
 
 def _ended(answers: Sequence[Mapping[str, Any]], who: str) -> float:

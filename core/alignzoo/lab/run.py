@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,11 @@ from alignzoo.lab.folders import RunError, plan_in, settle
 from alignzoo.lab.gathering import asking_of, counted, gather
 from alignzoo.lab.listener import Listener, Tell
 from alignzoo.lab.machine import machine
+from alignzoo.lab.opinions import opinions
 from alignzoo.lab.plan import Part, Plan, check_judge
 from alignzoo.lab.prompts import prompts_of
 from alignzoo.lab.report import Report, report_of
+from alignzoo.lab.reserve import Reserve
 from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.shelf import key_of, shared
 from alignzoo.lab.trail import Trail
@@ -154,7 +157,7 @@ class Run:
             self.start()
         asking = asking_of(self.plan, source, self.start_role)
         first: list[Feedback] = []
-        for number, record in enumerate(counted(source.collect(asking), self.listener)):
+        for number, record in enumerate(counted(source.collect(asking, Reserve(self.plan.whose)), self.listener)):
             if number < shown:
                 first.append(record)
         return first, asking.tally
@@ -185,11 +188,31 @@ class Run:
             if closed := self._closed():
                 self.listener.line(f"no prompt is held out: {closed}")
             first, before = self._start_answers()
-            second, after = self._answers("policy", self.policy())
+            policy = self.policy()
+            second, after = self._answers("policy", policy)
             store.write_json(self.files.serving, {"start": before, "policy": after})
+            if self.plan.whose.held:
+                self._ask_groups(policy)
             store.write_rows(self.files.answers, [*first, *second])
             self._tell_cuts()
         return self.files.answers
+
+    def _ask_groups(self, policy: Policy) -> None:
+        """What each group of annotators thinks of a policy, by the judgements that it has not learned from."""
+        rewards = [files for _, rewarding, files in self.cast.rewards() if rewarding.feedback]
+        learned = [path for path in (self.files.feedback, *(files.feedback for files in rewards)) if path.exists()]
+        held = [path for path in map(store.held_beside, (self.files.start.feedback, *learned)) if path.exists()]
+        if not held:
+            self.listener.line("whose choices: nobody is asked, for no judgement was held back")
+            return
+        told = opinions(
+            policy,
+            self.start_role(),
+            chain.from_iterable(map(store.read_feedback, held)),
+            chain.from_iterable(map(store.read_feedback, learned)),
+            self.plan.whose.who,
+        )
+        store.write_json(self.files.opinions, told)
 
     def _tell_cuts(self) -> None:
         """Once, of everything that was read since it was last told."""
@@ -343,6 +366,6 @@ class Run:
             return
         rows = {"feedback": source.row(), "answer": table_of(self.plan.answer) if source.filters else {}}
         key = key_of(self.plan, rows, ("start", "start.feedback", place))
-        with self._shared(key, path.with_suffix(".tally.json"), path) as taken:
+        with self._shared(key, path.with_suffix(".tally.json"), store.held_beside(path), path) as taken:
             if not taken:
                 gather(self.plan, source, path, self.start_role, self.listener)

@@ -18,6 +18,7 @@ from annotated_types import Ge, Interval
 from alignzoo.interfaces import Acquisition, FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task, Wrapper
 from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, Trailing, check_apart, check_fit
 from alignzoo.lab.prompts import read_prompts
+from alignzoo.lab.reserve import Whose
 from alignzoo.learning.choices import Budget, Combine, Limits, Voice, Watch
 from alignzoo.model.choices import Loading, Lora
 from alignzoo.seam.discovery import discover
@@ -49,6 +50,7 @@ _SECTIONS = (
     "intake",
     "answer",
     "trail",
+    "whose",
     "made_with",
     "reward",
     *PLACES,
@@ -225,6 +227,7 @@ class _Reader:
             "intake": self.section(Limits, table.get("intake", {}), "intake"),
             "answer": self.section(Answering, table.get("answer", {}), "answer"),
             "trail": self.section(Trailing, table.get("trail", {}), "trail"),
+            "whose": self.section(Whose, table.get("whose", {}), "whose"),
         }
         return Plan(
             name=head.name,

@@ -28,6 +28,7 @@ _READ_BY_ALL = ("seed", "threads", "model", "task", "start", "watch", "intake")
 def key_of(plan: Plan, rows: Mapping[str, Any], places: Iterable[str]) -> str:
     """The name of a stage by its content: what every stage reads, its own `rows`, and the plugins in these places."""
     table, made_with = plan.table(), plan.made_with()
+    rows = {**rows, "whose": table["whose"]} if "whose" in table else rows  # what is held back from all of them
     parts = plan.parts()
     read = ("model", "task", *places)
     names = {part.found.full_name for place, part in parts.items() if trunk(place) in read}

@@ -41,6 +41,13 @@ def bootstrap(groups: Mapping[str, Sequence[float]], seed: int = 0) -> Estimate:
     return Estimate(float(means.mean()), float(low), float(high))
 
 
+def share(groups: Mapping[str, Sequence[float]]) -> Estimate:
+    """The same of what lies between 0 and 1. Where all prompts are alike, and resampling them tells nothing, the interval is
+    Wilson's over prompts."""
+    drawn = bootstrap(groups)
+    return wilson_at(drawn.mean, len(groups), _Z) if drawn.low == drawn.high else drawn
+
+
 def wins(ours: Mapping[str, Sequence[float]], theirs: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
     """For each prompt, whether our k-th answer scores above their k-th: 1, or ½ for a tie."""
     return {prompt: [(a > b) + 0.5 * (a == b) for a, b in zip(ours[prompt], theirs[prompt], strict=True)] for prompt in ours}

@@ -4,7 +4,9 @@ run.toml          every setting resolved; versions; plugins with the digest of t
 start/            what the start was made from and came to, laid out like train/
 reward/, reward2/ what each trained reward was made from and came to, laid out like train/
 feedback.jsonl    the records that the optimizer learns from
+held.jsonl        those that are held back from it, to ask each group of annotators what it thinks of the policy
 train/            updates.jsonl, adapter/, checkpoint/, summary.json
+opinions.json     what each group thinks of it
 answers.jsonl     what start and policy say to the test prompts
 serving.json      what those answers cost
 scores.jsonl      what the judge says of the answers
@@ -103,6 +105,10 @@ class Folder:
         return Training(self.root / "train")
 
     @property
+    def opinions(self) -> Path:
+        return self.root / "opinions.json"
+
+    @property
     def answers(self) -> Path:
         return self.root / "answers.jsonl"
 
@@ -122,6 +128,11 @@ class Folder:
     @property
     def report(self) -> Path:
         return self.root / "report.md"
+
+
+def held_beside(feedback: Path) -> Path:
+    """Where that of a source lies which was held back from learning."""
+    return feedback.with_name("held.jsonl")
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import get_args
 
 from alignzoo.records import Feedback, RecordError, from_json
 from alignzoo.rows import Fault, rows_in
-from alignzoo_annotators.who import Place, Who, WhoError
+from alignzoo.who import Place, Who, WhoError
 
 DEFAULT = Who()
 

@@ -13,11 +13,11 @@ from annotated_types import Ge
 
 from alignzoo.interfaces import Asking, Count
 from alignzoo.records import Comparison, Feedback, Provenance, oriented
+from alignzoo.who import Who, WhoError
 from alignzoo_annotators.agreement import Numbers
 from alignzoo_annotators.crowd_bt import Choices, Worth, crowd_bt
 from alignzoo_annotators.dawid_skene import Reliability, dawid_skene
 from alignzoo_annotators.sheet import SIDES, Sheet, answer_name, item_name, judgements_in
-from alignzoo_annotators.who import Who, WhoError
 
 Chances = Mapping[str, float]
 """By item: how likely the first of its two answers is the better one."""

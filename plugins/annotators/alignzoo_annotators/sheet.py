@@ -15,9 +15,9 @@ from itertools import combinations
 import numpy as np
 
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Ranking, Rating
+from alignzoo.who import Who
 from alignzoo_annotators.agreement import Numbers
 from alignzoo_annotators.dawid_skene import Places
-from alignzoo_annotators.who import Who
 
 SIDES = (0.0, 0.5, 1.0)
 """The other answer, a tie, this one: what can be said of a pair."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from alignzoo.lab.statistics import Estimate, ceiling_of_agreement, wilson
 from alignzoo.records import Feedback
+from alignzoo.who import Who, WhoError
 from alignzoo_annotators.agreement import (
     Level,
     Numbers,
@@ -29,7 +30,6 @@ from alignzoo_annotators.dawid_skene import Places, dawid_skene
 from alignzoo_annotators.merged import by_crowd_bt, by_dawid_skene
 from alignzoo_annotators.section import Group, Person, Section
 from alignzoo_annotators.sheet import SIDES, Judgement, Sheet, judgements_in, once_each, plain_names, scale_of
-from alignzoo_annotators.who import Who, WhoError
 
 HALF = np.array([[1.0, 0.5, 0.0], [0.5, 1.0, 0.5], [0.0, 0.5, 1.0]])
 """How far two choices are the same if a tie is half of either."""

@@ -13,7 +13,7 @@ from annotated_types import Ge
 from alignzoo.interfaces import Asking, Share
 from alignzoo.records import Feedback, to_json
 from alignzoo.seam.nearest import nearest
-from alignzoo_annotators.who import Who, WhoError
+from alignzoo.who import Who, WhoError
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from alignzoo.lab.runfile import plan_of
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Ranking, Rating
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.settings import SettingsError
+from alignzoo.who import Who, WhoError
 from alignzoo_annotators.merged import Merged
-from alignzoo_annotators.who import Who, WhoError
 from alignzoo_annotators.whose import Whose, drawn
 
 ASK = Prompt.ask("How do I repot a cactus?")

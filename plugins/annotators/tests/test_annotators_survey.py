@@ -27,12 +27,12 @@ from alignzoo.records import (
     to_json,
 )
 from alignzoo.seam.discovery import discover
+from alignzoo.who import Who, WhoError
 from alignzoo_annotators.merged import Merged
 from alignzoo_annotators.section import Section
 from alignzoo_annotators.sheet import Sheet, item_name, judgements_in, plain_names, scale_of
 from alignzoo_annotators.survey import survey
 from alignzoo_annotators.told import lines_of
-from alignzoo_annotators.who import Who, WhoError
 
 
 def ask(number: int) -> Prompt:

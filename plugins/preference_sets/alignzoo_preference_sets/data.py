@@ -18,6 +18,7 @@ from alignzoo.tally import Tally
 from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, in_split
 from alignzoo_preference_sets.hub import rows_of_set
 
+TORN = "its prompt is on the other side of the split, in another group"
 REMEMBERED = 200_000
 """Names of rows that are kept in mind to notice one that comes again: some megabytes, however long the file."""
 
@@ -36,7 +37,7 @@ class Data:
     revision: str = ""
     """The commit or branch of a hub set, so that it is the same tomorrow."""
     split: Literal["all", "train", "test"] = "all"
-    """All rows, or one side of a split by prompt or thread: no group is on both."""
+    """All rows, or one side of a split by prompt or thread: no group is on both, and no prompt."""
     test: Share = 0.1
     """The share of the groups that is on the test side."""
     seed: int = 0
@@ -79,22 +80,22 @@ def collected(data: Data, convert: Callable[[Row], Taken], tally: Tally) -> Iter
 
 def collected_from(rows: Iterable[Placed], data: Data, convert: Callable[[Row], Taken], tally: Tally) -> Iterator[Feedback]:
     """The same, of rows that were brought into another form first."""
-    seen = Seen()
+    seen, sides = Seen(), Sides(data)
     for place, cells in rows:
         tally.read += 1
         taken = _taken(place, cells, convert, tally)
         if taken is None:
             continue
-        side = data.side(taken.group)
+        side = "" if data.split == "all" else sides.of(taken)
         if data.split not in ("all", side):
-            tally.put_aside("on the other side of the split", place)
+            tally.put_aside("on the other side of the split" if side else TORN, place)
             continue
         tally.kept += 1
         for notice in taken.notices:
             tally.notice(notice, place)
         if seen.before(taken.id):
             tally.notice("an id that was there before", place)
-        split = side if data.split != "all" else "" if Path(data.path).is_file() else data.published
+        split = side if side else "" if Path(data.path).is_file() else data.published
         yield from (in_split(record, split) for record in taken.records)
         if tally.kept == data.limit:
             return
@@ -116,6 +117,31 @@ def _taken(place: str, cells: object, convert: Callable[[Row], Taken], tally: Ta
     except Aside as aside:
         tally.put_aside(str(aside), place)
     return None
+
+
+@dataclass
+class Sides:
+    """Which side of a split a row is on: its group's. Where groups go by names, equal prompts may be in two of them: a prompt
+    is on the side where it first came by, and a row that would bring it to the other is on neither. The side of a prompt that
+    can no longer be kept in mind is its own, as if it were a group. So no group and no prompt is on both sides of any file."""
+
+    data: Data
+    prompts: dict[bytes, str] = field(default_factory=dict)
+
+    def of(self, taken: Taken) -> str:
+        """The side, or nothing where its prompt and its group are on different ones."""
+        side = self.data.side(taken.group)
+        if not taken.named:
+            return side
+        names = {bytes.fromhex(record.prompt.id) for record in taken.records}
+        if any(self._known(name, side) != side for name in names):
+            return ""
+        self.prompts |= dict.fromkeys(names, side) if len(self.prompts) < REMEMBERED else {}
+        return side
+
+    def _known(self, name: bytes, side: str) -> str:
+        """The side that a prompt is on already, if it is on one."""
+        return self.prompts.get(name) or (side if len(self.prompts) < REMEMBERED else self.data.side(name.hex()))
 
 
 @dataclass

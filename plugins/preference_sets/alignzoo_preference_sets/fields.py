@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import Any
 
-from alignzoo.records import Completion, Feedback
+from alignzoo.records import Completion, Feedback, Prompt, Provenance, Ranking
 
 
 class Unfit(ValueError):
@@ -27,6 +28,8 @@ class Taken:
     records: tuple[Feedback, ...]
     id: str = ""
     notices: tuple[str, ...] = ()
+    named: bool = False
+    """Whether the group goes by a name of its own, so that equal prompts may be in two of them."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +160,25 @@ def different(first: str, second: str) -> tuple[Completion, Completion]:
     if first == second:
         raise Unfit("both answers are the same")
     return Completion(first), Completion(second)
+
+
+def in_order(
+    prompt: Prompt, answers: Sequence[str], places: Sequence[float], who: Provenance
+) -> tuple[Ranking, tuple[str, ...]]:
+    """Answers by their places, the lowest first, level places being a tie. An answer that is there twice is there once, at the
+    mean of its places: nobody prefers a text to itself."""
+    at: dict[str, list[float]] = {}
+    for answer, place in zip(answers, places, strict=True):
+        at.setdefault(answer, []).append(place)
+    if len(at) < 2:
+        raise Unfit("all answers are the same" if len(answers) > 1 else "a ranking needs two answers or more")
+    twice = [own for own in at.values() if len(own) > 1]
+    level = ("an answer is there twice, at the same place: it counts once",) * any(len(set(own)) == 1 for own in twice)
+    apart = ("an answer is there twice, at different places: their mean counts",) * any(len(set(own)) > 1 for own in twice)
+    means = {answer: fmean(own) for answer, own in at.items()}
+    levels, order = sorted(set(means.values())), sorted(means, key=means.__getitem__)
+    ranks = tuple(levels.index(means[answer]) for answer in order)
+    return Ranking(prompt, tuple(map(Completion, order)), ranks, who), level + apart
 
 
 def in_split(record: Feedback, split: str) -> Feedback:

@@ -24,7 +24,7 @@ from alignzoo.rows import Fault
 from alignzoo_preference_sets.columns import Columns, ColumnsError, Form, resolved
 from alignzoo_preference_sets.data import Data, collected
 from alignzoo_preference_sets.fields import Row, Taken, Unfit, whole_text
-from alignzoo_preference_sets.mapped import Verdicts, compared, demonstrated, judged, ranked, rated
+from alignzoo_preference_sets.mapped import Verdicts, compared, demonstrated, judged, opening_of, ranked, rated
 
 _GIVES = {
     "comparisons": ("comparison",),
@@ -134,7 +134,7 @@ def recorded(row: Row) -> Taken:
         record = from_json(line)
     except RecordError as error:
         raise Unfit(f"no sound record: {str(error).partition('; got')[0]}") from None
-    return Taken(record.prompt.turns[0].text, (record,))
+    return Taken(opening_of(record.prompt.turns) or record.prompt.text, (record,))
 
 
 def _said(value: Any) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Provenance, Ranking, Rating, Speaker, Turn
+from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Provenance, Rating, Speaker, Turn
 from alignzoo_preference_sets.columns import Columns
-from alignzoo_preference_sets.fields import Row, Taken, Unfit, different, kind_of, whole_text
+from alignzoo_preference_sets.fields import Row, Taken, Unfit, different, in_order, kind_of, whole_text
 from alignzoo_preference_sets.transcripts import read_transcript
 
 _ROLES: Mapping[str, Speaker] = {
@@ -94,13 +94,8 @@ def ranked(row: Row, columns: Columns, source: str, licence: str) -> Taken:
     places = row.numbers(columns.ranks) if columns.ranks else tuple(-score for score in row.numbers(columns.scores))
     if len(places) != len(answers):
         raise Unfit("as many ranks or scores as answers are needed")
-    if len(answers) < 2:
-        raise Unfit("a ranking needs two answers or more")
-    order = sorted(range(len(answers)), key=lambda i: places[i])
-    levels = sorted(set(places))
-    ranks = tuple(levels.index(places[i]) for i in order)
-    who = _provenance(row, columns, source, licence)
-    return _taken(row, columns, turns, Ranking(_prompt(turns), tuple(Completion(answers[i]) for i in order), ranks, who))
+    ranking, notices = in_order(_prompt(turns), answers, places, _provenance(row, columns, source, licence))
+    return replace(_taken(row, columns, turns, ranking), notices=notices)
 
 
 def rated(row: Row, columns: Columns, value: str, source: str, licence: str) -> Taken:
@@ -233,5 +228,10 @@ def _cell(row: Row, column: str) -> str:
 
 
 def _taken(row: Row, columns: Columns, turns: tuple[Turn, ...], record: Any) -> Taken:
-    opening = next((turn.text for turn in turns if turn.speaker == "user"), "")
-    return Taken(_cell(row, columns.group) or opening, (record,), _cell(row, columns.id))
+    named = _cell(row, columns.group)
+    return Taken(named or opening_of(turns), (record,), _cell(row, columns.id), named=bool(named))
+
+
+def opening_of(turns: tuple[Turn, ...]) -> str:
+    """What a dialogue begins with, whatever instructions stand above it."""
+    return next((turn.text for turn in turns if turn.speaker == "user"), "")

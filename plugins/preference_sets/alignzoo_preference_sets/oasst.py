@@ -12,10 +12,10 @@ from itertools import groupby
 from typing import Any, ClassVar, Literal
 
 from alignzoo.interfaces import Asking
-from alignzoo.records import Completion, Demonstration, Feedback, Prompt, Provenance, Ranking, Speaker, Turn
+from alignzoo.records import Demonstration, Feedback, Prompt, Provenance, Speaker, Turn
 from alignzoo.rows import Fault, Placed
 from alignzoo_preference_sets.data import Data, collected_from
-from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit
+from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, in_order
 
 LICENCE = "Apache-2.0"
 _WHO: Mapping[str, Speaker] = {"prompter": "user", "assistant": "assistant"}
@@ -72,7 +72,7 @@ class Oasst:
             ahead += [(reply, (*path, _turn(reply))) for reply in reversed(replies)]
         if not records:
             raise Unfit("no two answers to one message have a rank")
-        return Taken(name, tuple(records), name, tuple(dict.fromkeys(notices)))
+        return Taken(name, tuple(records), name, tuple(dict.fromkeys(notices)), named=True)
 
     def _ranked(self, path: tuple[Turn, ...], replies: list[Row], notices: list[str]) -> list[Feedback]:
         answers = [reply for reply in replies if _turn(reply).speaker == "assistant"]
@@ -82,14 +82,13 @@ class Oasst:
         texts = [reply.text("text") for _, reply in ranked]
         if len(texts) < 2 or len(set(texts)) < 2:
             return []
-        if len(set(texts)) < len(texts):
-            notices.append("two answers to a message are the same")
-        completions, ranks = tuple(map(Completion, texts)), tuple(rank for rank, _ in ranked)
         # who ranked is not published, nor when: it was no earlier than the best answer
         source = Provenance("oasst", time=ranked[0][1].maybe("created_date"), licence=LICENCE)
+        ranking, more = in_order(Prompt(path), texts, [rank for rank, _ in ranked], source)
+        notices += more
         if self.kind == "demonstrations":
-            return [Demonstration(Prompt(path), completions[0], source)]
-        return [Ranking(Prompt(path), completions, ranks, source)]
+            return [Demonstration(ranking.prompt, ranking.completions[0], source)]
+        return [ranking]
 
 
 def _there(message: Row, notices: list[str]) -> list[Row]:

@@ -9,9 +9,9 @@ from statistics import fmean
 from typing import ClassVar, Literal
 
 from alignzoo.interfaces import Asking
-from alignzoo.records import Completion, Feedback, Prompt, Provenance, Ranking, Rating, Speaker, Turn
+from alignzoo.records import Completion, Feedback, Prompt, Provenance, Rating, Speaker, Turn
 from alignzoo_preference_sets.data import Data, collected
-from alignzoo_preference_sets.fields import Row, Taken, Unfit
+from alignzoo_preference_sets.fields import Row, Taken, Unfit, in_order
 
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 
@@ -64,7 +64,9 @@ class UltraFeedback:
             return Taken(instruction, tuple(marked), notices=notices)
         if len(marked) < 2:
             raise Unfit("fewer than two answers have a mark")
-        return Taken(instruction, (in_order(marked),), notices=notices)
+        answers, lows = [one.completion.text for one in marked], [-one.score for one in marked]
+        ranking, more = in_order(prompt, answers, lows, marked[0].provenance)
+        return Taken(instruction, (ranking,), notices=notices + more)
 
     def _marks(self, answer: Row) -> dict[str, float]:
         if self.mark == "overall":
@@ -85,14 +87,6 @@ def _mark(aspect: Row) -> float | None:
     if not 1 <= mark <= 5:
         raise Unfit(f"'{aspect.at}Rating' must be between 1 and 5")
     return mark
-
-
-def in_order(ratings: list[Rating]) -> Ranking:
-    """Answers by their marks, best first; level marks are a tie."""
-    ordered = sorted(ratings, key=lambda rating: -rating.score)
-    levels = sorted({rating.score for rating in ordered}, reverse=True)
-    ranks = tuple(levels.index(rating.score) for rating in ordered)
-    return Ranking(ordered[0].prompt, tuple(r.completion for r in ordered), ranks, ordered[0].provenance)
 
 
 @dataclass(frozen=True)

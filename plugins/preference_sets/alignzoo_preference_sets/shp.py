@@ -55,9 +55,8 @@ class SHP:
         answers = different(row.text(f"human_ref_{better}"), row.text(f"human_ref_{worse}"))
         note = f"{community(domain)}; ratio {row.number('score_ratio'):.4g}; {seconds:g} s later"
         source = Provenance("shp", time=_time(row, f"created_at_utc_{better}"), licence="see the set's card", note=note)
-        return Taken(
-            row.text("post_id"), (Comparison(Prompt.ask(row.text("history")), *answers, provenance=source),), notices=notices
-        )
+        pair = Comparison(Prompt.ask(row.text("history")), *answers, provenance=source)
+        return Taken(row.text("post_id"), (pair,), notices=notices, named=True)
 
 
 def community(domain: str) -> str:

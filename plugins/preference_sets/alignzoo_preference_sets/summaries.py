@@ -69,7 +69,8 @@ class SummarizeFromFeedback:
         notices = ("confidence lies on the other side than the choice",) if _against(choice, confidence) else ()
         chosen, rejected = different(texts[choice], texts[1 - choice])
         source = replace(source, note=f"{summaries[choice].maybe('policy')} over {summaries[1 - choice].maybe('policy')}")
-        return Taken(info.text("id"), (Comparison(asked_for(info), chosen, rejected, strength, source),), notices=notices)
+        pair = Comparison(asked_for(info), chosen, rejected, strength, source)
+        return Taken(info.text("id"), (pair,), notices=notices, named=True)
 
     def marked(self, row: Row) -> Taken:
         """One summary's marks, those that were given."""
@@ -82,7 +83,7 @@ class SummarizeFromFeedback:
             raise Unfit(f"a mark must be between 1 and {LIKERT}")
         ratings = tuple(Rating(prompt, text, mark, axis, source) for axis, mark in given)
         notices = ("an axis is not marked",) if len(given) < len(self.axes) else ()
-        return Taken(info.text("id"), ratings, notices=notices)
+        return Taken(info.text("id"), ratings, notices=notices, named=True)
 
     def _source(self, row: Row) -> Provenance:
         split = row.maybe("split")

@@ -56,7 +56,7 @@ class WebGPT:
         source = Provenance("webgpt-comparisons", licence="see the set's card", note=f"from {question.maybe('dataset')}")
         strength = 0.5 if first == second == 0 else 1.0
         comparison = Comparison(Prompt.ask(question.text("full_text")), *different(*answers), strength, source)
-        return Taken(_name(question), (comparison,), notices=notices)
+        return Taken(_name(question), (comparison,), notices=notices, named=True)
 
     def _answer(self, row: Row, number: int) -> str:
         quotes = row.table(f"quotes_{number}") if row.has(f"quotes_{number}") else Row({"title": [], "extract": []})

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from alignzoo.interfaces import FeedbackSource
-from alignzoo.records import Comparison, Demonstration, Ranking, Rating, pairs_of_ranking
+from alignzoo.records import Comparison, Demonstration, Prompt, Provenance, Ranking, Rating, pairs_of_ranking
 from alignzoo.testing import WORDS, toy_tokenizer
 from alignzoo_preference_sets import choices
 from alignzoo_preference_sets.choices import LMHumanPreferences, PandaLM, SafeRLHF
-from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit
+from alignzoo_preference_sets.columns import Columns
+from alignzoo_preference_sets.data import Data
+from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, in_order
+from alignzoo_preference_sets.file import File
 from alignzoo_preference_sets.oasst import Oasst
-from alignzoo_preference_sets.scored import HelpSteer, UltraFeedback, conversation
+from alignzoo_preference_sets.scored import ASPECTS, HelpSteer, UltraFeedback, conversation
 from alignzoo_preference_sets.shp import SHP
 from alignzoo_preference_sets.summaries import SummarizeFromFeedback
 from alignzoo_preference_sets.webgpt import WebGPT
@@ -253,3 +258,50 @@ def test_sources_are_sources(source: Any) -> None:
     assert isinstance(source, FeedbackSource)
     assert source.asks == ()
     assert source.gives
+
+
+# The same answer twice ------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_that_is_there_twice_is_there_once_at_the_mean_of_its_places() -> None:
+    ranking, notices = in_order(Prompt.ask("Why?"), ["a", "b", "a", "c"], [1, 2, 4, 3], Provenance("mine"))
+    assert [(one.text, rank) for one, rank in zip(ranking.completions, ranking.ranks, strict=True)] == [
+        ("b", 0),
+        ("a", 1),
+        ("c", 2),
+    ]
+    assert notices == ("an answer is there twice, at different places: their mean counts",)
+    ranking, notices = in_order(Prompt.ask("Why?"), ["a", "b", "a"], [1, 2, 1], Provenance("mine"))
+    assert [one.text for one in ranking.completions] == ["a", "b"]
+    assert notices == ("an answer is there twice, at the same place: it counts once",)
+    ranking, notices = in_order(Prompt.ask("Why?"), ["a", "b", "a"], [1, 2, 3], Provenance("mine"))
+    assert (ranking.ranks, len(notices)) == ((0, 0), 1)
+    assert in_order(Prompt.ask("Why?"), ["a", "b"], [2, 1], Provenance("mine"))[1] == ()
+
+
+def test_of_one_answer_there_is_no_ranking() -> None:
+    with pytest.raises(Unfit, match="all answers are the same"):
+        in_order(Prompt.ask("Why?"), ["a", "a"], [1, 2], Provenance("mine"))
+    with pytest.raises(Unfit, match="two answers or more"):
+        in_order(Prompt.ask("Why?"), ["a"], [1], Provenance("mine"))
+
+
+def test_every_source_of_rankings_tells_of_doubled_answers(tmp_path: Path) -> None:
+    file = tmp_path / "ranked.jsonl"
+    file.write_text('{"prompt": "Why?", "completions": ["a", "b", "a"], "scores": [3, 2, 0]}\n')
+    marks = {aspect: {"Rating": "3"} for aspect in ASPECTS}
+    low = {aspect: {"Rating": "1"} for aspect in ASPECTS}
+    answers = [{"response": text, "annotations": given} for text, given in (("a", marks), ("b", marks), ("a", low))]
+    replies = [{"role": "assistant", "text": text, "rank": rank} for text, rank in (("a", 0), ("b", 1), ("a", 2))]
+    tree = {"role": "prompter", "text": "Why?", "replies": replies}
+    told = [
+        File(Data(str(file))).taken("rankings", Columns(prompt="prompt", completions="completions", scores="scores"),
+                                    Row(json.loads(file.read_text()))),
+        UltraFeedback(kind="rankings").taken(Row({"instruction": "Why?", "completions": answers})),
+        Oasst().taken(Row({"message_tree_id": "t", "tree_state": "ready_for_export", "prompt": tree})),
+    ]  # fmt: skip
+    for one in told:
+        [ranking] = one.records
+        assert isinstance(ranking, Ranking)
+        assert sorted(answer.text for answer in ranking.completions) == ["a", "b"]
+        assert one.notices == ("an answer is there twice, at different places: their mean counts",)

@@ -19,7 +19,7 @@ from alignzoo.interfaces import Asking
 from alignzoo.records import Comparison, Feedback, Ranking
 from alignzoo.rows import Fault, ReadError
 from alignzoo_preference_sets.choices import PandaLM
-from alignzoo_preference_sets.data import Data, Seen, collected
+from alignzoo_preference_sets.data import TORN, Data, Seen, collected
 from alignzoo_preference_sets.fields import Row, Taken, Unfit
 from alignzoo_preference_sets.file import File
 from alignzoo_preference_sets.hh import HH
@@ -49,6 +49,78 @@ def written(folder: Path, rows: list[Any], name: str = "pairs.jsonl") -> str:
 def gathered(source: Any) -> tuple[list[Feedback], Asking]:
     asking = Asking()
     return list(source.collect(asking)), asking
+
+
+def talks(rows: list[tuple[int, str]]) -> list[dict[str, Any]]:
+    """(conversation, prompt)"""
+    return [
+        {"conversation_id": f"c{talk}", "prompt": asked, "chosen": f"yes {i}", "rejected": "no"}
+        for i, (talk, asked) in enumerate(rows)
+    ]
+
+
+@pytest.mark.parametrize("remembered", [200_000, 40, 0])
+def test_neither_a_conversation_nor_a_prompt_is_on_both_sides(
+    remembered: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three rows to a conversation, every tenth a greeting that all begin with, every seventh a question that comes again."""
+    monkeypatch.setattr("alignzoo_preference_sets.data.REMEMBERED", remembered)
+    asked = ["hello" if i % 10 == 0 else f"again {i % 14}?" if i % 7 == 0 else f"question {i}?" for i in range(600)]
+    path = written(tmp_path, talks([(i // 3, prompt) for i, prompt in enumerate(asked)]))
+    sides, told = {}, {}
+    for split in ("train", "test"):
+        sides[split], asking = gathered(File(Data(path, split=split, test=0.3)))
+        told[split] = asking.tally
+    prompts = {split: {record.prompt.id for record in records} for split, records in sides.items()}
+    assert prompts["train"].isdisjoint(prompts["test"])
+    talk = {f"yes {i}": f"c{i // 3}" for i in range(600)}
+    heard = {split: {talk[record.chosen.text] for record in records} for split, records in sides.items()}
+    assert heard["train"].isdisjoint(heard["test"])
+    assert all(sides.values())
+    torn = {split: tally.set_aside[TORN].count for split, tally in told.items()}
+    assert torn["train"] == torn["test"] > 0  # the same rows are on neither side
+    assert len(sides["train"]) + len(sides["test"]) + torn["train"] == 600
+    assert all(tally.unexplained == 0 for tally in told.values())
+    assert remembered < 200_000 or torn["train"] < 60
+
+
+def test_a_prompt_stays_where_it_first_came_by(tmp_path: Path) -> None:
+    data = Data(split="train", test=0.5)
+    train, test = (next(i for i in range(99) if data.side(f"c{i}") == side) for side in ("train", "test"))
+    rows = talks([(train, "hello"), (test, "hello"), (train, "hello"), (test, "why?"), (train, "why?")])
+    path = written(tmp_path, rows)
+    kept = {split: gathered(File(replace(data, path=path, split=split)))[0] for split in ("train", "test")}
+    assert [record.chosen.text for record in kept["train"]] == ["yes 0", "yes 2"]
+    assert [record.chosen.text for record in kept["test"]] == ["yes 3"]
+    assert len(gathered(File(Data(path)))[0]) == 5
+
+
+@pytest.mark.parametrize("source", [SHP, WebGPT, Oasst, SummarizeFromFeedback])
+def test_sets_whose_groups_go_by_names_say_so(source: Any) -> None:
+    shaped: dict[Any, dict[str, Any]] = {
+        SHP: {"labels": 1, "score_A": 2, "score_B": 1, "score_ratio": 2, "seconds_difference": 1, "human_ref_A": "a",
+              "human_ref_B": "b", "domain": "ask_train", "post_id": "p", "history": "Why?"},
+        WebGPT: {"question": {"id": "q", "full_text": "Why?"}, "score_0": 1, "score_1": -1, "answer_0": "a", "answer_1": "b"},
+        Oasst: {"message_tree_id": "t", "tree_state": "ready_for_export", "prompt": {"role": "prompter", "text": "Why?",
+                "replies": [{"role": "assistant", "text": text, "rank": i} for i, text in enumerate("ab")]}},
+        SummarizeFromFeedback: {"info": {"id": "i", "post": "Long."}, "summaries": [{"text": "a"}, {"text": "b"}], "choice": 0,
+                                "worker": "w", "batch": "1", "split": "train"},
+    }  # fmt: skip
+    one = source()
+    convert = one.compared if source is SummarizeFromFeedback else one.taken
+    assert convert(Row(shaped[source])).named
+
+
+def test_records_below_the_same_instructions_are_split_by_what_is_asked(tmp_path: Path) -> None:
+    turns = [[{"speaker": "system", "text": "Be brief."}, {"speaker": "user", "text": f"question {i}?"}] for i in range(40)]
+    rows = [
+        {"kind": "comparison", "prompt": {"turns": said}, "chosen": {"text": "yes"}, "rejected": {"text": "no"}}
+        for said in turns
+    ]
+    path = written(tmp_path, rows)
+    sides = [len(gathered(File(Data(path, split=split, test=0.5)))[0]) for split in ("train", "test")]
+    assert sum(sides) == 40
+    assert min(sides) > 8
 
 
 def test_a_split_keeps_threads_together_and_loses_nothing(tmp_path: Path) -> None:

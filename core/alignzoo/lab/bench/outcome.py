@@ -66,7 +66,8 @@ class Outcome:
 def read_from(files: store.Folder) -> dict[str, str]:
     """The digest of every file of a finished run that a report reads."""
     trainings = [files.train, files.start, *(files.reward(number) for number in range(1, 10))]
-    paths = [files.answers, files.scores, files.judging, files.serving, files.root / "report.json", files.train.trail]
+    paths = [files.answers, files.scores, files.judging, files.serving, files.opinions, files.train.trail]
+    paths += [files.root / "report.json"]
     paths += [path for training in trainings for path in (training.summary, training.updates)]
     return {str(path.relative_to(files.root)): store.file_digest(path) for path in paths if path.exists()}
 

@@ -15,6 +15,7 @@ from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.hearing import Hearing
 from alignzoo.lab.compare.ranking import Rank, ranking
 from alignzoo.lab.compare.significance import COST, ENOUGH, SHARE, over_seeds, spread_of
+from alignzoo.lab.compare.whose import Whose, whose
 from alignzoo.lab.statistics import FEW_PROMPTS, Estimate
 from alignzoo.lab.store import worded
 
@@ -99,6 +100,8 @@ class Comparison:
     """Some prompts with everybody's answer, where a report is written."""
     hearing: Hearing | None = None
     """What somebody says who was shown their answers two at a time, where that was asked for."""
+    whose: Whose | None = None
+    """Whose choices they follow, where some were held back to tell it by."""
     command: str = ""
     """What makes the report again."""
 
@@ -173,6 +176,7 @@ def compare(name: str, entrants: Sequence[Entrant], notes: Sequence[Note] = ()) 
         notes=tuple(notes),
         noticed=tuple(noticed(entrants)),
         made=made(ordered),
+        whose=whose(ordered),
     )
 
 

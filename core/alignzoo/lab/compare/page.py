@@ -15,9 +15,11 @@ from alignzoo.lab.compare.frontier import NOWHERE, Point, least_kl
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.pictures import COLOURS, DASHES, Series, ladder, svg
 from alignzoo.lab.compare.words import (
+    AGREES,
     DUELS,
     FITS,
     NOTES,
+    WHOSE,
     apart,
     beside,
     chance,
@@ -26,7 +28,9 @@ from alignzoo.lab.compare.words import (
     leaderboard,
     limits,
     making,
+    opinions,
     scales,
+    served,
     told,
 )
 
@@ -78,6 +82,9 @@ def _sections(found: Comparison) -> Iterator[str]:
     if found.lines[0].values:
         yield _section("values", "The values apart", _table(*apart(found)))
     yield _section("beside", "Beside the reward", _table(*beside(found)))
+    if found.whose:
+        told_of = f"<p>{escape(AGREES)}</p>" + _table(*opinions(found.whose)) + _list(served(found.whose))
+        yield _section("whose", WHOSE, told_of)
     for number, note in enumerate(found.notes):
         yield _section(f"note-{number}", note.title, _list(note.lines) + (_table(note.head, note.rows) if note.rows else ""))
 

@@ -55,6 +55,8 @@ class Played:
     """What each figure lies between, where that is known."""
     closed: str = ""
     """Why the prompts are all that there are; empty where others could have been asked."""
+    opinions: Mapping[str, Any] = field(default_factory=dict)
+    """What groups of annotators think of the policy, where some of their choices were held back (`lab.opinions`)."""
 
     def on(self, prompts: Sequence[str]) -> Played:
         """The same run, with these of its prompts alone, in this order."""
@@ -104,6 +106,7 @@ def played(root: Path) -> Played:
         machine=summary.get("machine", {}),
         bounds=_bounds(judging.get("bounds", {})),
         closed=judging.get("closed", ""),
+        opinions=store.read_json(files.opinions) if files.opinions.exists() else {},
     )
 
 

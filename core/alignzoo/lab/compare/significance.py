@@ -124,6 +124,27 @@ def spreads_of(tables: Tables, *, closed: bool = False) -> list[Spread]:
     return [Spread(mean, seeds, prompts, *own) for mean, own in zip(means.tolist(), parts.tolist(), strict=True)]
 
 
+def spread_of_some(table: Table) -> Spread:
+    """The same where each seed has some of the prompts, and nan in the place of the others: the mean of the seeds' means m[s].
+
+    What prompts add is seen where two seeds share them. With a cell's part in the mean, e[s, p] = (y[s, p] − m[s]) / (S n[s]),
+
+        Var(mean) = Var(m) / S  +  max(0, S / (S − 1) Σ_p Σ_{s ≠ t} e[s, p] e[t, p])
+
+    which, where all seeds have all prompts, is the form above but for (P − 1) / P; where they share none, its first term."""
+    table = table[~np.isnan(table).all(1)]
+    there = ~np.isnan(table)
+    seeds, prompts = len(table), int(there.any(0).sum())
+    by_seed = np.nanmean(table, 1)
+    mean = float(by_seed.mean())
+    if seeds < 2 or prompts < 2:
+        return Spread(mean, seeds, prompts, 0.0, 0.0, 0.0, 0.0)
+    parts = np.where(there, table - by_seed[:, None], 0.0) / (seeds * there.sum(1, keepdims=True))
+    together = float((parts.sum(0) ** 2 - (parts**2).sum(0)).sum())
+    between_prompts = prompts * max(0.0, seeds / (seeds - 1) * together)
+    return Spread(mean, seeds, prompts, float(by_seed.var(ddof=1)), between_prompts, seeds * between_prompts, 0.0)
+
+
 def over_seeds(figures: Sequence[float], within: Bounds) -> Estimate:
     """The mean of what is known once for each seed, with Student's interval, cut off where the figure cannot be."""
     mean, count = float(np.mean(figures)), len(figures)

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from alignzoo.lab.compare.comparison import Comparison, Line, Side
 from alignzoo.lab.compare.hearing import Hearing
+from alignzoo.lab.compare.whose import Whose
 from alignzoo.lab.statistics import Estimate
 
 SPENT = {
@@ -75,6 +76,9 @@ def markdown(found: Comparison) -> str:
     if len(found.lines[0].values) > 0:
         parts += ["## The values apart", _table(*apart(found))]
     parts += ["## Beside the reward", _table(*beside(found))]
+    if found.whose:
+        said = "\n".join(f"* {line}" for line in served(found.whose))
+        parts += [f"## {WHOSE}", AGREES, _table(*opinions(found.whose)), said]
     if found.fits:
         parts += ["## Going too far", _table(*limits(found)), FITS]
     for note in found.notes:
@@ -184,6 +188,39 @@ def beside(found: Comparison) -> Rows:
     return head, [
         [name, told(side.words, 1), told(side.distinct, 2), told(side.refuses, 2), told(side.ended, 2)] for name, side in sides
     ]
+
+
+WHOSE = "Whose choices"
+AGREES = """\
+How often a contestant agrees with choices of each group that nobody learned from: it has made the chosen answer likelier than
+the rejected one, beside the start. One half is no opinion. What became of the answers themselves is told value by value."""
+
+
+def opinions(found: Whose) -> Rows:
+    """A column for each group, and what each contestant learned of it."""
+    head = [f"{group or 'no group is told'} agree" for group in found.choices]
+    rows = []
+    for one in found.opinions:
+        learned = ", ".join(f"{count:,.0f} {group}".strip() for group, count in one.learned.items()) or "–"
+        agrees = [told(one.agrees.get(group)) if one.agrees else "no log-probabilities" for group in found.choices]
+        rows.append([one.name, learned, *agrees])
+    last = ["choices held back, a seed", "", *(f"{count:,.0f}" for count in found.choices.values())]
+    return ("contestant", "judgements learned from", *head), [*rows, last]
+
+
+def served(found: Whose) -> list[str]:
+    """For each group, who agrees with it more often than whom."""
+    lines = [] if found.alike else ["not all were asked about the same choices; those that all were asked about count"]
+    for group in found.choices:
+        over: dict[str, list[str]] = {}
+        for one in (one for one in found.apart if one.group == group and one.separable):
+            ahead, behind = (one.first, one.second) if one.difference.mean > 0 else (one.second, one.first)
+            ends = sorted(abs(end) for end in (one.difference.low, one.difference.high))
+            over.setdefault(ahead, []).append(f"{behind} by {abs(one.difference.mean):.3f} [{ends[0]:.3f}, {ends[1]:.3f}]")
+        said = "; ".join(f"{ahead} more often than {', '.join(behind)}" for ahead, behind in over.items())
+        name = group or "those whose group is not told"
+        lines.append(f"with {name} agrees {said}" if said else f"with {name} nobody agrees more often than another for certain")
+    return lines
 
 
 def limits(found: Comparison) -> Rows:
