@@ -13,6 +13,7 @@ from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import Part, Plan
 from alignzoo.lab.prompts import prompts_of
 from alignzoo.model.role import Role
+from alignzoo.model.text import TextError
 from alignzoo.records import Feedback
 
 
@@ -47,7 +48,10 @@ def _writer(source: Part, candidates: Callable[[], Role]) -> Policy | None:
 
 def _heard(plan: Plan, source: Part, asking: Asking, listener: Listener) -> Iterator[Feedback]:
     """The records of a source; an error at their end if it had to leave out too much."""
-    yield from counted(source.collect(asking), listener)
+    try:
+        yield from counted(source.collect(asking), listener)
+    except TextError as error:  # of a prompt that it has answered
+        raise TextError(f"{source.found.full_name}: {error}") from error
     asking.tally.check(plan.intake.dropped)
 
 
