@@ -5,7 +5,8 @@
 A proxy is a reward component, or one of its values after a dot. Without `--run` the policy is the bare playground model; with
 a run (its file or folder) it is the run's start, or with `--who policy` what the run trained. Then best-of-n is deployed for
 some n, on fresh samples, and compared with what the curve predicts. A law of over-optimisation (Gao et al. 2022) is fitted to
-each gold curve. Intervals are 95 %, by bootstrap over prompts.
+each gold curve. With `--seeds` all of it is drawn several times, each with random numbers of its own. Intervals are 95 %, for
+other seeds and other prompts; those of a single seed for other prompts alone.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from seeds import over_seeds
 
-from alignzoo.interfaces import Lesson, Manner, Policy, Reward, Valued
+from alignzoo.interfaces import Bounded, Lesson, Manner, Policy, Reward, Valued
 from alignzoo.lab import store
 from alignzoo.lab.compare.gao import GaoError, fit
 from alignzoo.lab.compare.pictures import Series, svg
+from alignzoo.lab.compare.significance import ANYWHERE, Bounds
 from alignzoo.lab.run import Run
-from alignzoo.lab.statistics import bootstrap
 from alignzoo.model.base import Base
 from alignzoo.model.choices import Loading, Lora
 from alignzoo.model.role import bare_on
@@ -36,11 +38,13 @@ from alignzoo.records import Completion, Prompt
 from alignzoo.seam.discovery import discover
 from alignzoo_best_of_n.best_of_n import BestOfN
 from alignzoo_best_of_n.choosing import Scorer
-from alignzoo_best_of_n.curve import Point, by_prompt, curve
+from alignzoo_best_of_n.curve import by_prompt, divergence, doublings
 
 AT_ONCE = 8
 RESAMPLES = 1000
 Groups = list[list[Completion]]
+Scores = Sequence[Sequence[float]]
+"""Of one seed's answers to each prompt."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,12 @@ def reward_named(name: str) -> Reward:
     return Value(made, value) if value else made
 
 
+def bounds_of(name: str) -> Bounds:
+    """What the scores of a reward lie between, if it says so."""
+    made = discover().find("reward", name.partition(".")[0]).load()()
+    return made.bounds if isinstance(made, Bounded) else ANYWHERE
+
+
 def drawn(policy: Policy, prompts: Sequence[Prompt], n: int, manner: Manner) -> Groups:
     """`n` answers to each prompt, some prompts at a time."""
     groups: Groups = []
@@ -79,21 +89,26 @@ def deployed(
     return Scorer(proxy)(prompts, chosen), Scorer(gold)(prompts, chosen)
 
 
-def compared(measured: Sequence[Sequence[float]], predicted: Sequence[float]) -> dict[str, Any]:
-    """Measured and predicted means, and the interval of their difference, prompt by prompt."""
-    gaps = {str(i): [float(np.mean(own)) - wanted] for i, (own, wanted) in enumerate(zip(measured, predicted, strict=True))}
-    gap = bootstrap(gaps)
-    means = {"measured": float(np.mean([np.mean(own) for own in measured])), "predicted": float(np.mean(predicted))}
-    return {**means, "gap": gap.row(), "within": gap.low <= 0 <= gap.high}
+def pooled(tables: Sequence[Sequence[float]], within: Bounds = ANYWHERE) -> dict[str, float]:
+    """Mean and interval of a figure that is known for every prompt, in their order, under every seed."""
+    return over_seeds([{f"{place:06}": value for place, value in enumerate(table)} for table in tables], within)
 
 
-def law(proxy: Sequence[Sequence[float]], gold: Sequence[Sequence[float]], points: Sequence[Point]) -> dict[str, Any]:
-    """α, β and the peak of R(d) = d (α − β d) with intervals over prompts: the points of one curve share their samples, so
-    the errors of least squares would be too small."""
-    kls = [point.kl for point in points]
-    table = np.array([by_prompt(proxy, gold, point.n) for point in points])
-    picks = np.random.default_rng(0).integers(table.shape[1], size=(RESAMPLES, table.shape[1]))
-    means = [table.mean(1), *(table[:, pick].mean(1) for pick in picks)]
+def compared(measured: Sequence[Scores], predicted: Sequence[Sequence[float]]) -> dict[str, Any]:
+    """Under every seed: measured and predicted means, and the interval of their difference, prompt by prompt."""
+    seen = [[float(np.mean(own)) for own in scores] for scores in measured]
+    gap = pooled([[a - b for a, b in zip(own, wanted, strict=True)] for own, wanted in zip(seen, predicted, strict=True)])
+    means = {"measured": float(np.mean(seen)), "predicted": float(np.mean(predicted))}
+    return {**means, "gap": gap, "within": gap["low"] <= 0 <= gap["high"]}
+
+
+def law(table: np.ndarray[Any, Any], kls: Sequence[float]) -> dict[str, Any]:
+    """α, β and the peak of R(d) = d (α − β d) from gold (strengths, seeds, prompts), with intervals over seeds and prompts: the
+    points of one curve share their samples, so the errors of least squares would be too small."""
+    dice = np.random.default_rng(0)
+    _, seeds, prompts = table.shape
+    draws = [(dice.integers(seeds, size=seeds), dice.integers(prompts, size=prompts)) for _ in range(RESAMPLES)]
+    means = [table.mean((1, 2)), *(table[:, own][:, :, asked].mean((1, 2)) for own, asked in draws)]
     fits = [fit("best-of-n", kls, mean.tolist(), start=float(mean[0])) for mean in means]
     told: dict[str, Any] = fits[0].row()
     for name in ("alpha", "beta"):
@@ -108,27 +123,42 @@ def law(proxy: Sequence[Sequence[float]], gold: Sequence[Sequence[float]], point
 
 
 def figures_of(
-    name: str, policy: Policy, prompts: Sequence[Prompt], groups: Groups, golds: list[list[float]], args: argparse.Namespace
+    name: str, policy: Policy, prompts: Sequence[Prompt], given: Sequence[tuple[Groups, Scores]], args: argparse.Namespace
 ) -> dict[str, Any]:
-    """Everything about one proxy."""
+    """Everything about one proxy, from each seed's answers and their gold."""
     proxy, gold = reward_named(name), reward_named(args.gold)
-    own = Scorer(proxy)(prompts, groups)
-    points = curve(own, golds)
+    both = [(Scorer(proxy)(prompts, groups), golds) for groups, golds in given]
+    ns = doublings(args.samples)
+    points = [
+        {
+            "n": n,
+            "kl": divergence(n),
+            "proxy": pooled([by_prompt(own, own, n) for own, _ in both], bounds_of(name)),
+            "gold": pooled([by_prompt(own, golds, n) for own, golds in both], bounds_of(args.gold)),
+        }
+        for n in ns
+    ]
     checks = {}
     for n in (n for n in args.check if n <= args.samples):
-        by_proxy, by_gold = deployed(policy, prompts, proxy, gold, n, args.picks, manner_of(args, args.seed + 1))
+        seen = [deployed(policy, prompts, proxy, gold, n, args.picks, manner_of(args, seed + 1)) for seed in seeds_of(args)]
         checks[str(n)] = {
-            "proxy": compared(by_proxy, by_prompt(own, own, n)),
-            "gold": compared(by_gold, by_prompt(own, golds, n)),
+            "proxy": compared([own for own, _ in seen], [by_prompt(own, own, n) for own, _ in both]),
+            "gold": compared([golds for _, golds in seen], [by_prompt(own, golds, n) for own, golds in both]),
         }
-    distinct = float(np.mean([len({reply.text for reply in group}) / len(group) for group in groups]))
+    answers = [group for groups, _ in given for group in groups]
     return {
         "proxy": name,
-        "curve": [point.row() for point in points],
+        "curve": points,
         "checks": checks,
-        "law": law(own, golds, points),
-        "distinct": distinct,
+        "law": law(
+            np.array([[by_prompt(own, golds, n) for own, golds in both] for n in ns]), [point["kl"] for point in points]
+        ),
+        "distinct": float(np.mean([len({reply.text for reply in group}) / len(group) for group in answers])),
     }
+
+
+def seeds_of(args: argparse.Namespace) -> range:
+    return range(args.seed, args.seed + args.seeds)
 
 
 def manner_of(args: argparse.Namespace, seed: int) -> Manner:
@@ -156,8 +186,9 @@ def asked(args: argparse.Namespace) -> tuple[Policy, list[Prompt], dict[str, Any
 
 def markdown(whole: Mapping[str, Any]) -> str:
     lines = [f"`{whole['command']}`", ""]
-    lines += [f"{whole['prompts']} prompts, {whole['samples']} answers to each; gold is {whole['gold']}."]
-    lines += ["95 % intervals over prompts. KL in nats: log n − (n−1)/n, exact only where no two scores are equal."]
+    seeds, over = (f" under {whole['seeds']} seeds", "seeds and prompts") if whole["seeds"] > 1 else ("", "prompts")
+    lines += [f"{whole['prompts']} prompts, {whole['samples']} answers to each{seeds}; gold is {whole['gold']}."]
+    lines += [f"95 % intervals over {over}. KL in nats: log n − (n−1)/n, exact only where no two scores are equal."]
     for figures in whole["figures"]:
         lines += ["", f"## proxy: {figures['proxy']}", "", *_curve_rows(figures), "", *_law_rows(figures)]
         lines += ["", "Deployed on fresh samples, beside what the curve predicts:", ""]
@@ -215,13 +246,14 @@ def main() -> None:
     parser.add_argument("--check", type=int, nargs="*", default=[4, 16], help="n of which best-of-n is deployed")
     parser.add_argument("--picks", type=int, default=4, help="answers of the deployed best-of-n to each prompt")
     parser.add_argument("--max-tokens", type=int, default=48)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="the first")
+    parser.add_argument("--seeds", type=int, default=1, help="how often all of it is drawn, each time with other luck")
     parser.add_argument("--results", type=Path, help="where to write .json, .md and .svg")
     args = parser.parse_args()
     torch.set_num_threads(1)
     policy, prompts, made_with = asked(args)
-    groups = drawn(policy, prompts, args.samples, manner_of(args, args.seed))
-    golds = Scorer(reward_named(args.gold))(prompts, groups)
+    groups = [drawn(policy, prompts, args.samples, manner_of(args, seed)) for seed in seeds_of(args)]
+    given = [(own, Scorer(reward_named(args.gold))(prompts, own)) for own in groups]
     whole = {
         "command": "python " + shlex.join(sys.argv),
         "machine": platform.machine(),
@@ -229,7 +261,8 @@ def main() -> None:
         "gold": args.gold,
         "prompts": len(prompts),
         "samples": args.samples,
-        "figures": [figures_of(name, policy, prompts, groups, golds, args) for name in args.proxy],
+        "seeds": args.seeds,
+        "figures": [figures_of(name, policy, prompts, given, args) for name in args.proxy],
     }
     print(markdown(whole))
     if args.results:

@@ -175,15 +175,50 @@ def test_answers_that_leave_no_room_for_a_prompt_are_refused(
     assert "max_tokens = 100000 leaves no room for a prompt in this model's context of " in line
 
 
-def test_prompts_that_are_longer_than_the_context_lose_their_beginning_and_are_counted(
-    written: Written, capsys: pytest.CaptureFixture[str], tmp_path: Path
+LONG = " ".join(["the old dog and the red cat"] * 400)
+
+
+@pytest.fixture
+def longwinded(tmp_path: Path, written: Written) -> Callable[[str], Path]:
+    """A run file over prompts of which three are longer than the context."""
+
+    def write(optimizer: str) -> Path:
+        asked = [f"{LONG} {word}" if word in ("why", "where", "how") else word for word in LONG.split()[:5]]
+        asked += [f"{LONG} why", f"{LONG} where", f"{LONG} how", "a", "b", "c"]
+        (tmp_path / "long.jsonl").write_text("\n".join(f'{{"prompt": "{text}"}}' for text in asked))
+        file = written(optimizer, "sour:score")
+        file.write_text(file.read_text().replace('use = "playground"', 'use = "prompts"\nfile = "long.jsonl"\ntest = 0.2', 1))
+        return file
+
+    return write
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_prompts_that_are_longer_than_the_context_are_refused_before_anything_is_trained(
+    name: str, longwinded: Callable[[str], Path], said: Callable[..., str], tmp_path: Path
 ) -> None:
-    long = " ".join(["the old dog and the red cat"] * 400)
-    asked = "\n".join(f'{{"prompt": "{long} {word}"}}' for word in ("why", "where", "how", "what", "who", "when", "so", "yes"))
-    (tmp_path / "long.jsonl").write_text(asked)
-    file = written(OPTIMIZERS["rloo"].replace("updates = 4", "updates = 1"), "sour:score")
-    file.write_text(file.read_text().replace('use = "playground"', 'use = "prompts"\nfile = "long.jsonl"\ntest = 0.4', 1))
-    assert main(["train", str(file), "--out", str(tmp_path / "run")]) == 0
+    line = said("train", longwinded(OPTIMIZERS[name]), "--out", tmp_path / "run")
+    assert "task:prompts/prompts, whose prompts optimizer:" in line
+    assert f"/{name} has answered: 3 of " in line
+    assert " prompts leave no room for a reply: the longest has " in line
+    assert 'long_prompts = "cut"' in line
+    assert not (tmp_path / "run" / "train").exists()
+
+
+def test_the_prompts_that_are_judged_on_are_looked_at_before_anything_is_trained(
+    written: Written, said: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "asked.jsonl").write_text(f'{{"prompt": "why"}}\n{{"prompt": "{LONG}"}}')
+    line = said("run", written(OPTIMIZERS["rloo"]), "--out", tmp_path / "run", "--set", "answer.file=asked.jsonl")
+    assert "asked.jsonl, whose prompts are answered before and after: 1 of 2 prompts leave no room for a reply" in line
+    assert not (tmp_path / "run" / "train").exists()
+
+
+def test_where_it_is_allowed_long_prompts_lose_their_beginning_and_are_counted(
+    longwinded: Callable[[str], Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = longwinded(OPTIMIZERS["rloo"].replace("updates = 4", "updates = 1").replace("per_update = 4", "per_update = 11"))
+    assert main(["train", str(file), "--out", str(tmp_path / "run"), "--set", 'model.long_prompts="cut"']) == 0
     told = capsys.readouterr()
     assert "prompts lost their beginning to the context" in told.out + told.err
 

@@ -506,6 +506,27 @@ def test_show_and_chat_on_the_command_line(
     assert [line.startswith("start: ") for line in lines] == [False, True, False, True]
 
 
+def test_a_conversation_that_has_outgrown_the_context_goes_on_and_says_what_it_forgot(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three turns of forty words do not fit a context of 128 beside an answer."""
+    import io
+
+    from alignzoo.cli.chat import converse
+    from alignzoo.interfaces import Manner
+    from alignzoo.model.role import policy_on
+    from alignzoo.testing import toy_base
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{'cat ' * 40}\n" * 4))
+    converse({"toy": policy_on(toy_base())}, Manner(max_tokens=5, temperature=0))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line for line in lines if line.startswith("(")] == ["(the context is full: the first 2 turns are forgotten)"] * 2
+    assert len(lines) == 6
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"why\n{'cat ' * 140}\n"))
+    with pytest.raises(TextError, match="1 of 1 prompts leave no room for a reply"):
+        converse({"toy": policy_on(toy_base())}, Manner(max_tokens=5, temperature=0))
+
+
 def test_show_tells_how_far_an_unfinished_run_is(run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = Run.open(run_file, tmp_path / "begun")
     run.collect()

@@ -321,6 +321,14 @@ def test_a_policy_that_has_come_apart_is_stopped(base: Base) -> None:
         Canaries(base).look(policy, start, ASK, seed=0)
 
 
+def test_recorded_prompts_that_are_too_long_to_be_answered_are_not_asked(base: Base) -> None:
+    policy, long = policy_on(base), Prompt.ask("cat dog " * 60)
+    start = policy.frozen("start")
+    seen = Canaries(base).look(policy, start, [*ASK, long], seed=0)
+    assert seen == Canaries(base).look(policy, start, ASK, seed=0)
+    assert Canaries(base).look(policy, start, [long], seed=0) == {}
+
+
 def test_a_look_measures_the_kl_that_it_says(base: Base) -> None:
     """Σ (log π − log π₀) over what π wrote, by reply; the same in two ways."""
     start, policy = bare_on(base, "start"), stirred(policy_on(base), size=0.03)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from plain import stirred
 from torch import Tensor
 
-from alignzoo.interfaces import Lesson, LessonError, Manner, Reward
+from alignzoo.interfaces import Lesson, LessonError, Manner, Reward, Writing
 from alignzoo.learning.canaries import Canaries, CanaryError, watching
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.learning.rewards import ScoreError
@@ -22,6 +23,7 @@ from alignzoo.model.base import Base
 from alignzoo.model.forest import per_reply
 from alignzoo.model.head import Head
 from alignzoo.model.role import Role, policy_on
+from alignzoo.model.text import TextError
 from alignzoo.records import Completion, Prompt
 from alignzoo.testing import WORDS, toy_base
 from alignzoo_best_of_n.expert_iteration import ExpertIteration
@@ -57,6 +59,18 @@ def test_old_log_probabilities_are_the_policys_at_the_temperature_of_the_samples
         elsewhere = policy.logps(seen.forest, temperature + 0.2)
     assert torch.allclose(seen.forest.tokens["old"], again, atol=1e-4)
     assert not torch.allclose(seen.forest.tokens["old"], elsewhere, atol=1e-2)
+
+
+def test_a_prompt_too_long_to_answer_is_refused_before_any_is_answered(base: Base) -> None:
+    """However late its round would come."""
+    base.sampler = lambda *given: pytest.fail("was asked")
+    lesson = Lesson(prompts=[*PROMPTS, Prompt.ask("cat dog " * 60)], reward=variety)
+    for optimizer in (PPO(), RLOO(), GRPO(), ReinforcePlusPlus(), OnlineDPO(), ExpertIteration()):
+        assert isinstance(optimizer, Writing)
+        assert optimizer.longest == 48
+        with pytest.raises(TextError, match="1 of 5 prompts leave no room for a reply: the longest has 123 tokens"):
+            list(optimizer.improve(policy_on(base), lesson))
+        base.dismiss_all()
 
 
 @pytest.mark.parametrize("temperature", [0.7, 1.0])
@@ -217,6 +231,7 @@ def test_prompts_longer_than_the_context_lose_the_same_beginning_twice(base: Bas
     dice = torch.Generator().manual_seed(0)
     words = [WORDS[int(torch.randint(len(WORDS), (1,), generator=dice))] for _ in range(300)]
     long = [Prompt.ask(" ".join(words[start:])) for start in range(8)]
+    base.text = replace(base.text, long_prompts="cut")
     policy = stirred(policy_on(base))
     seen = explorer(policy, Exploring(max_tokens=60))(long, 8)
     assert [len(tree.prompt) for tree in seen.forest.trees] == [68] * 8

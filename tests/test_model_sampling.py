@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -192,12 +193,14 @@ def test_no_reply_is_longer_than_asked(base: Base, most: int) -> None:
     assert max(lengths) == most
 
 
-def test_a_long_prompt_makes_room_and_is_counted(family: Family) -> None:
+def test_where_it_may_a_long_prompt_makes_room_and_is_counted(family: Family, caplog: pytest.LogCaptureFixture) -> None:
     base = loaded(family("llama"))
+    base.text = replace(base.text, long_prompts="cut")
     role = stirred(policy_on(base))
     long = Prompt.ask(" ".join(["cat", "dog"] * 40))
     groups = role.sample([long, PROMPTS[1]], 2, Manner(max_tokens=30))
     assert base.text.cuts.prompts == 1
+    assert "a prompt of 83 tokens loses its beginning: there is room for 34 beside its reply" in caplog.text
     assert tokens(groups)[1] == tokens(role.sample([PROMPTS[1]], 2, Manner(max_tokens=30)))[0]
     forest = base.text.replies([long], groups[:1])
     assert forest.trees[0].prompt == base.text.fitted(long, 30)
@@ -207,6 +210,16 @@ def test_a_long_prompt_makes_room_and_is_counted(family: Family) -> None:
         TextError, match=f"max_tokens = {CONTEXT} leaves no room for a prompt in this model's context of {CONTEXT}"
     ):
         role.sample(PROMPTS, 1, Manner(max_tokens=CONTEXT))
+
+
+@pytest.mark.parametrize("samples", [sampling.write, lambda base, worn, prompts, n, manner, steer: pytest.fail("was asked")])
+def test_a_long_prompt_is_refused_by_whoever_writes_before_anything_is_written(base: Base, samples: sampling.Sampler) -> None:
+    base.sampler = samples
+    long = Prompt.ask("cat dog " * 60)
+    words = f"1 of {len(PROMPTS) + 1} prompts leave no room for a reply: the longest has .*max_tokens = 12 .*begins: 'cat dog"
+    with pytest.raises(TextError, match=words):
+        policy_on(base).sample([*PROMPTS, long], 1, Manner(max_tokens=12))
+    assert base.text.cuts.prompts == 0
 
 
 def test_no_replies_cannot_be_asked_for(base: Base) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -227,6 +229,42 @@ def test_an_empty_prompt_is_refused_where_nothing_stands_before_it() -> None:
         Text.of(toy_tokenizer(), "plain").prompt_ids(Prompt.ask(""))
     assert Text.of(beginning(), "plain").prompt_ids(Prompt.ask("")) == (BOS,)
     assert Text.of(toy_tokenizer()).prompt_ids(Prompt.ask("")) == (BOS, USER, ASSISTANT)
+
+
+def test_all_prompts_that_leave_a_reply_no_room_are_told_at_once() -> None:
+    """Of seven ids, in a context of ten, a reply of three is the longest."""
+    text = Text.of(toy_tokenizer(), context=10)
+    short, longer = Prompt.ask("why"), Prompt.ask("is the cat small and old")
+    text.make_room([short, ASK], 3)
+    text.make_room([], 9)
+    words = (
+        "2 of 3 prompts leave no room for a reply: the longest has 9 tokens, and of this model's context of 10 max_tokens = 4 "
+        r"leaves 6 \(it begins: 'is the cat small and old'\)"
+    )
+    with pytest.raises(TextError, match=words):
+        text.make_room([ASK, longer, short], 4)
+    replace(text, long_prompts="cut").make_room([ASK, longer, short], 4)
+    with pytest.raises(TextError, match="max_tokens = 10 leaves no room for a prompt"):
+        replace(text, long_prompts="cut").make_room([], 10)
+    assert text.cuts.prompts == 0
+
+
+@pytest.mark.parametrize("make", [bytes_and_merges, beginning, toy_tokenizer, lambda: toy_tokenizer(template=None)])
+@settings(max_examples=60, deadline=None)
+@given(
+    asked=st.text(st.sampled_from("ab cde\n:é漢"), min_size=1, max_size=40), context=st.integers(2, 70), room=st.integers(1, 8)
+)
+def test_what_is_known_without_tokenizing_is_what_the_tokens_say(
+    make: Callable[[], Any], asked: str, context: int, room: int
+) -> None:
+    text = Text.of(make(), context=context)
+    assert text.answerable(Prompt.ask(asked), room) == (len(text.prompt_ids(Prompt.ask(asked))) + room <= context)
+
+
+def test_short_prompts_are_not_tokenized_to_know_that_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = Text.of(toy_tokenizer(), context=200)
+    monkeypatch.setattr(Text, "prompt_ids", lambda *given: pytest.fail("was tokenized"))
+    text.make_room([ASK] * 3, 64)
 
 
 @settings(max_examples=60, deadline=None)

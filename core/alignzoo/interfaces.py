@@ -307,6 +307,17 @@ class Optimizer(Protocol):
         ...
 
 
+@runtime_checkable
+class Writing(Protocol):
+    """An optimizer that has the lesson's prompts answered while it learns. What leaves its answers no room is refused before
+    anything is trained."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest answer that it asks for."""
+        ...
+
+
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 Count = Annotated[int, Ge(1)]

@@ -11,7 +11,7 @@ from alignzoo.cli.quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from alignzoo.interfaces import Manner, Policy
-    from alignzoo.records import Turn
+    from alignzoo.records import Completion, Turn
 
 
 def add(verbs: Any) -> None:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def converse(policies: dict[str, Policy], manner: Manner) -> None:
     """Read lines from standard input and answer each as every policy; each keeps its own side of the conversation."""
-    from alignzoo.records import Prompt, Turn
+    from alignzoo.records import Turn
 
     histories: dict[str, list[Turn]] = {name: [] for name in policies}
     while True:
@@ -69,8 +69,26 @@ def converse(policies: dict[str, Policy], manner: Manner) -> None:
             histories = {name: [] for name in policies}
             continue
         for name, policy in policies.items():
-            said = [*histories[name], Turn("user", line.strip())]
-            [[reply]] = policy.sample([Prompt(tuple(said))], 1, manner)
+            said, reply = _answered(policy, [*histories[name], Turn("user", line.strip())], manner)
             histories[name] = [*said, Turn("assistant", reply.text)]
             label = f"{name}: " if len(policies) > 1 else ""
             print(f"{label}{reply.text}{'' if reply.finished else ' …'}", flush=True)
+
+
+def _answered(policy: Policy, said: list[Turn], manner: Manner) -> tuple[list[Turn], Completion]:
+    """The reply to a conversation. One that has outgrown the context goes on without its oldest turns, which is said."""
+    from alignzoo.model.text import TextError
+    from alignzoo.records import Prompt
+
+    kept = said
+    while True:
+        try:
+            [[reply]] = policy.sample([Prompt(tuple(kept))], 1, manner)
+        except TextError:
+            if len(kept) <= 2:
+                raise
+            kept = kept[2:]
+            continue
+        if kept != said:
+            print(f"(the context is full: the first {len(said) - len(kept)} turns are forgotten)", flush=True)
+        return kept, reply

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from alignzoo.interfaces import Lesson, Policy, Reading, Reward, no_reward
+from alignzoo.interfaces import Lesson, Policy, Reading, Reward, Writing, no_reward
 from alignzoo.lab import store
 from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Plan, Rewarding
-from alignzoo.lab.shelf import likeness
+from alignzoo.lab.prompts import prompts_of
 from alignzoo.learning.choices import Voice
 from alignzoo.learning.rewards import Combined, Scored
+from alignzoo.model.files import likeness
 from alignzoo.model.role import Role, bare_on, load_role, role_on
-from alignzoo.records import Feedback
+from alignzoo.model.text import TextError
+from alignzoo.records import Feedback, Prompt
 
 if TYPE_CHECKING:
     from alignzoo.model.base import Base
@@ -42,6 +44,22 @@ class Cast:
         base = Base.load(self.plan.model, self.plan.loading, self.plan.lora)
         base.text.leave_room(self.plan.answer.manner.max_tokens)  # or it would be told after the training
         return base
+
+    def check_room(self) -> None:
+        """An error, before anything is trained, where prompts that are to be answered leave no room for an answer."""
+        plan, optimizer = self.plan, self.plan.optimizer
+        task = plan.task.found.full_name if plan.task else ""
+        if plan.task and isinstance(optimizer.made, Writing):
+            asked = f"{task}, whose prompts {optimizer.found.full_name} has answered"
+            self._make_room(plan.task.made.prompts("train"), optimizer.made.longest, asked)
+        asked = f"{plan.answer.file or task}, whose prompts are answered before and after"
+        self._make_room(prompts_of(plan), plan.answer.manner.max_tokens, asked)
+
+    def _make_room(self, prompts: Sequence[Prompt], max_tokens: int, whose: str) -> None:
+        try:
+            self.base.text.make_room(prompts, max_tokens)
+        except TextError as error:
+            raise TextError(f"{whose}: {error}") from None
 
     @cached_property
     def likeness(self) -> str:

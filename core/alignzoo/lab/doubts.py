@@ -14,7 +14,11 @@ Rule = Callable[[Mapping[str, float], Sequence[Mapping[str, Any]]], str]
 
 DISPLACED = 1.0
 """Nats that a chosen answer may lose on average before it is said: to e⁻¹, a little over a third of its probability."""
+BAND = (0.75, 1.25)
+"""What a divergence may be of its target, over the last quarter of a training."""
 _LAST = 5
+_STEERED = 20
+"""Updates from which on it is told whether a target was held."""
 
 
 def displaced(final: Mapping[str, float], updates: Sequence[Mapping[str, Any]]) -> str:
@@ -32,7 +36,27 @@ def displaced(final: Mapping[str, float], updates: Sequence[Mapping[str, Any]]) 
     )
 
 
-RULES: tuple[Rule, ...] = (displaced,)
+def astray(final: Mapping[str, float], updates: Sequence[Mapping[str, Any]]) -> str:
+    """A divergence that was steered to a target (`kl_over_target`) and ends elsewhere: on average over the last quarter, for a
+    round's own is the mean of a few dozen answers. A training too short to be steered anywhere is left alone."""
+    told = [row["kl_over_target"] for row in updates if "kl_over_target" in row]
+    last = told[-(len(told) // 4) :]
+    if len(told) < _STEERED or BAND[0] <= (ends := fmean(last)) <= BAND[1]:
+        return ""
+    held = f"{BAND[0]:g} to {BAND[1]:g} times what it was steered to"
+    said = f"the KL of the last {len(last)} updates was not held within {held}: it was {ends:.2f} times that"
+    if ends > BAND[1]:
+        return said + (
+            ". The leash came too late: begin with a larger leash.coefficient (where β ended), steer faster (a smaller "
+            "leash.horizon), let the target rise for longer (leash.approach), or train slower"
+        )
+    return said + (
+        ". The policy did not go so far, or had no time to: begin with a smaller leash.coefficient (where β ended), or train "
+        "for longer"
+    )
+
+
+RULES: tuple[Rule, ...] = (displaced, astray)
 
 
 def doubts(final: Mapping[str, float], updates: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:

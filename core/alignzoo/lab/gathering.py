@@ -14,6 +14,7 @@ from alignzoo.lab.plan import Part, Plan
 from alignzoo.lab.prompts import prompts_of
 from alignzoo.lab.reserve import Reserve
 from alignzoo.model.role import Role
+from alignzoo.model.text import TextError
 from alignzoo.records import Feedback
 
 
@@ -50,7 +51,10 @@ def _heard(plan: Plan, source: Part, asking: Asking, listener: Listener, path: P
     """The records of a source; an error at their end if it had to leave out too much. What is held back from them is written
     first: where they are, it is."""
     reserve = Reserve(plan.whose)
-    yield from counted(source.collect(asking, reserve), listener)
+    try:
+        yield from counted(source.collect(asking, reserve), listener)
+    except TextError as error:  # of a prompt that it has answered
+        raise TextError(f"{source.found.full_name}: {error}") from error
     asking.tally.check(plan.intake.dropped)
     if reserve.kept:
         store.write_feedback(store.held_beside(path), reserve.kept)

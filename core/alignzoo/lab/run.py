@@ -169,6 +169,7 @@ class Run:
         source, name = self.plan.learned, self.plan.optimizer.found.full_name
         if source and not source.made.asks:
             self.collect()  # what is wrong with a corpus is told before anything is trained
+        self.cast.check_room()
         self.start()
         if self.plan.raised:
             self.rewards()

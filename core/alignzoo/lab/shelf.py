@@ -19,6 +19,7 @@ from typing import Any
 from alignzoo.lab.claims import claimed
 from alignzoo.lab.plan import Plan, trunk
 from alignzoo.lab.store import file_digest
+from alignzoo.model.files import files_of
 
 _LAYOUT = 2
 """How a stage lies on the shelf: its files and folders by their names."""
@@ -121,25 +122,4 @@ def _into_place(draft: Path, target: Path) -> None:
 
 def weights(model: str) -> list[tuple[str, int, str]]:
     """What tells one local model from another without loading it; nothing for a name on the hub."""
-    return [(name, size, file_digest(path)) for name, size, path in _files_of(model)]
-
-
-def _files_of(model: str) -> list[tuple[str, int, Path]]:
-    folder = Path(model)
-    files = sorted(folder.iterdir()) if folder.is_dir() else []
-    return [(path.name, path.stat().st_size, path) for path in files if path.suffix in (".safetensors", ".json", ".jinja")]
-
-
-_ENDS = 2**20
-
-
-def likeness(model: str) -> str:
-    """The same, at a glance: of each file its size, its beginning and its end, which a training changes as it does the rest."""
-    whole = hashlib.sha256()
-    for name, size, path in _files_of(model):
-        with path.open("rb") as file:
-            ends = [file.read(_ENDS)]
-            file.seek(max(0, size - _ENDS))
-            ends.append(file.read(_ENDS))
-        whole.update(repr((name, size, [hashlib.sha256(end).hexdigest() for end in ends])).encode())
-    return whole.hexdigest()[:16] if Path(model).is_dir() else ""
+    return [(name, size, file_digest(path)) for name, size, path in files_of(model)]

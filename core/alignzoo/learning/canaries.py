@@ -123,9 +123,12 @@ class Canaries:
 
     def look(self, policy: Role, start: Role, prompts: Sequence[Prompt], seed: int) -> Metrics:
         """Have the policy answer some prompts: the answers must come from the adapter in training, and not be too far from
-        the start. Returns the KL from the start, by the one estimator that serves every optimizer."""
-        manner = Manner(max_tokens=min(self.watch.tokens, self.base.text.context - 1), seed=seed)
-        chosen = _spread(prompts, self.watch.prompts)
+        the start. Returns the KL from the start, by the one estimator that serves every optimizer; nothing where no prompt
+        leaves room for an answer, as those of recorded pairs may not."""
+        manner = Manner(max_tokens=min(self.watch.tokens, self.base.text.context // 2), seed=seed)
+        chosen = [p for p in _spread(prompts, self.watch.prompts) if self.base.text.answerable(p, manner.max_tokens)]
+        if not chosen:
+            return {}
         groups = policy.sample(chosen, 1, manner)
         forest = self.base.text.replies(chosen, groups, self.base.device, manner.max_tokens)
         drawn = torch.tensor([lp for [reply] in groups for lp in reply.logps], device=self.base.device)

@@ -11,6 +11,7 @@ from typing import Annotated
 from annotated_types import Ge, Gt
 from torch import Tensor
 
+from alignzoo.interfaces import Metrics, Share
 from alignzoo.learning.memory import State, track
 
 
@@ -40,27 +41,42 @@ class Leash:
     """The KL per reply, in nats, that β is steered to; 0 leaves β alone."""
     horizon: Annotated[float, Gt(0)] = 10_000.0
     """Replies over which an error of 20 % changes β by 20 %."""
+    approach: Share = 0.0
+    """Share of the training over which the target rises to its value from nought. With none β falls for as long as the policy
+    is on its way, and then lets it shoot past."""
 
-    def on(self) -> Coefficient:
-        return Coefficient(self)
+    def on(self, replies: float = 0.0) -> Coefficient:
+        """β for a training of so many replies, which `approach` is a share of."""
+        return Coefficient(self, replies)
 
 
 class Coefficient:
     """β while a run goes. The controller is Ziegler et al. 2019, section 2.2: log-space proportional, its error clipped."""
 
-    def __init__(self, leash: Leash) -> None:
-        self.leash, self.value = leash, leash.coefficient
+    def __init__(self, leash: Leash, replies: float = 0.0) -> None:
+        self.leash, self.value, self.heard = leash, leash.coefficient, 0
+        self.rising = leash.approach * replies
         track(self)
+
+    @property
+    def aim(self) -> float:
+        """The KL that the last replies were steered to."""
+        return self.leash.target * (min(1.0, self.heard / self.rising) if self.rising else 1.0)
 
     def steer(self, kl: float, replies: int) -> None:
         """Take note of the mean KL per reply over so many replies. More than the horizon count as the horizon: they would
         take β past zero."""
         if self.leash.target:
-            error = min(0.2, max(-0.2, kl / self.leash.target - 1))
+            self.heard += replies
+            error = min(0.2, max(-0.2, kl / self.aim - 1))
             self.value *= 1 + error * min(1.0, replies / self.leash.horizon)
 
+    def told(self, kl: float) -> Metrics:
+        """How far the replies that were steered by are, of what they were steered to; nothing without a target."""
+        return {"kl_over_target": kl / self.aim} if self.leash.target else {}
+
     def state(self) -> State:
-        return {"value": self.value}
+        return {"value": self.value, "heard": self.heard}
 
     def restore(self, state: State) -> None:
-        self.value = state["value"]
+        self.value, self.heard = state["value"], state["heard"]

@@ -123,6 +123,7 @@ class Explorer:
     ) -> None:
         if not lesson.prompts:
             raise LessonError("there is no prompt to answer: the task's training split is empty")
+        policy.base.text.make_room(lesson.prompts, how.max_tokens)
         self.how, self.policy, self.reference, self.reward = how, policy, reference, lesson.reward
         self.note = note
         self.dice = Dice(seed)

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,10 +21,12 @@ from transformers import Cache
 from alignzoo.model import loading, past, sampling
 from alignzoo.model.attention import Packing
 from alignzoo.model.choices import Loading, Lora
+from alignzoo.model.files import likeness
 from alignzoo.model.fixed import Record, graph
 from alignzoo.model.forest import Forest, rows_of
 from alignzoo.model.head import Head
 from alignzoo.model.meter import Meter, Sizes
+from alignzoo.model.origin import origin
 from alignzoo.model.proof import prove_ahead, prove_cache, prove_fixed, prove_packing, prove_prefix, prove_steps, prove_tail
 from alignzoo.model.step import Steps
 from alignzoo.model.tail import Tail, pick
@@ -81,6 +84,7 @@ class Base:
         self.recalled: Mapping[str, Mapping[str, Tensor]] = {}  # what a checkpoint holds for roles yet to be made
         self.listener: Callable[[Forest, Tensor], None] | None = None  # hears every log-probability that is learned from
         self.sampler: sampling.Sampler = sampling.write
+        self.files = ""  # what tells those that it was loaded from, if it was loaded from any
         self.worn = Worn()
         self.tail = Tail()
         self.wardrobe = Wardrobe(model, lora, self.worn, self.tail)
@@ -125,8 +129,11 @@ class Base:
         model, tokenizer = loading.load(path, how)
         context = getattr(model.config, "max_position_embeddings", None) or 2048
         ends = getattr(model.generation_config, "eos_token_id", None)
-        text = Text.of(tokenizer, how.template, context, ends if isinstance(ends, list) else [] if ends is None else [ends])
-        return cls(model, text, lora, checkpointing=how.checkpointing, recording=how.decoding == "auto")
+        ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
+        text = Text.of(tokenizer, how.template, context, ends, how.long_prompts)
+        base = cls(model, text, lora, checkpointing=how.checkpointing, recording=how.decoding == "auto")
+        base.files = likeness(path)
+        return base
 
     @property
     def device(self) -> torch.device:
@@ -136,6 +143,11 @@ class Base:
     def exact(self) -> bool:
         """Whether a token's log-probability is the same, to float32's rounding, in whatever batch it is computed."""
         return self.head.weight.dtype == torch.float32 and not getattr(self.model, "is_loaded_in_8bit", False)
+
+    @cached_property
+    def origin(self) -> Mapping[str, str]:
+        """What tells it from another base of its shape. It never changes: the base is frozen."""
+        return origin(self.model, self.files)
 
     @property
     def width(self) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt
 
 Quantization = Literal["nf4", "int8", "none"]
+LongPrompts = Literal["refuse", "cut"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Loading:
     never does. On a CPU there is nothing to record."""
     template: Literal["auto", "chat", "dialogue", "plain"] = "auto"
     """How turns become text: the tokenizer's chat template, or "dialogue" or "plain" where it has none."""
+    long_prompts: LongPrompts = "refuse"
+    """A prompt that leaves the context no room for the reply that is to be written: refuse is an error, cut leaves out the
+    prompt's beginning, and counts it."""
     trust_remote_code: bool = False
     """Run code that comes with the model. It can do anything that you can; the run records that it was allowed."""
 

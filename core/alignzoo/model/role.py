@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from alignzoo.interfaces import Manner
-from alignzoo.model import head, tensors
+from alignzoo.model import head, origin, tensors
 from alignzoo.model.forest import Forest
 from alignzoo.model.grown import chain, layers_of, widths_of
 from alignzoo.model.loading import ModelError
@@ -172,6 +172,7 @@ class Role:
     ) -> list[list[Completion]]:
         """Write `n` completions of each prompt. `steer(own, *others)` gives the logits that the next token is drawn from, out
         of what this role and each of those `beside` it sees of the text so far (`Sight`)."""
+        self.base.text.make_room(prompts, manner.max_tokens)
         steering = Steer(steer, tuple(role.worn for role in beside)) if steer else None
         return self.base.sampler(self.base, self.worn, prompts, n, manner, steering)
 
@@ -223,8 +224,10 @@ class Role:
         return whole.hexdigest()[:16]
 
     def save(self, folder: Path) -> None:
-        """The adapter in peft's own format, and heads beside it, all as safetensors; companions in folders of their own."""
+        """The adapter in peft's own format, and heads beside it, all as safetensors; companions in folders of their own. And
+        what tells the base, which all of it belongs to."""
         folder.mkdir(parents=True, exist_ok=True)
+        origin.write(folder, self.base.origin)
         if not self.bare:
             self.base.wardrobe.config(self.name).save_pretrained(folder)
             tensors.write(self._adapter_tensors(), folder / "adapter_model.safetensors")
@@ -261,6 +264,7 @@ def load_role(base: Base, folder: Path, name: str, *, trained: bool = False) -> 
     adapter, heads = folder / "adapter_model.safetensors", folder / "heads.safetensors"
     if not adapter.exists() and not heads.exists():
         raise ModelError(f"{folder} holds no adapter: there is no adapter_model.safetensors in it")
+    origin.check(folder, base.origin)
     _check_shape(folder, base)
     role = role_on(base, name, trained=trained) if adapter.exists() else bare_on(base, name)
     if adapter.exists():

@@ -6,6 +6,7 @@ template or the tokenizer puts before the prompt; every finished reply ends with
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -13,14 +14,21 @@ from typing import Any
 
 import torch
 
+from alignzoo.model.choices import LongPrompts
 from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo.records import Comparison, Completion, Prompt, Turn
 
 TEMPLATES = ("auto", "chat", "dialogue", "plain")
 
+log = logging.getLogger("alignzoo")
+
 
 class TextError(ValueError):
     """Text that cannot be brought before this model."""
+
+
+class RoomError(TextError):
+    """Prompts that leave no room for the replies that are to be written to them."""
 
 
 @dataclass
@@ -44,9 +52,17 @@ class Text:
     context: int
     ends: frozenset[int]
     cuts: Cuts = field(default_factory=Cuts, compare=False)
+    long_prompts: LongPrompts = "refuse"
 
     @classmethod
-    def of(cls, tokenizer: Any, template: str = "auto", context: int = 2048, ends: Sequence[int] = ()) -> Text:
+    def of(
+        cls,
+        tokenizer: Any,
+        template: str = "auto",
+        context: int = 2048,
+        ends: Sequence[int] = (),
+        long_prompts: LongPrompts = "refuse",
+    ) -> Text:
         """`template` auto: the tokenizer's own chat template if it has one, else "dialogue". `ends` are tokens that end a
         reply besides the tokenizer's own."""
         if template not in TEMPLATES:
@@ -58,7 +74,7 @@ class Text:
             template = "chat" if has_own else "dialogue"
         if tokenizer.eos_token_id is None:
             raise TextError("this tokenizer has no end-of-sequence token, so no reply could ever end; set one")
-        return cls(tokenizer, template, context, frozenset({tokenizer.eos_token_id, *ends}))
+        return cls(tokenizer, template, context, frozenset({tokenizer.eos_token_id, *ends}), long_prompts=long_prompts)
 
     @property
     def end(self) -> int:
@@ -110,6 +126,28 @@ class Text:
                 "ask for shorter replies"
             )
 
+    def answerable(self, prompt: Prompt, max_tokens: int) -> bool:
+        """Whether replies of this length may be written to a prompt: whether it fits beside them, or may be cut."""
+        if self.long_prompts == "cut":
+            return True
+        text = self.written(prompt)
+        if text.isascii() and len(text) + _BESIDES <= self.context - max_tokens:
+            return True  # no letter of these is more than a token: most prompts need not be tokenized to know it
+        return len(self.prompt_ids(prompt)) <= self.context - max_tokens
+
+    def make_room(self, prompts: Sequence[Prompt], max_tokens: int) -> None:
+        """An error where replies of this length cannot be written to all of these prompts."""
+        self.leave_room(max_tokens)
+        if not (long := [prompt for prompt in prompts if not self.answerable(prompt, max_tokens)]):
+            return
+        longest = max(long, key=lambda prompt: len(self.prompt_ids(prompt)))
+        raise RoomError(
+            f"{len(long)} of {len(prompts)} prompts leave no room for a reply: the longest has "
+            f"{len(self.prompt_ids(longest))} tokens, and of this model's context of {self.context} max_tokens = {max_tokens} "
+            f"leaves {self.context - max_tokens} (it begins: {longest.text[:60]!r}). Leave these prompts out, ask for shorter "
+            'replies, take a model with a longer context, or have prompts lose their beginning: [model] long_prompts = "cut"'
+        )
+
     def fitted(self, prompt: Prompt, reply_room: int) -> tuple[int, ...]:
         """The prompt's ids with room for a reply: what is cut (and counted) is the beginning, but for the BOS."""
         ids = self.prompt_ids(prompt)
@@ -118,6 +156,8 @@ class Text:
             return ids
         if room < 1:
             raise TextError(f"a reply of {reply_room} tokens leaves no room in the context of {self.context}")
+        if not self.cuts.lost:
+            log.warning("a prompt of %d tokens loses its beginning: there is room for %d beside its reply", len(ids), room)
         self.cuts.lost.add(hash(ids))
         start = ids[:1] if ids[0] == self.tokenizer.bos_token_id and room > 1 else ()
         return start + ids[len(ids) - room + len(start) :]
@@ -163,6 +203,10 @@ class Text:
         text = said[: min((said.find(word) for word in stop if word in said), default=len(said))]
         finished = text != said or (bool(ids) and ids[-1] in self.ends)
         return Completion(text, tuple(ids), finished, tuple(logps))
+
+
+_BESIDES = 2
+"""Tokens that a tokenizer may put before a text's own: a BOS, and a mark that it begins."""
 
 
 def _dialogue_turn(turn: Turn) -> str:

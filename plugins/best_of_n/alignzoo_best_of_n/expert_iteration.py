@@ -86,11 +86,16 @@ class ExpertIteration:
         if self.n < 2:
             raise ValueError(f"n = {self.n}: there is no best of one answer; draw 2 or more")
 
+    @property
+    def longest(self) -> int:
+        return self.max_tokens
+
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         lesson.check(self.needs)
         deck = Deck(lesson.prompts, self.prompts, self.rounds, self.seed)
         harvest = Harvest(self.seed)
         descend = self.descent.on(policy, updates=self.planned(len(lesson.prompts)))
+        policy.base.text.make_room(lesson.prompts, self.max_tokens)
         while harvest.unlearned(self.epochs, self.batch_size) or harvest.round < self.rounds:
             if not harvest.unlearned(self.epochs, self.batch_size):
                 harvest.bring(*self.gather(policy, lesson.reward, next(iter(deck)), harvest.round))

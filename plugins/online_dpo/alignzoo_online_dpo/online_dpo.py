@@ -116,6 +116,10 @@ class OnlineDPO:
         if self.minibatches > self.prompts_per_update:
             raise ValueError(f"{self.prompts_per_update} prompts make no {self.minibatches} minibatches; ask for fewer")
 
+    @property
+    def longest(self) -> int:
+        return self.exploring.max_tokens
+
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         lesson.check(self.needs)
         explore = Explorer(self.exploring, policy, policy.frozen(), lesson, self.seed)

@@ -107,11 +107,15 @@ class GRPO:
         if self.minibatches > self.prompts_per_update:
             raise ValueError(f"{self.prompts_per_update} prompts make no {self.minibatches} minibatches; ask for fewer")
 
+    @property
+    def longest(self) -> int:
+        return self.exploring.max_tokens
+
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         explore = Explorer(self.exploring, policy, policy.frozen(), lesson, self.seed)
         deck = Deck.rounds(lesson.prompts, self.prompts_per_update, self.updates, self.seed)
         descend = self.descent.on(policy, updates=self.updates * self.epochs * self.minibatches)
-        beta, dice = self.leash.on(), Dice(self.seed)
+        beta, dice = self.leash.on(self.updates * self.prompts_per_update * self.replies), Dice(self.seed)
         for prompts in deck:
             experience = explore(prompts, self.replies)
             scores = experience.forest.replies["score"]
@@ -120,6 +124,7 @@ class GRPO:
             spread = group_spread(scores, self.replies)
             told["coefficient"] = beta.value
             beta.steer(experience.kl, len(forest.last))
+            told |= beta.told(experience.kl)
             yield {
                 **experience.metrics(),
                 "group_spread": float(spread.mean()),

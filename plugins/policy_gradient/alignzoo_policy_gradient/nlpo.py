@@ -73,6 +73,10 @@ class NLPO:
         if self.minibatches > self.prompts_per_update:
             raise ValueError(f"{self.prompts_per_update} prompts make no {self.minibatches} minibatches; ask for fewer")
 
+    @property
+    def longest(self) -> int:
+        return self.exploring.max_tokens
+
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         """Algorithm 1."""
         mask = Mask(policy, self.mask_top_p, self.mask_every)
@@ -81,7 +85,7 @@ class NLPO:
         explore = Explorer(self.exploring, masked, reference, lesson, self.seed, note)
         deck = Deck.rounds(lesson.prompts, self.prompts_per_update, self.updates, self.seed)
         descend = self.descent.on(policy, updates=self.updates * self.epochs * self.minibatches)
-        beta, dice = self.leash.on(), Dice(self.seed)
+        beta, dice = self.leash.on(self.updates * self.prompts_per_update * self.replies), Dice(self.seed)
         for prompts in deck:
             experience = explore(prompts, self.replies)
             forest = experience.forest
@@ -96,6 +100,7 @@ class NLPO:
             told = learn(descend, partial(self.loss, masked), forest, self.epochs, self.minibatches, dice)
             told |= {"coefficient": beta.value, "mask_age": mask.age}
             beta.steer(experience.kl, len(forest.last))
+            told |= beta.told(experience.kl)
             mask.round_over()  # ψ ← θ every μ rounds
             yield {
                 **experience.metrics(),

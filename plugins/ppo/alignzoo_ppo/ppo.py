@@ -61,7 +61,7 @@ class PPO:
     """How answers are written and scored."""
     critic: Literal["trunk", "adapter"] = "trunk"
     """A value head on the policy's own trunk, or an adapter with a head of its own."""
-    leash: Leash = Leash(target=2.5, horizon=200.0)
+    leash: Leash = Leash(target=2.5, horizon=80.0, approach=0.5)
     """The weight β of the divergence from the reference in the reward: fixed, or steered to a target."""
     gamma: Annotated[float, Interval(gt=0, le=1)] = 1.0
     """γ: how much a later reward counts."""
@@ -100,6 +100,10 @@ class PPO:
     def needs(self) -> tuple[str, ...]:
         return ("prompts", "reward", "demonstrations") if self.ptx else ("prompts", "reward")
 
+    @property
+    def longest(self) -> int:
+        return self.exploring.max_tokens
+
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         lesson.check(self.needs)
         reference = policy.frozen()
@@ -108,7 +112,7 @@ class PPO:
         steps = self.updates * self.epochs * self.minibatches
         descend = self.descent.on(*roles, updates=steps)
         explore = Explorer(self.exploring, policy, reference, lesson, self.seed)
-        coefficient = self.leash.on()
+        coefficient = self.leash.on(self.updates * self.prompts_per_update * self.replies)
         dice = Dice(self.seed + 1)
         remind = Reminder(lesson.demonstrations, policy.base, self.ptx, self.ptx_batch, steps, self.seed)
         for prompts in Deck.rounds(lesson.prompts, self.prompts_per_update, self.updates, self.seed):
@@ -116,7 +120,7 @@ class PPO:
             batch, seen = self.judged(experience, policy, critic, coefficient.value)
             learned = self.learn(batch, policy, critic, descend, dice, remind)
             coefficient.steer(experience.kl, len(batch.last))
-            yield {**experience.metrics(), **seen, **learned, "beta": coefficient.value}
+            yield {**experience.metrics(), **seen, **learned, "beta": coefficient.value, **coefficient.told(experience.kl)}
 
     def deploy(self, policy: Role, lesson: Lesson) -> Role:
         return policy

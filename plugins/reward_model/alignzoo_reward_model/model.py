@@ -16,7 +16,7 @@ from torch import Tensor
 from alignzoo.interfaces import LessonError, Manner, Metrics
 from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo.model.role import Role
-from alignzoo.model.text import Text
+from alignzoo.model.text import Text, TextError
 from alignzoo.records import Completion, Prompt
 
 MARK = "normalised"
@@ -76,11 +76,22 @@ def score(
 ) -> Tensor:
     """(completions, members) Without gradients, in batches of at most `at_once` packed tokens. Neither the company nor the
     order of answers changes a score."""
+    _check_own(role, completions)
     scores = torch.zeros(len(completions), len(names))
     with torch.no_grad():
         for places, trees in _batches(_trees(role.base.text, prompts, completions), at_once):
             scores[places] = member_scores(role, plant(trees, role.base.device), names).cpu()
     return scores
+
+
+def _check_own(role: Role, completions: Sequence[Completion]) -> None:
+    """Tokens of another base's tokenizer would be read as if they were one's own, and scored."""
+    if foreign := [completion.text for completion in completions if not role.base.text.wrote(completion)]:
+        raise TextError(
+            f"the reward model '{role.name}' is asked about answers whose tokens its base did not write ({len(foreign)} of "
+            f"{len(completions)}; one says {foreign[0][:60]!r}): they come from another base. Put the reward model on the "
+            "policy's base, or give it answers as mere texts, without tokens"
+        )
 
 
 def _trees(text: Text, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> Iterator[tuple[list[int], Tree]]:

@@ -27,6 +27,7 @@ from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role
+from alignzoo.model.text import Text
 from alignzoo.records import Comparison, Prompt
 from alignzoo_reward_model.held_out import Tried, figures, parted
 from alignzoo_reward_model.judgements import KINDS, Judgements, Terms, judgements_in
@@ -77,6 +78,7 @@ class RewardModel:
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         start = policy.frozen("start")
         records = judgements_in(lesson, self.on)
+        asked = self.asked(lesson, policy.base.text)
         learned, held = parted(records, _prompt_of, self.held_out)
         judged = KINDS[self.on](learned, Terms(self.margin, self.centring))
         trial, choices = judged.pairs(held), judged.choices(records)
@@ -94,7 +96,7 @@ class RewardModel:
                 told |= self.tried(policy, names, trial, choices)
             if last and self.samples:
                 manner = Manner(max_tokens=self.sample_tokens, seed=self.seed)
-                told |= normalise(policy, names, start, self.asked(lesson), manner, self.descent.micro_tokens)
+                told |= normalise(policy, names, start, asked, manner, self.descent.micro_tokens)
             yield told
 
     def deploy(self, policy: Role, lesson: Lesson) -> LearnedReward:
@@ -122,11 +124,18 @@ class RewardModel:
         told = figures(Tried(trial, scores.mean(1).view(-1, 2), lengths.view(-1, 2)), choices)
         return told | ({"members_apart": float(scores.std(1, correction=0).mean())} if self.members > 1 else {})
 
-    def asked(self, lesson: Lesson) -> list[Prompt]:
-        """Prompts whose answers scores are normalised by: the lesson's, else those of the feedback; spread evenly over them."""
+    def asked(self, lesson: Lesson, text: Text) -> list[Prompt]:
+        """Prompts whose answers scores are normalised by: the lesson's, else those of the feedback; spread evenly over them.
+        Recorded prompts may be longer than can be answered: those are passed over."""
+        if not self.samples:
+            return []
         prompts = list(lesson.prompts) or [_prompt_of(record) for record in judgements_in(lesson, self.on)]
         different = list({prompt.id: prompt for prompt in prompts}.values())
-        return different[:: max(1, len(different) // self.samples)][: self.samples]
+        spread = different[:: max(1, len(different) // self.samples)][: self.samples]
+        asked = [prompt for prompt in spread if text.answerable(prompt, self.sample_tokens)]
+        if not asked:
+            text.make_room(spread, self.sample_tokens)  # which says why none can be answered
+        return asked
 
 
 def bootstraps(records: int, members: int, seed: int) -> Tensor:

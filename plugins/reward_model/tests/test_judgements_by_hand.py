@@ -272,10 +272,10 @@ def test_held_out_pairs_are_tried_by_the_mean_of_the_members(monkeypatch: pytest
 def test_scores_are_scaled_by_different_prompts_spread_over_the_lessons_own() -> None:
     asked = [Prompt.ask(word) for word in ("why", "how", "why", "cat", "dog", "old", "tree")]
     lesson = Lesson(prompts=asked, comparisons=[pair(), pair(), pair(Prompt.ask("house"))])
-    of = RewardModel(samples=3).asked(lesson)
+    of = RewardModel(samples=3).asked(lesson, toy_base().text)
     assert [prompt.text for prompt in of] == ["why", "cat", "old"]
     without = Lesson(comparisons=lesson.comparisons)
-    assert [prompt.text for prompt in RewardModel(samples=9).asked(without)] == ["why", "house"]
+    assert [prompt.text for prompt in RewardModel(samples=9).asked(without, toy_base().text)] == ["why", "house"]
 
 
 @pytest.mark.parametrize(("combine", "wanted"), [("mean", [1.0, 0.0]), ("worst", [-1.0, 0.0]), ("uncertain", [-2.0, 0.0])])

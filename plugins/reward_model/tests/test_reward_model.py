@@ -23,7 +23,9 @@ from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.memory import newest, remembering
 from alignzoo.model.base import Base
 from alignzoo.model.choices import Loading, Lora
+from alignzoo.model.loading import ModelError
 from alignzoo.model.role import Role, load_role, policy_on, role_on
+from alignzoo.model.text import TextError
 from alignzoo.records import Comparison, Completion, Prompt, Provenance, Ranking, Rating
 from alignzoo.testing import toy_base, toy_folder
 from alignzoo_reward_model.model import LearnedReward, grow_heads, head_names, heads_of
@@ -86,6 +88,19 @@ def test_it_learns_what_is_better(on: str, lesson: Lesson) -> None:
     assert best > worst + 0.5
     assert told[-1]["held_out_accuracy"] == 1.0
     assert all(math.isfinite(value) for row in told for value in row.values())
+
+
+def test_recorded_prompts_too_long_to_be_answered_are_learned_from_and_passed_over_in_normalising() -> None:
+    """The context has 128 tokens; a pair's prompt may lose its beginning, one that is to be answered may not."""
+    long = [replace(pair, prompt=Prompt.ask("cat dog " * 60 + pair.prompt.text)) for pair in PAIRS[:2]]
+    optimizer, text = replace(QUICK, samples=64), toy_base().text
+    lesson = Lesson(comparisons=[*PAIRS, *long])
+    assert optimizer.asked(lesson, text) == optimizer.asked(Lesson(comparisons=PAIRS), text)
+    assert replace(optimizer, samples=0).asked(lesson, text) == []
+    role, _ = run(optimizer, lesson)
+    assert optimizer.deploy(role, lesson).normalised
+    with pytest.raises(TextError, match="prompts leave no room for a reply"):
+        run(optimizer, Lesson(comparisons=long))
 
 
 def test_turned_pairs_turn_the_scores() -> None:
@@ -177,7 +192,7 @@ def test_the_start_policys_answers_score_zero_on_average_with_deviation_one(memb
     optimizer = replace(QUICK, members=members)
     start = policy_on(toy_base())
     told = list(optimizer.improve(role, LESSON))
-    prompts = optimizer.asked(LESSON)
+    prompts = optimizer.asked(LESSON, toy_base().text)
     answers = [one for [one] in start.sample(prompts, 1, Manner(max_tokens=6, seed=0))]
     scores = optimizer.deploy(role, LESSON).members(prompts, answers)
     assert scores.shape == (8, members)
@@ -197,9 +212,9 @@ def test_normalising_changes_units_and_no_order() -> None:
 
 def test_prompts_of_the_lesson_go_before_those_of_the_feedback() -> None:
     asked = [Prompt.ask(f"why {thing}") for thing in THINGS]
-    assert QUICK.asked(replace(LESSON, prompts=asked)) == asked
-    assert {p.id for p in replace(QUICK, samples=100).asked(LESSON)} == {pair.prompt.id for pair in PAIRS}
-    assert len(replace(QUICK, samples=5).asked(LESSON)) == 5
+    assert QUICK.asked(replace(LESSON, prompts=asked), toy_base().text) == asked
+    assert {p.id for p in replace(QUICK, samples=100).asked(LESSON, toy_base().text)} == {pair.prompt.id for pair in PAIRS}
+    assert len(replace(QUICK, samples=5).asked(LESSON, toy_base().text)) == 5
 
 
 def test_scores_that_are_all_the_same_are_only_shifted() -> None:
@@ -257,8 +272,10 @@ def test_a_prompt_that_must_be_cut_is_cut_for_each_answer_alone(learned: Learned
 def test_tokens_that_were_written_go_before_text(learned: LearnedReward) -> None:
     text = learned.role.base.text
     prompt = PAIRS[0].prompt
-    written = Completion("no", text.reply_ids(Completion("yes please")))
-    assert learned([prompt], [written]) == pytest.approx(learned([prompt], [Completion("yes please")]), abs=1e-6)
+    yes, please, end = text.reply_ids(Completion("yes please"))
+    pad = text.tokenizer.pad_token_id  # which says nothing, and is read
+    written = Completion("yes please", (yes, pad, please, end))
+    assert learned([prompt], [written]) != pytest.approx(learned([prompt], [Completion("yes please")]), abs=1e-3)
 
 
 def test_strange_answers_have_finite_scores(learned: LearnedReward) -> None:
@@ -288,6 +305,25 @@ def test_what_is_saved_scores_the_same_when_it_is_loaded(members: int, tmp_path:
     assert again.normalised
     assert heads_of(again.role) == head_names(members)
     assert torch.equal(scored(again), scored(LearnedReward(role)))
+
+
+def test_a_reward_model_of_another_base_is_refused_when_it_is_loaded(tmp_path: Path) -> None:
+    """It would fit, and score."""
+    run(QUICK)[0].save(tmp_path)
+    with pytest.raises(ModelError, match=r"was trained on another base than this one.*base\.json"):
+        load_role(toy_base(seed=1), tmp_path, "reward")
+    (tmp_path / "base.json").unlink()
+    LearnedReward(load_role(toy_base(seed=1), tmp_path, "reward"))
+
+
+def test_answers_that_another_tokenizer_wrote_are_refused(learned: LearnedReward) -> None:
+    """The same text with tokens that say something else."""
+    prompts, own = [PAIRS[0].prompt] * 2, learned.role.base.text
+    yes = Completion("yes", own.reply_ids(Completion("yes")))
+    learned(prompts, [yes, Completion("no")])
+    for tokens in (own.reply_ids(Completion("no")), (10_000, 2)):
+        with pytest.raises(TextError, match=r"answers whose tokens its base did not write \(1 of 2; one says 'yes'\)"):
+            learned(prompts, [yes, replace(yes, tokens=tokens)])
 
 
 @pytest.mark.parametrize("quantize", ["int8", "nf4"])

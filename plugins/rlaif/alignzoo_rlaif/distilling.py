@@ -167,12 +167,13 @@ class ContextDistillation:
         drafts = [group[0] for group in teacher.sample(prompts, 1, manner)]
         chosen = [drawn(principles, Random(f"{seed}/{prompt.id}")) for prompt in prompts]
         done = revise(teacher, prompts, drafts, chosen, self.layout, manner)
-        return [
+        asked = [
             ask_revision(self.layout, one.principle, prompt, one.before.text, one.critique.text)
             if one.before.finished and not one.flaw
             else None
             for prompt, one in zip(prompts, done, strict=True)
         ]
+        return [c if c is not None and teacher.base.text.answerable(c, self.max_tokens) else None for c in asked]
 
     def shown(self, teacher: Role, prompts: Sequence[Prompt], seed: int) -> Shown:
         """The teacher's replies under the principles, as replies to the prompts alone."""

@@ -3,8 +3,8 @@
     reply → critique ~ π(· | dialogue, reply, what is wrong with it?)
           → revision ~ π(· | dialogue, reply, critique, write a better one)
 
-Known ways in which it goes wrong, each with a name in `flaw`: a text that was cut, words of the critique in the revision, a
-model that goes on as somebody else ("Human: …"), an empty revision.
+Known ways in which it goes wrong, each with a name in `flaw`: a context that is full, a text that was cut, words of the
+critique in the revision, a model that goes on as somebody else ("Human: …"), an empty revision.
 
 Left out: the paper's few-shot examples before the dialogue, which a model that was not taught to follow requests needs.
 """
@@ -19,6 +19,7 @@ from random import Random
 from typing import Literal
 
 from alignzoo.interfaces import Manner, Policy
+from alignzoo.model.text import RoomError
 from alignzoo.records import Completion, Prompt, Turn
 from alignzoo_rlaif.constitution import Principle, drawn
 
@@ -27,6 +28,7 @@ Layout = Literal["dialogue", "form"]
 
 _SPEAKERS = re.compile(r"^\s*(human|user|assistant|system)\s*:", re.IGNORECASE | re.MULTILINE)
 _LABELS = re.compile(r"^\s*(critique|revision|critique ?request|revision ?request)\s*:", re.IGNORECASE | re.MULTILINE)
+_NO_ROOM = Completion("", finished=False)
 _TELLING = 4
 """Words that a sentence of a critique must have to be recognised in a revision."""
 
@@ -79,12 +81,22 @@ def revise(
 ) -> list[Revised]:
     """One round for each reply, under its principle."""
     asked = [ask_critique(layout, p, x, y.text) for p, x, y in zip(principles, prompts, replies, strict=True)]
-    critiques = [group[0] for group in critic.sample(asked, 1, replace(manner, seed=stream(manner.seed, "critique")))]
+    critiques = _asked(critic, asked, replace(manner, seed=stream(manner.seed, "critique")))
     told = zip(principles, prompts, replies, critiques, strict=True)
     asked = [ask_revision(layout, p, x, y.text, c.text) for p, x, y, c in told]
-    revisions = [group[0] for group in critic.sample(asked, 1, replace(manner, seed=stream(manner.seed, "revision")))]
+    revisions = _asked(critic, asked, replace(manner, seed=stream(manner.seed, "revision")))
     rows = zip(principles, prompts, replies, critiques, revisions, strict=True)
     return [Revised(p, y, c, r, flaw(x, y, c, r)) for p, x, y, c, r in rows]
+
+
+def _asked(critic: Policy, asked: Sequence[Prompt], manner: Manner) -> list[Completion]:
+    """What it says to each. What is asked has grown by what others wrote, and may have outgrown the context: nobody's fault."""
+    try:
+        return [reply for [reply] in critic.sample(asked, 1, manner)]
+    except RoomError:
+        if len(asked) == 1:
+            return [_NO_ROOM]
+    return [reply for prompt in asked for reply in _asked(critic, [prompt], manner)]
 
 
 def revise_in_rounds(
@@ -112,6 +124,8 @@ def revise_in_rounds(
 
 def flaw(prompt: Prompt, reply: Completion, critique: Completion, revision: Completion) -> str:
     """Why this revision cannot be used; empty if it can."""
+    if _NO_ROOM in (critique, revision):
+        return "the context has no room for a critique and a revision"
     if not critique.finished:
         return "the critique was cut"
     if not revision.finished:

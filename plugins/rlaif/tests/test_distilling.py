@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,7 @@ def test_interrupted_and_resumed_it_is_the_same(rules: str, tmp_path: Path) -> N
 
 def test_a_revision_as_the_context_is_asked_about_a_draft(rules: str) -> None:
     base = toy_base()
+    base.text = replace(base.text, long_prompts="cut")  # which the toy's short context asks for
     policy = policy_on(base)
     how = quick(rules, context="revision", max_tokens=60)
     contexts = how.contexts(policy, PROMPTS[:16], 3)

@@ -157,6 +157,17 @@ def test_a_flawed_round_leaves_the_text_as_it_was() -> None:
     assert chain[-1].best.text == "go" + " brief" * len(kept)
 
 
+def test_a_reply_that_leaves_no_room_to_be_revised_is_passed_over_and_the_others_are_revised() -> None:
+    """On a real policy, whose context of 128 words is full after sixty of a reply."""
+    policy, manner = policy_on(toy_base()), Manner(max_tokens=40, seed=3)
+    replies = [Completion("no"), Completion("cat " * 100), Completion("yes")]
+    first, second, third = revise(policy, [PROMPT] * 3, replies, [POLITE] * 3, "dialogue", manner)
+    assert second.flaw == "the context has no room for a critique and a revision"
+    assert second.best == replies[1]
+    for one, reply in ((first, replies[0]), (third, replies[2])):
+        assert one.critique == revise(policy, [PROMPT], [reply], [POLITE], "dialogue", manner)[0].critique
+
+
 def test_principles_are_drawn_for_each_answer_and_whatever_else_is_in_the_batch() -> None:
     def draws(prompts: Sequence[Prompt], seed: int) -> list[list[str]]:
         replies = [Completion("go")] * len(prompts)
