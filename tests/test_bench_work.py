@@ -22,7 +22,7 @@ from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.bench.outcome import Cell, Outcome, apart
 from alignzoo.lab.bench.report import Standing
 from alignzoo.lab.bench.tuning import Tuning
-from alignzoo.lab.bench.work import DiskFull, Watcher, _free
+from alignzoo.lab.bench.work import DiskFull, Watcher, free
 
 FAILS = BAD.replace("SORT", "fails")
 GONE = "ScoreError: toyjudge:fails raised RuntimeError: the reward has gone home"
@@ -193,10 +193,10 @@ def test_a_cell_that_somebody_has_is_left_to_him(done: tuple[HeadToHead, Heard],
     for row in rows:
         row.unlink()
     with claimed(bench.files.claim(cells[0])):
-        assert list(_free(bench.files, set())) == cells[1:]
-        assert list(_free(bench.files, set(cells[1:]))) == []
+        assert list(free(bench.files, set())) == cells[1:]
+        assert list(free(bench.files, set(cells[1:]))) == []
         assert standing(bench, "dpo").cells[0].state == "under way"
-    assert list(_free(bench.files, set())) == cells
+    assert list(free(bench.files, set())) == cells
     for row, old in zip(rows, kept, strict=True):
         row.write_bytes(old)
 
