@@ -152,6 +152,7 @@ def test_a_trail_is_left_by_everybody(done: tuple[HeadToHead, Heard]) -> None:
         (2, pytest.approx(0.19315, abs=1e-4)),
         (4, pytest.approx(0.63629, abs=1e-4)),
     ]
+    assert all(0 <= row["kl_estimated"] <= row["kl"] for row in best[1:])
     assert best[0]["gold"] == best[0]["proxy"]
     assert best[1]["gold"] <= best[2]["gold"] <= best[3]["gold"]  # it chooses by what it is judged by
 
