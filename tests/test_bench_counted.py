@@ -15,12 +15,13 @@ from finished import in_hand
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import Bench, BenchError, Entry
 from alignzoo.lab.bench.calibration import calibrated
-from alignzoo.lab.bench.folder import BenchFolder, _undo, settle
+from alignzoo.lab.bench.damage import undo
+from alignzoo.lab.bench.folder import BenchFolder, settle
 from alignzoo.lab.bench.outcome import Cell, Outcome, read_from, spent_in
 from alignzoo.lab.bench.report import CellStanding, Standing, _complete, _entrant, _serving, _tuning
 from alignzoo.lab.bench.serving import break_even
 from alignzoo.lab.bench.tuning import Space, Trial, Tuning, proposed
-from alignzoo.lab.bench.work import Watcher, _free, carry_out, no_room, work_here
+from alignzoo.lab.bench.work import Watcher, carry_out, free, no_room, work_here
 from alignzoo.lab.claims import claim
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import PlanError
@@ -226,7 +227,7 @@ def test_what_was_made_from_a_damaged_file_goes_with_it(damaged: str, left: set[
         (tmp_path / name).write_text("")
     for name in ("start", "reward2", "train"):
         (tmp_path / name).mkdir()
-    _undo(tmp_path, damaged)
+    undo(tmp_path, damaged)
     assert {path.name for path in tmp_path.iterdir()} == left
 
 
@@ -286,7 +287,7 @@ def test_a_plugin_that_exits_has_failed_and_a_tuned_run_has_what_tuning_found(
 
 def test_what_shares_no_start_with_what_is_under_way_comes_first(tmp_path: Path) -> None:
     files = BenchFolder(bench(Entry("x", {}, {}), Entry("y", {}, {})), tmp_path)
-    assert list(_free(files, {Cell("x", 0)})) == [Cell("x", 1), Cell("y", 1), Cell("y", 0)]
+    assert list(free(files, {Cell("x", 0)})) == [Cell("x", 1), Cell("y", 1), Cell("y", 0)]
 
 
 def test_the_trials_of_an_entry_follow_one_another(tmp_path: Path) -> None:
@@ -294,5 +295,5 @@ def test_the_trials_of_an_entry_follow_one_another(tmp_path: Path) -> None:
     entry = Entry("x", {}, {}, space={"optimizer.beta": Space(choices=(0.1, 0.2))})
     files = BenchFolder(replace(bench(entry), tuning=Tuning(trials=3)), tmp_path)
     files.end(Cell("x", 0, "trial"), Outcome("done", value=0.5))
-    assert list(files.open()) == list(_free(files, set())) == [Cell("x", 1, "trial")]
-    assert list(_free(files, {Cell("x", 0, "trial")})) == []
+    assert list(files.open()) == list(free(files, set())) == [Cell("x", 1, "trial")]
+    assert list(free(files, {Cell("x", 0, "trial")})) == []

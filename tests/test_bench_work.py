@@ -22,7 +22,7 @@ from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.bench.outcome import Cell, Outcome, apart
 from alignzoo.lab.bench.report import Standing
 from alignzoo.lab.bench.tuning import Tuning
-from alignzoo.lab.bench.work import DiskFull, Watcher, _free
+from alignzoo.lab.bench.work import DiskFull, Watcher, free
 
 FAILS = BAD.replace("SORT", "fails")
 GONE = "ScoreError: toyjudge:fails raised RuntimeError: the reward has gone home"
@@ -152,6 +152,7 @@ def test_a_trail_is_left_by_everybody(done: tuple[HeadToHead, Heard]) -> None:
         (2, pytest.approx(0.19315, abs=1e-4)),
         (4, pytest.approx(0.63629, abs=1e-4)),
     ]
+    assert all(0 <= row["kl_estimated"] <= row["kl"] for row in best[1:])
     assert best[0]["gold"] == best[0]["proxy"]
     assert best[1]["gold"] <= best[2]["gold"] <= best[3]["gold"]  # it chooses by what it is judged by
 
@@ -193,10 +194,10 @@ def test_a_cell_that_somebody_has_is_left_to_him(done: tuple[HeadToHead, Heard],
     for row in rows:
         row.unlink()
     with claimed(bench.files.claim(cells[0])):
-        assert list(_free(bench.files, set())) == cells[1:]
-        assert list(_free(bench.files, set(cells[1:]))) == []
+        assert list(free(bench.files, set())) == cells[1:]
+        assert list(free(bench.files, set(cells[1:]))) == []
         assert standing(bench, "dpo").cells[0].state == "under way"
-    assert list(_free(bench.files, set())) == cells
+    assert list(free(bench.files, set())) == cells
     for row, old in zip(rows, kept, strict=True):
         row.write_bytes(old)
 

@@ -16,8 +16,8 @@ from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import fit
 from alignzoo.lab.compare.page import page
-from alignzoo.lab.compare.significance import SHARE, spread_of
-from alignzoo.lab.compare.words import limits, markdown
+from alignzoo.lab.compare.significance import COST, SHARE, spread_of
+from alignzoo.lab.compare.words import limits, markdown, strengths
 from alignzoo.lab.statistics import Estimate
 
 
@@ -184,6 +184,32 @@ def test_a_proxy_is_one_where_every_seed_has_it() -> None:
 def test_strengths_of_one_update_are_points_of_their_own() -> None:
     found = way([point(0), point(0, 0.2, strength=2, gold=0.7), point(0, 0.6, strength=4, gold=0.9)])
     assert [(one.n, one.kl.mean, one.gold.mean) for one in found] == [(0, 0.0, 0.5), (2, 0.2, 0.7), (4, 0.6, 0.9)]
+
+
+def test_the_best_of_so_many_has_its_kl_by_formula_and_by_estimate() -> None:
+    row = point(0, 0.64, strength=4, gold=0.9, proxy=2.0)
+    each = [[0.4, 0.6], [0.5, 0.7]]
+    found = way(*([row | {"kl_estimated": float(np.mean(own)), "each": {"kl_estimated": own}}] for own in each))
+    assert found[0].kl_estimated == spread_of(np.array(each)).interval(COST)
+    both = replace(found_of((0.0, 0.0)), ways={"a": (point_of(0.0), found[0]), "b": ()})
+    head, [told] = strengths(both)
+    assert dict(zip(head, told, strict=True)) == {
+        "contestant": "a",
+        "n": "4",
+        "KL by formula": "0.64",
+        "KL estimated": "0.55 [0.00, 1.24]",
+        "proxy": "2.000 [2.000, 2.000]",
+        "reward": "0.900 [0.900, 0.900]",
+    }
+    assert "0.55 [0.00, 1.24]" in markdown(both)
+    assert "0.55 [0.00, 1.24]" in page(both)
+    older = way([row], [row | {"kl_estimated": 0.5}])
+    assert older[0].kl_estimated is None, "a trail of before that was kept"
+    assert "estimated" not in markdown(found_of((0.0, 0.0)))
+
+
+def point_of(kl: float) -> Point:
+    return points((kl, 0.5))[0]
 
 
 def points(*pairs: tuple[float, float], n: int = 0) -> list[Point]:

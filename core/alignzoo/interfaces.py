@@ -89,7 +89,7 @@ class Graded(Protocol):
 
     def grades(self, prompts: Sequence[Prompt], manner: Manner, gold: Reward) -> Iterator[Mapping[str, object]]:
         """For each strength up to its own, what it is worth: `strength`, `kl` in nats by its formula, and for each prompt a
-        value of `proxy` (what it chooses by) and of `gold`."""
+        value of `proxy` (what it chooses by), of `gold`, and, where the formula is only a bound, of `kl_estimated`."""
         ...
 
 

@@ -78,13 +78,14 @@ def claimed(path: Path, tell: Callable[[str], None] = lambda line: None) -> Iter
 def holder(path: Path) -> Mapping[str, Any] | None:
     """Who holds a claim; None if nobody does who lives."""
     try:
-        row = json.loads(path.read_text(encoding="utf-8"))
+        row: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        host, pid, born = (row[name] for name in ("host", "pid", "born"))
         silent = time.time() - path.stat().st_mtime
-    except (FileNotFoundError, json.JSONDecodeError):
+    except (FileNotFoundError, ValueError, KeyError, TypeError):  # a damaged claim is nobody's
         return None
-    if row["host"] != platform.node():
+    if host != platform.node():
         return row if silent < SILENT else None
-    return row if _born(row["pid"]) == row["born"] is not None else None
+    return row if isinstance(pid, int) and _born(pid) == born is not None else None
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from annotated_types import Ge, Interval
 from alignzoo.interfaces import Count, Lesson, Manner, Metrics, Policy, Reward
 from alignzoo.records import Completion, Prompt
 from alignzoo_best_of_n.choosing import Scorer, best, stream
-from alignzoo_best_of_n.curve import by_prompt, divergence, doublings
+from alignzoo_best_of_n.curve import by_prompt, divergence, doublings, estimated
 
 _ENOUGH = 4
 """Draws without which nothing is said of their spread."""
@@ -109,12 +109,13 @@ class BestOf:
         return [list(group) for group in zip(*picks, strict=True)]
 
     def grades(self, prompts: Sequence[Prompt], manner: Manner, gold: Reward) -> Iterator[dict[str, object]]:
-        """What the best of 1, 2, 4 … N is worth to each prompt, from N answers to it: by all subsets, and its KL by formula."""
+        """What the best of 1, 2, 4 … N is worth to each prompt, from N answers to it: by all subsets. Its KL by the formula,
+        and, because answers that score alike make that too high, by an estimate."""
         groups = self.policy.sample(prompts, self.how.n, manner)
         proxy, true = Scorer(self.reward)(prompts, groups), Scorer(gold)(prompts, groups)
         for n in doublings(self.how.n):
             scores = {"proxy": by_prompt(proxy, proxy, n), "gold": by_prompt(proxy, true, n)}
-            yield {"strength": n, "kl": divergence(n), **scores}
+            yield {"strength": n, "kl": divergence(n), "kl_estimated": [estimated(own, n) for own in proxy], **scores}
 
     def _picks(self, prompts: Sequence[Prompt], number: int, manner: Manner, scorer: Scorer) -> list[Completion]:
         """One answer to each prompt, drawn in rounds for as long as there is something to be gained."""

@@ -22,7 +22,7 @@ from alignzoo.records import Completion, Prompt
 from alignzoo.testing import toy_base
 from alignzoo_best_of_n.best_of_n import BestOf, BestOfN, expected_gain
 from alignzoo_best_of_n.choosing import Scorer, best, stream
-from alignzoo_best_of_n.curve import curve, divergence
+from alignzoo_best_of_n.curve import curve, divergence, estimated
 
 PROMPTS = [Prompt.ask(text) for text in ("is the cat small", "why", "tell i about the moon", "how")]
 MANNER = Manner(max_tokens=8, seed=3)
@@ -378,3 +378,4 @@ def test_its_grades_are_the_curve_of_its_own_draws() -> None:
     assert grades[1]["proxy"] == [pytest.approx(4.0), pytest.approx(1 * 0.3 + 5 * 0.7)]
     assert grades[3]["proxy"] == [pytest.approx(5.0), pytest.approx(5.0)]
     assert grades[3]["gold"] == [pytest.approx(5.0), pytest.approx(5.0)]
+    assert grades[3]["kl_estimated"] == [pytest.approx(grades[3]["kl"]), estimated([5.0, 5.0, 1.0, 1.0, 1.0], 5)]

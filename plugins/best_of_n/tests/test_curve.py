@@ -4,13 +4,23 @@ from __future__ import annotations
 
 from fractions import Fraction
 from itertools import combinations
-from math import comb
+from math import comb, log
 from random import Random
 
 import numpy as np
 import pytest
 
-from alignzoo_best_of_n.curve import CurveError, by_prompt, curve, divergence, doublings, predicted_win_rate, ranked, weights
+from alignzoo_best_of_n.curve import (
+    CurveError,
+    by_prompt,
+    curve,
+    divergence,
+    doublings,
+    estimated,
+    predicted_win_rate,
+    ranked,
+    weights,
+)
 
 
 def brute(proxy: list[float], gold: list[float], n: int) -> float:
@@ -127,3 +137,29 @@ def test_a_curve_goes_as_far_as_the_prompt_with_the_fewest_answers() -> None:
     points = curve([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]], [[1.0, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]])
     assert [point.n for point in points] == [1, 2, 3]
     assert points[2].gold.mean == pytest.approx((3 + 5.25) / 2)  # the best of three of six is 3 · 7/4 on average
+
+
+# The KL by estimate -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 65_536])
+def test_where_no_two_scores_are_equal_the_estimate_is_the_formula_and_where_all_are_nothing(n: int) -> None:
+    assert estimated([0.3, -2.0, 5.0, 0.1], n) == pytest.approx(divergence(n))
+    assert estimated([1.0] * 5, n) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_an_estimate_by_hand() -> None:
+    """Two of three score alike: best of two is one of them in 4 of 9 cases, who were 2 of 3, and above them it is 2u over u."""
+    above = (log(2) - 1 / 2) - (4 / 9 * log(4 / 3) - 2 / 9)  # ∫ 2u log 2u from 2/3 to 1
+    assert estimated([1.0, 1.0, 2.0], 2) == pytest.approx(4 / 9 * log(4 / 9 / (2 / 3)) + above)
+
+
+@pytest.mark.parametrize("n", [2, 5, 40, 2000])
+def test_of_answers_that_are_many_each_the_estimate_is_the_kl_of_their_scores(n: int) -> None:
+    shares = np.array([0.5, 0.3, 0.15, 0.05])
+    upto = np.cumsum(shares)
+    chosen = upto**n - (upto - shares) ** n
+    kl = sum(p * log(p / q) for p, q in zip(chosen, shares, strict=True) if p > 1e-300)
+    scores = [level for level, share in enumerate(shares) for _ in range(round(share * 1000))]
+    assert estimated(scores, n) == pytest.approx(kl)
+    assert estimated(scores, n) < divergence(n)

@@ -28,7 +28,7 @@ import tomli_w
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import Bench, Entry
 from alignzoo.lab.bench.grid import BenchError
-from alignzoo.lab.bench.outcome import Cell, Outcome, apart, damaged
+from alignzoo.lab.bench.outcome import Cell, Outcome, apart
 from alignzoo.lab.bench.report import CellStanding, Standing
 from alignzoo.lab.bench.tuning import Trial, best
 from alignzoo.lab.claims import guarded, holder
@@ -73,9 +73,11 @@ class BenchFolder:
         """How a cell ended; None while it has not. An outcome that cannot be read is none."""
         path = self.outcome_file(cell)
         try:
-            return Outcome.from_row(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
-        except (json.JSONDecodeError, TypeError):
-            path.unlink()
+            return Outcome.from_row(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, RecursionError):
+            path.unlink(missing_ok=True)
             return None
 
     def end(self, cell: Cell, outcome: Outcome) -> Outcome:
@@ -133,7 +135,7 @@ class BenchFolder:
         """Let everything that failed be tried again, from its last checkpoint; how many those are."""
         failed = [cell for cell in self.cells() if (outcome := self.outcome(cell)) and outcome.state == "failed"]
         for cell in failed:
-            self.outcome_file(cell).unlink()
+            self.outcome_file(cell).unlink(missing_ok=True)
         return len(failed)
 
     # How it stands ----------------------------------------------------------------------------------------------------
@@ -220,50 +222,3 @@ def _changed(before: dict[str, Any], now: dict[str, Any]) -> Iterator[str]:
     new = {row["name"]: row for row in now["entry"]}
     for name in sorted(old.keys() & new.keys()):
         yield from differences(old[name], new[name], f"entry '{name}': ")
-
-
-# Files that were damaged or changed ---------------------------------------------------------------------------------------
-
-
-def mend(files: BenchFolder) -> Iterator[str]:
-    """Look whether finished runs are what they were. What cannot be read is named and will be made again; what was changed by
-    somebody is refused."""
-    for cell in files.cells():
-        outcome, root = files.outcome(cell), files.run(cell)
-        if outcome is None or outcome.state != "done" or not (names := damaged(root, outcome)):
-            continue
-        for name in names:
-            if (root / name).exists() and not (fault := _fault(root / name)):
-                raise BenchError(
-                    f"{root / name} was changed after it was made. Put it back as it was, or remove it to have it made again"
-                )
-            yield f"{fault if (root / name).exists() else f'{root / name} is gone'}: made again"
-            _undo(root, name)
-        files.outcome_file(cell).unlink()
-
-
-def _fault(path: Path) -> str:
-    """Where a file cannot be read, if it cannot."""
-    whole = path.suffix == ".json"
-    text = path.read_text(encoding="utf-8", errors="replace")
-    for number, line in enumerate([text] if whole else text.splitlines(), start=1):
-        try:
-            json.loads(line)
-        except json.JSONDecodeError as error:
-            return f"{path}:{error.lineno if whole else number}: not JSON: {error.msg}"
-    return ""
-
-
-def _undo(root: Path, name: str) -> None:
-    """Remove what was made from a file, and it."""
-    order = ("start", "reward", "train", "answers", "scores", "report")
-    for path in list(root.iterdir()):
-        stage = _stage(path.name)
-        if stage in order and order.index(stage) >= order.index(_stage(name)):
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _stage(name: str) -> str:
-    """Which stage a file of a run is of."""
-    first = name.partition("/")[0].partition(".")[0].rstrip("0123456789")
-    return {"serving": "answers", "judging": "scores"}.get(first, first)

@@ -13,10 +13,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from alignzoo.lab.bench.benchfile import Bench, read_bench
-from alignzoo.lab.bench.folder import BenchFolder, mend, settle
+from alignzoo.lab.bench.crew import Crew
+from alignzoo.lab.bench.damage import mend
+from alignzoo.lab.bench.folder import BenchFolder, settle
 from alignzoo.lab.bench.grid import BenchError
 from alignzoo.lab.bench.report import Standing, report
-from alignzoo.lab.bench.work import FULL, Crew, DiskFull, Watcher, folder_at, no_room, work_here
+from alignzoo.lab.bench.work import FULL, DiskFull, Watcher, folder_at, no_room, work_here
+from alignzoo.lab.claims import guarded
 from alignzoo.lab.compare.comparison import Comparison
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.together import decided
@@ -62,8 +65,9 @@ class HeadToHead:
         """Do what is still to be done: so many cells at once, each in a process of its own; with 0 one by one in this process.
         What failed is only tried again if that is asked for. `track` names trackers that metrics go to, too."""
         check(track)
-        for line in mend(self.files):
-            self.watcher.line(line)
+        with guarded(self.files.root / "claims"):  # who comes second finds it mended
+            for line in mend(self.files):
+                self.watcher.line(line)
         if retry and (count := self.files.forget_failures()):
             self.watcher.line(f"{count} that failed will be tried again")
         self.files.write_state()

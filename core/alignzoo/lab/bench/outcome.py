@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from alignzoo.lab import store
-from alignzoo.lab.bench.serving import each
+from alignzoo.lab.bench.serving import UNITS, each
 from alignzoo.lab.plan import Plan
 from alignzoo.lab.shelf import weights
 
@@ -59,15 +60,31 @@ class Outcome:
         return asdict(self)
 
     @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Outcome:
-        return cls(**row)
+    def from_row(cls, row: Any) -> Outcome:
+        """That of a row; a TypeError or ValueError where the row is none."""
+        told = cls(**row)
+        words, tables = (told.reason, told.trace, told.stopped), (told.ground, told.files, told.changes)
+        figures = (told.spent, told.served, told.start_served, {"seconds": told.seconds, "value": told.value or 0.0})
+        right = told.state in ("done", "failed") and all(isinstance(one, str) for one in words)
+        if not (right and all(isinstance(table, dict) for table in (*tables, *figures))):
+            raise TypeError("no outcome")
+        if not all(math.isfinite(value) for table in figures for value in table.values()):
+            raise ValueError("an outcome's figures are finite")
+        return told
+
+    @property
+    def whole(self) -> bool:
+        """Whether it says of a finished run all that a report asks for."""
+        served = {*UNITS, "scores"}
+        counted = {*_COUNTED, "tokens", "peak_bytes"} <= set(self.spent)
+        return bool(self.files) and counted and served <= set(self.served) and served <= set(self.start_served)
 
 
 def read_from(files: store.Folder) -> dict[str, str]:
     """The digest of every file of a finished run that a report reads."""
     trainings = [files.train, files.start, *(files.reward(number) for number in range(1, 10))]
-    paths = [files.answers, files.scores, files.judging, files.serving, files.opinions, files.train.trail]
-    paths += [files.root / "report.json"]
+    paths = [files.settings, files.answers, files.scores, files.judging, files.serving, files.opinions]
+    paths += [files.root / "report.json", files.train.trail]
     paths += [path for training in trainings for path in (training.summary, training.updates)]
     return {str(path.relative_to(files.root)): store.file_digest(path) for path in paths if path.exists()}
 

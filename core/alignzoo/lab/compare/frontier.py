@@ -10,11 +10,12 @@ import numpy as np
 
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.gao import Fit, GaoError, fit
-from alignzoo.lab.compare.significance import ANYWHERE, Bounds, over_seeds, spread_of
+from alignzoo.lab.compare.significance import ANYWHERE, COST, Bounds, over_seeds, spread_of
 from alignzoo.lab.statistics import Estimate
 
 NOWHERE = 1e-6
 """A KL below which a point is the start's."""
+COSTS = ("labels", "flops", "seconds")
 _NEAREST = 0.1
 """d = √KL below which the law of training, whose slope is infinite at 0, says nothing."""
 
@@ -32,6 +33,8 @@ class Point:
     """Mean over seeds, as flops and seconds: where a budget stops is nearly the same under each."""
     flops: float
     seconds: float
+    kl_estimated: Estimate | None = None
+    """Of the best of n, whose `kl` is by its formula: the same from the answers' scores, where the trail has it."""
 
 
 def frontier(one: Entrant) -> Iterator[Point]:
@@ -47,13 +50,15 @@ def frontier(one: Entrant) -> Iterator[Point]:
         if len(rows) < len(ways) or any(row.get("kl") is None for row in rows):
             continue
         proxied = all(row.get("proxy") is not None for row in rows)
+        estimated = all(row.get("kl_estimated") is not None for row in rows)
         yield Point(
             update,
             n,
             _distance(_over(rows, "kl", ANYWHERE, one.closed)),
             _over(rows, "gold", bounds, one.closed),
             _over(rows, "proxy", ANYWHERE, one.closed) if proxied else None,
-            *(_mean([row[name] for row in rows]) for name in ("labels", "flops", "seconds")),
+            **{name: _mean([row[name] for row in rows]) for name in COSTS},
+            kl_estimated=_over(rows, "kl_estimated", COST, one.closed) if estimated else None,
         )
 
 
@@ -80,8 +85,12 @@ def _ends(one: Entrant) -> Iterator[Point]:
     if not all("kl" in run.policy for run in one.runs):
         return
     yield Point(0, 0, Estimate(0.0, 0.0, 0.0), one.figure("score", who="start"), None, 0.0, 0.0, 0.0)
-    last = [_mean([float(run.spent.get(name, 0.0)) for run in one.runs]) for name in ("updates", "labels", "flops", "seconds")]
-    yield Point(int(last[0]), 0, _distance(one.figure("kl")), one.figure("score"), None, *last[1:])
+
+    def mean(name: str) -> float:
+        return _mean([float(run.spent.get(name, 0.0)) for run in one.runs])
+
+    costs = mean("labels"), mean("flops"), mean("seconds")
+    yield Point(int(mean("updates")), 0, _distance(one.figure("kl")), one.figure("score"), None, *costs)
 
 
 def _distance(found: Estimate) -> Estimate:

@@ -16,9 +16,11 @@ from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.pictures import COLOURS, DASHES, Series, ladder, svg
 from alignzoo.lab.compare.words import (
     AGREES,
+    CHOSEN,
     DUELS,
     FITS,
     NOTES,
+    STRENGTHS,
     WHOSE,
     apart,
     beside,
@@ -31,6 +33,7 @@ from alignzoo.lab.compare.words import (
     opinions,
     scales,
     served,
+    strengths,
     told,
 )
 
@@ -77,6 +80,8 @@ def _sections(found: Comparison) -> Iterator[str]:
         yield _section("duels", DUELS, told_of + (_table(*scales(found)) if found.hearing.ranks else ""))
     if pictures := _pictures(found):
         yield _section("frontier", "Reward against distance and cost", pictures)
+    if (chosen := strengths(found))[1]:
+        yield _section("strengths", STRENGTHS, _table(*chosen) + f"<p>{escape(CHOSEN)}</p>")
     if found.fits:
         yield _section("limits", "Going too far", _table(*limits(found)) + f"<p>{escape(FITS)}</p>")
     if found.lines[0].values:

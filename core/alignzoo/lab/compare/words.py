@@ -79,6 +79,8 @@ def markdown(found: Comparison) -> str:
     if found.whose:
         said = "\n".join(f"* {line}" for line in served(found.whose))
         parts += [f"## {WHOSE}", AGREES, _table(*opinions(found.whose)), said]
+    if (chosen := strengths(found))[1]:
+        parts += [f"## {STRENGTHS}", _table(*chosen), CHOSEN]
     if found.fits:
         parts += ["## Going too far", _table(*limits(found)), FITS]
     for note in found.notes:
@@ -226,6 +228,22 @@ def served(found: Whose) -> list[str]:
 def limits(found: Comparison) -> Rows:
     head = ("contestant", "law (Gao et al. 2022)", "α ± its error", "β ± its error", "gold is highest at")
     return head, list(_limits(found))
+
+
+STRENGTHS = "The best of so many"
+CHOSEN = """\
+KL by the formula log n − (n − 1)/n, which is too high where answers score alike; and an estimate from their scores."""
+
+
+def strengths(found: Comparison) -> Rows:
+    """What is chosen and not trained: how far from the start the best of n answers is, by formula and by estimate."""
+    head = ("contestant", "n", "KL by formula", "KL estimated", "proxy", "reward")
+    return head, [
+        (name, str(at.n), f"{at.kl.mean:.2f}", told(at.kl_estimated, 2), told(at.proxy), told(at.gold))
+        for name, way in found.ways.items()
+        for at in way
+        if at.n > 1
+    ]
 
 
 def _limits(found: Comparison) -> Iterator[Sequence[str]]:

@@ -1,0 +1,141 @@
+"""Workers: what each looks at before it begins, and how one that has ended is told from one that left its cell to others."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import tomli_w
+
+from alignzoo.lab import store
+from alignzoo.lab.bench.benchfile import drawn
+from alignzoo.lab.bench.crew import Crew, Hand, worker
+from alignzoo.lab.bench.folder import BenchFolder
+from alignzoo.lab.bench.outcome import Cell, Outcome
+from alignzoo.lab.bench.work import DiskFull, Watcher
+from alignzoo.lab.claims import claim, holder
+from alignzoo.seam.discovery import discover
+
+CELL = Cell("x", 0)
+TABLE = {"name": "b", "seeds": [0], "optimizer": {"use": "best-of-n"}, "entry": [{"name": "x"}]}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> BenchFolder:
+    """A bench with one cell, in a folder."""
+    store.write_text(tmp_path / "bench.toml", tomli_w.dumps(TABLE))
+    return BenchFolder(drawn(TABLE, discover(), "bench.toml")[0], tmp_path)
+
+
+Lived = Callable[[Callable[[], Any]], tuple[list[Any], int]]
+
+
+@pytest.fixture
+def lived(files: BenchFolder, monkeypatch: pytest.MonkeyPatch) -> Lived:
+    """A worker's life in this process, with another hand at the work: what it tells, and how often the work was done."""
+
+    def live(work: Callable[[], Any]) -> tuple[list[Any], int]:
+        done: list[Any] = []
+        monkeypatch.setattr("alignzoo.lab.bench.crew.os.setsid", lambda: None)
+        for name in ("_log_to", "_leave_with"):
+            monkeypatch.setattr(f"alignzoo.lab.bench.crew.{name}", lambda what: None)
+        monkeypatch.setattr("alignzoo.lab.bench.crew.carry_out", lambda *given: (done.append(given), work()))
+        here, there = multiprocessing.Pipe(duplex=False)
+        worker(str(files.root), CELL, (), there)
+        there.close()
+        return list(heard(here)), len(done)
+
+    return live
+
+
+def heard(pipe: Connection) -> list[Any]:
+    told = []
+    while True:
+        try:
+            told.append(pipe.recv())
+        except EOFError:
+            return told
+
+
+def test_a_worker_does_what_nobody_has_done_or_claimed(files: BenchFolder, lived: Lived) -> None:
+    assert lived(lambda: None) == ([], 1)
+    assert holder(files.claim(CELL)) is None, "its claim is given back"
+
+
+def test_what_was_done_between_the_look_and_the_claim_is_not_done_again(files: BenchFolder, lived: Lived) -> None:
+    files.end(CELL, Outcome("done"))
+    assert lived(lambda: None) == ([("left", ("taken",))], 0)
+    assert holder(files.claim(CELL)) is None
+
+
+def test_what_somebody_has_claimed_is_left_to_him(files: BenchFolder, lived: Lived) -> None:
+    taken = claim(files.claim(CELL))
+    assert lived(lambda: None) == ([("left", ("taken",))], 0)
+    assert holder(files.claim(CELL)) is not None, "his claim is not given back for him"
+    assert taken is not None
+    taken.release()
+
+
+def test_a_worker_without_room_says_so(files: BenchFolder, lived: Lived) -> None:
+    def full() -> None:
+        raise DiskFull
+
+    assert lived(full) == ([("left", ("no room",))], 1)
+    assert holder(files.claim(CELL)) is None
+
+
+class Heard:
+    """One process that has ended, and what a crew makes of it."""
+
+    def __init__(self, files: BenchFolder, code: int, *told: Any) -> None:
+        self.ended: list[Outcome | None] = []
+        self.said: list[Any] = []
+        watcher = Watcher(
+            ended=lambda cell, outcome: self.ended.append(outcome), said=lambda cell, *what: self.said.append(what)
+        )
+        self.crew = Crew(files, 1, watcher)
+        here, there = multiprocessing.Pipe(duplex=False)
+        process: Any = SimpleNamespace(exitcode=code, join=lambda: None)
+        self.crew.at_work[here] = Hand(CELL, process)
+        for one in told:
+            there.send(one)
+        there.close()
+        for _ in range(len(told) + 1):
+            self.crew._hear(here)
+
+
+@pytest.mark.parametrize("code", [0, 74, 75])
+def test_whatever_code_a_process_ends_with_its_cell_has_failed(code: int, files: BenchFolder) -> None:
+    """A plugin may end it with any: one was taken for "somebody else has it", and begun again without end."""
+    (outcome,) = Heard(files, code).ended
+    assert outcome is not None
+    assert (outcome.state, outcome.reason) == ("failed", f"its process ended with code {code}")
+    assert files.outcome(CELL) == outcome
+
+
+def test_what_a_worker_left_to_others_has_not_failed(files: BenchFolder) -> None:
+    heard = Heard(files, 0, ("update", (3, {"loss": 1.0})), ("left", ("taken",)))
+    assert heard.ended == [None]
+    assert heard.said == [("update", (3, {"loss": 1.0}))]
+    assert files.outcome(CELL) is None
+
+
+def test_a_full_disk_ends_the_bench_and_nobodys_cell(files: BenchFolder) -> None:
+    with pytest.raises(DiskFull, match="no room is left"):
+        Heard(files, 0, ("left", ("no room",)))
+    assert files.outcome(CELL) is None
+
+
+def test_a_word_that_was_cut_off_is_the_end(files: BenchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(self: Connection) -> Any:
+        raise OSError("got end of file during message")
+
+    monkeypatch.setattr(Connection, "recv", cut)
+    (outcome,) = Heard(files, -9).ended
+    assert outcome is not None
+    assert outcome.reason.startswith("its process was killed (signal 9)")
