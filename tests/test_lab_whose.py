@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from finished import finished
 
 from alignzoo.cli import main
+from alignzoo.cli.show import show
 from alignzoo.lab import store
+from alignzoo.lab.compare.played import played
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.opinions import choices_in, leads, opinions
 from alignzoo.lab.report import report_of
@@ -282,3 +285,35 @@ def test_groups_are_counted_over_all_that_was_learned_from(tmp_path: Path) -> No
     assert store.groups_in(files.feedbacks()) == {"": 1, "old": 3, "young": 3}
     store.write_json(store.tally_beside(files.feedback), {"read": 3})  # of before groups were counted
     assert store.groups_in(files.feedbacks()) == {"old": 1, "young": 3}
+
+
+def gathered_from(root: Path, **groups: int) -> store.Folder:
+    """A finished run that learned from so many judgements of each group."""
+    files = store.Folder(finished(root, lambda who, prompt, number: 0.0))
+    store.write_text(files.feedback, "")
+    store.write_json(store.tally_beside(files.feedback), {"groups": groups})
+    return files
+
+
+def test_without_choices_the_report_says_who_was_learned_from_and_how_to_ask(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = gathered_from(tmp_path / "two", old=3, young=1200)
+    report = report_of("two", store.read_settings(files), files)
+    assert [group.cells() for group in report.groups] == [["old", "3", "0", "–"], ["young", "1,200", "0", "–"]]
+    assert "write held = 0.2 under [whose]" in report.markdown()
+    show(report, files.root)
+    assert "write held = 0.2" in capsys.readouterr().out
+    lone = gathered_from(tmp_path / "one", **{"old": 3, "": 5})
+    assert report_of("one", store.read_settings(lone), lone).groups == ()
+
+
+def test_a_comparison_reads_who_was_learned_from_and_what_they_think(tmp_path: Path) -> None:
+    files = gathered_from(tmp_path / "two", old=3, young=2)
+    row = {"choice": "c", "prompt": "p", "group": "old", "strength": 1.0, "lead": None}
+    store.write_rows(files.opinions, [row])
+    run = played(files.root)
+    assert run.learned == {"old": 3, "young": 2}
+    assert run.opinions == (row,)
+    told = {group.name: group.cells()[3] for group in report_of("two", store.read_settings(files), files).groups}
+    assert told == {"old": "not known: the policy gives no log-probabilities", "young": "–"}
