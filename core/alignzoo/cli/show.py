@@ -56,7 +56,9 @@ def show(report: Report, root: Path) -> None:
         whose = Table(*GROUP, title="whose choices", title_justify="left", box=None, pad_edge=False)
         for group in report.groups:
             whose.add_row(*group.cells())
-        console.print("", whose, "" if any(group.choices for group in report.groups) else report.asked())
+        console.print("", whose)
+        if not any(group.choices for group in report.groups):
+            console.print(report.asked())
     if len(report.stages) > 1:
         stages = Table(*STAGE, box=None, pad_edge=False)
         for stage in report.stages:
