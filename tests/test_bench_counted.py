@@ -104,7 +104,7 @@ def test_what_was_spent_holds_the_training_of_its_own_rewards(tmp_path: Path) ->
 
 def test_every_file_that_a_report_reads_has_a_digest(tmp_path: Path) -> None:
     files = store.Folder(tmp_path)
-    names = {"answers.jsonl", "scores.jsonl", "judging.json", "serving.json", "opinions.json", "report.json"}
+    names = {"answers.jsonl", "scores.jsonl", "judging.json", "serving.json", "opinions.jsonl", "report.json"}
     names.add("train/trail.jsonl")
     trainings = [files.train, files.start, files.reward(1), files.reward(9)]
     names |= {str(path.relative_to(tmp_path)) for one in trainings for path in (one.summary, one.updates)}

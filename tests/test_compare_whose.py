@@ -15,9 +15,9 @@ from scipy import stats
 from alignzoo.lab.compare.comparison import compare
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.page import page
-from alignzoo.lab.compare.significance import SHARE, spread_of, spread_of_some
+from alignzoo.lab.compare.significance import SHARE, holm, spread_of, spread_of_some
 from alignzoo.lab.compare.whose import Whose, whose
-from alignzoo.lab.compare.words import markdown, opinions, served
+from alignzoo.lab.compare.words import AGREES, asked_of, markdown, opinions, served
 
 NO = math.nan
 Leads = Mapping[str, tuple[str, float | None]]
@@ -25,16 +25,17 @@ Leads = Mapping[str, tuple[str, float | None]]
 
 
 def told(leads: Leads, **learned: int) -> dict[str, Any]:
+    """What a run has to tell."""
     rows = [
         {"choice": name, "prompt": name.split()[0], "group": group, "strength": 1.0, "lead": lead}
         for name, (group, lead) in leads.items()
     ]
-    return {"learned": learned, "choices": rows}
+    return {"learned": learned, "opinions": tuple(rows)}
 
 
 def contestant(name: str, *seeds: dict[str, Any]) -> Entrant:
     score = np.zeros((3, 1))
-    return Entrant(name, tuple(in_hand(seed, score, opinions=own) for seed, own in enumerate(seeds)))
+    return Entrant(name, tuple(in_hand(seed, score, **own) for seed, own in enumerate(seeds)))
 
 
 def found(*entrants: Entrant) -> Whose:
@@ -105,7 +106,7 @@ def test_a_group_agrees_as_often_as_the_policy_leads_its_way() -> None:
 
 def test_a_weak_choice_agrees_weakly() -> None:
     rows = told({"p0 a": ("old", 1.0), "p1 a": ("old", -1.0)})
-    for row in rows["choices"]:
+    for row in rows["opinions"]:
         row["strength"] = 0.7
     assert found(contestant("one", rows)).opinions[0].agrees["old"].mean == pytest.approx((0.7 + 0.3) / 2)
 
@@ -123,6 +124,7 @@ def test_only_what_all_were_asked_about_counts() -> None:
 def test_nothing_in_common_is_told_and_is_no_error() -> None:
     seen = found(contestant("one", told({"p0 a": ("old", 1.0)})), contestant("two", told({"p0 b": ("old", 1.0)})))
     assert (seen.choices, seen.apart, seen.alike) == ({}, (), False)
+    assert asked_of(seen) == AGREES
     assert opinions(seen)[0] == ("contestant", "judgements learned from")
 
 
@@ -133,6 +135,18 @@ def test_who_gives_no_log_probabilities_is_asked_and_answers_nothing() -> None:
     assert seen.opinions[1].agrees == {}
     assert seen.apart == ()
     assert opinions(seen)[1][1] == ["mute", "3 old", "no log-probabilities"]
+
+
+def test_without_choices_it_is_told_who_was_learned_from_and_how_to_ask() -> None:
+    mixed, old = contestant("mixed", told({}, old=5, young=3)), contestant("old", told({}, old=8), told({}, old=6))
+    seen = found(mixed, old, contestant("gold", {}))
+    assert (seen.choices, seen.apart, seen.alike) == ({}, (), True)
+    assert opinions(seen)[1] == [["mixed", "5 old, 3 young"], ["old", "7 old"]]
+    text = markdown(compare("two", [mixed, old]))
+    assert "write held = 0.2 under [whose]" in text
+    assert "write held = 0.2" in page(compare("two", [mixed, old]))
+    assert whose([contestant("one group", told({}, old=5))]) is None
+    assert whose([contestant("one group and others", told({}, **{"old": 5, "": 9}))]) is None
 
 
 def test_who_learned_from_nobody_is_not_asked_and_takes_nothing_from_the_others() -> None:
@@ -190,10 +204,16 @@ def test_the_one_behind_is_named_behind_whoever_came_first() -> None:
 
 
 def test_p_values_of_all_groups_are_one_family() -> None:
-    seen = found(split("a", 1.0, 1.0), split("b", -1.0, 1.0), split("c", 1.0, -1.0))
+    dice = np.random.default_rng(0)
+
+    def drawn(name: str, bias: float) -> Entrant:
+        groups = [(f"p{place} {group}", group) for place in range(12) for group in ("old", "young")]
+        return contestant(name, *(told({key: (group, bias + dice.normal()) for key, group in groups}) for _ in range(5)))
+
+    seen = found(drawn("a", 0.3), drawn("b", 0.0), drawn("c", -0.8))
     assert len(seen.apart) == 6
-    assert all(one.adjusted >= one.chance for one in seen.apart)
-    assert sum(one.separable for one in seen.apart) == 4
+    assert sum(0.001 < one.chance < 0.5 for one in seen.apart) >= 2
+    assert [one.adjusted for one in seen.apart] == holm([one.chance for one in seen.apart])
 
 
 def test_every_report_has_it() -> None:

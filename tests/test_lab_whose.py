@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import torch
+from finished import finished
 
 from alignzoo.cli import main
+from alignzoo.cli.show import show
 from alignzoo.lab import store
+from alignzoo.lab.compare.played import played
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.opinions import choices_in, leads, opinions
 from alignzoo.lab.report import report_of
@@ -59,6 +63,10 @@ use = "playground-gold"
 def pair(asked: str, group: str = "old", chosen: str = "yes", rejected: str = "no", strength: float = 1.0) -> Comparison:
     told = Provenance("mine", f"{group}-1", note=f"group {group}")
     return Comparison(Prompt.ask(asked), Completion(chosen), Completion(rejected), strength, told)
+
+
+def group_of(record: Feedback) -> str:
+    return Who().group(record.provenance)
 
 
 # What is held back --------------------------------------------------------------------------------------------------------
@@ -183,14 +191,13 @@ class Mute:
         return []
 
 
-def test_opinions_leave_out_what_cannot_be_read_and_count_who_was_learned_from() -> None:
+def test_opinions_leave_out_what_cannot_be_read() -> None:
     base = toy_base()
     start = bare_on(base, "start")
     held = [pair("a?"), pair("a?"), pair("b?", "young"), pair("c?", chosen="no"), pair("d?", chosen="yes " * 500)]
-    told = opinions(start, start, held, [pair("e?"), pair("e?"), pair("f?", "young")], Who())
-    assert told["learned"] == {"old": 2, "young": 1}
-    assert [(row["group"], row["strength"], row["lead"]) for row in told["choices"]] == [("old", 1.0, 0.0), ("young", 1.0, 0.0)]
-    assert [row["lead"] for row in opinions(Mute(), start, held, [], Who())["choices"]] == [None, None]  # type: ignore[arg-type]
+    told = opinions(start, start, held, Who())
+    assert [(row["group"], row["strength"], row["lead"]) for row in told] == [("old", 1.0, 0.0), ("young", 1.0, 0.0)]
+    assert [row["lead"] for row in opinions(Mute(), start, held, Who())] == [None, None]  # type: ignore[arg-type]
 
 
 # A run --------------------------------------------------------------------------------------------------------------------
@@ -214,18 +221,17 @@ def done(file: Path) -> Run:
 def test_no_prompt_is_learned_and_asked_about(done: Run) -> None:
     learned, held = (list(store.read_feedback(path)) for path in (done.files.feedback, done.files.root / "held.jsonl"))
     assert {record.prompt.id for record in learned}.isdisjoint(record.prompt.id for record in held)
-    who = Who()
-    assert {who.group(record.provenance) for record in learned} == {"careful", "friendly"}
-    assert {who.group(record.provenance) for record in held} == {"careful", "friendly", "hurried", "daring"}  # before filters
+    assert set(map(group_of, learned)) == {"careful", "friendly"}
+    assert set(map(group_of, held)) == {"careful", "friendly", "hurried", "daring"}  # before filters
 
 
 def test_its_report_tells_every_group(done: Run) -> None:
     report = report_of("toy", done.plan.table(), done.files)
-    told = store.read_json(done.files.opinions)
+    told, learned = store.read_rows(done.files.opinions), Counter(map(group_of, store.read_feedback(done.files.feedback)))
     assert [group.name for group in report.groups] == ["careful", "daring", "friendly", "hurried"]
     by_name = {group.name: group for group in report.groups}
-    assert (by_name["daring"].learned, by_name["careful"].learned) == (0, told["learned"]["careful"])
-    assert sum(group.choices for group in report.groups) == len(told["choices"])
+    assert (by_name["daring"].learned, by_name["careful"].learned) == (0, learned["careful"])
+    assert sum(group.choices for group in report.groups) == len(told)
     assert "## Whose choices" in report.markdown()
     assert json.loads((done.files.root / "report.json").read_text())["groups"][1]["name"] == "daring"
 
@@ -245,6 +251,7 @@ def test_a_run_that_holds_nothing_back_is_what_it_was(file: Path) -> None:
     with_, without = read_plan(file), read_plan(file, ["whose.held=0"])
     assert "whose" in with_.table()
     assert "whose" not in without.table()
+    assert "whose" in read_plan(file, ["whose.held=0", "whose.who.read=annotator"]).table()
     assert key_of(with_, {}, ()) != key_of(without, {}, ())
     assert key_of(replace(with_, whose=Whose(held=0.2)), {}, ()) != key_of(with_, {}, ())
 
@@ -263,3 +270,50 @@ def test_where_nothing_was_held_back_that_is_told(file: Path, tmp_path: Path) ->
     assert run.report().groups == ()
     assert "whose choices: nobody is asked, for no judgement was held back" in heard
     assert not run.files.opinions.exists()
+
+
+def test_groups_are_counted_over_all_that_was_learned_from(tmp_path: Path) -> None:
+    files = store.Folder(tmp_path)
+    tallies = {
+        files.feedback: {"old": 2, "": 1},
+        files.reward(2).feedback: {"young": 3, "old": 1},
+        files.start.feedback: {"w": 9},
+    }
+    for path, groups in tallies.items():
+        store.write_text(path, "")
+        store.write_json(store.tally_beside(path), {"groups": groups})
+    assert store.groups_in(files.feedbacks()) == {"": 1, "old": 3, "young": 3}
+    store.write_json(store.tally_beside(files.feedback), {"read": 3})  # of before groups were counted
+    assert store.groups_in(files.feedbacks()) == {"old": 1, "young": 3}
+
+
+def gathered_from(root: Path, **groups: int) -> store.Folder:
+    """A finished run that learned from so many judgements of each group."""
+    files = store.Folder(finished(root, lambda who, prompt, number: 0.0))
+    store.write_text(files.feedback, "")
+    store.write_json(store.tally_beside(files.feedback), {"groups": groups})
+    return files
+
+
+def test_without_choices_the_report_says_who_was_learned_from_and_how_to_ask(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = gathered_from(tmp_path / "two", old=3, young=1200)
+    report = report_of("two", store.read_settings(files), files)
+    assert [group.cells() for group in report.groups] == [["old", "3", "0", "–"], ["young", "1,200", "0", "–"]]
+    assert "write held = 0.2 under [whose]" in report.markdown()
+    show(report, files.root)
+    assert "write held = 0.2" in capsys.readouterr().out
+    lone = gathered_from(tmp_path / "one", **{"old": 3, "": 5})
+    assert report_of("one", store.read_settings(lone), lone).groups == ()
+
+
+def test_a_comparison_reads_who_was_learned_from_and_what_they_think(tmp_path: Path) -> None:
+    files = gathered_from(tmp_path / "two", old=3, young=2)
+    row = {"choice": "c", "prompt": "p", "group": "old", "strength": 1.0, "lead": None}
+    store.write_rows(files.opinions, [row])
+    run = played(files.root)
+    assert run.learned == {"old": 3, "young": 2}
+    assert run.opinions == (row,)
+    told = {group.name: group.cells()[3] for group in report_of("two", store.read_settings(files), files).groups}
+    assert told == {"old": "not known: the policy gives no log-probabilities", "young": "–"}

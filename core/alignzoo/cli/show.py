@@ -57,6 +57,8 @@ def show(report: Report, root: Path) -> None:
         for group in report.groups:
             whose.add_row(*group.cells())
         console.print("", whose)
+        if not any(group.choices for group in report.groups):
+            console.print(report.asked())
     if len(report.stages) > 1:
         stages = Table(*STAGE, box=None, pad_edge=False)
         for stage in report.stages:

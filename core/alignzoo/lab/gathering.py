@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -21,9 +22,9 @@ from alignzoo.records import Feedback
 def gather(plan: Plan, source: Part, path: Path, candidates: Callable[[], Role], listener: Listener) -> None:
     """Write the records of a source, and the tally of all that it read beside them. Candidates, where it asks for any, are
     written by a role that is made only then."""
-    asking = asking_of(plan, source, candidates)
-    count = store.write_feedback(path, _heard(plan, source, asking, listener, path))
-    store.write_json(path.with_suffix(".tally.json"), asking.tally.row())
+    asking, groups = asking_of(plan, source, candidates), Counter[str]()
+    count = store.write_feedback(path, _heard(plan, source, asking, listener, path, groups))
+    store.write_json(store.tally_beside(path), {**asking.tally.row(), "groups": dict(sorted(groups.items()))})
     for line in asking.tally.lines():
         listener.line(line)
     listener.line(f"{count} records → {path}")
@@ -47,12 +48,16 @@ def _writer(source: Part, candidates: Callable[[], Role]) -> Policy | None:
     return Choosing(candidates(), source.acquisition.made) if source.acquisition else candidates()
 
 
-def _heard(plan: Plan, source: Part, asking: Asking, listener: Listener, path: Path) -> Iterator[Feedback]:
-    """The records of a source; an error at their end if it had to leave out too much. What is held back from them is written
-    first: where they are, it is."""
+def _heard(
+    plan: Plan, source: Part, asking: Asking, listener: Listener, path: Path, groups: Counter[str]
+) -> Iterator[Feedback]:
+    """The records of a source, counted by groups of annotators; an error at their end if it had to leave out too much. What is
+    held back from them is written first: where they are, it is."""
     reserve = Reserve(plan.whose)
     try:
-        yield from counted(source.collect(asking, reserve), listener)
+        for record in counted(source.collect(asking, reserve), listener):
+            groups[plan.whose.who.group(record.provenance)] += 1
+            yield record
     except TextError as error:  # of a prompt that it has answered
         raise TextError(f"{source.found.full_name}: {error}") from error
     asking.tally.check(plan.intake.dropped)

@@ -8,7 +8,6 @@ can be asked, however it was trained.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -27,26 +26,23 @@ _AT_ONCE = 8192
 _ANY = Limits(dropped=1.0, contradictory=1.0)
 
 
-def opinions(policy: Policy, start: Role, held: Iterable[Feedback], learned: Iterable[Feedback], who: Who) -> dict[str, Any]:
-    """The rows of opinions.json: of each choice that was held back by how much the chosen answer leads, null where nobody knows
-    because the policy has no log-probabilities; and how many judgements of each group were learned from."""
+def opinions(policy: Policy, start: Role, held: Iterable[Feedback], who: Who) -> list[dict[str, Any]]:
+    """The rows of opinions.jsonl: of each choice that was held back by how much the chosen answer leads; null where the policy
+    has no log-probabilities, so that nobody knows."""
     pairs = {_name(pair): pair for pair in choices_in(held)}
     usable, _ = admit(Lesson(comparisons=tuple(pairs.values())), ("comparisons",), start.base.text, _ANY)
     asked = usable.comparisons
     known: Sequence[float | None] = leads(policy, start, asked) if isinstance(policy, Role) else [None] * len(asked)
-    return {
-        "learned": dict(sorted(Counter(who.group(record.provenance) for record in learned).items())),
-        "choices": [
-            {
-                "choice": _name(pair),
-                "prompt": pair.prompt.id,
-                "group": who.group(pair.provenance),
-                "strength": pair.strength,
-                "lead": lead,
-            }
-            for pair, lead in zip(asked, known, strict=True)
-        ],
-    }
+    return [
+        {
+            "choice": _name(pair),
+            "prompt": pair.prompt.id,
+            "group": who.group(pair.provenance),
+            "strength": pair.strength,
+            "lead": lead,
+        }
+        for pair, lead in zip(asked, known, strict=True)
+    ]
 
 
 def choices_in(records: Iterable[Feedback]) -> Iterator[Comparison]:

@@ -202,7 +202,7 @@ class Plan:
         whole["model"] = {**named, **table_of(self.loading), "lora": table_of(self.lora)}
         for name in ("budget", "watch", "intake", "answer", "trail"):
             whole[name] = table_of(getattr(self, name))
-        return {**whole, "whose": table_of(self.whose)} if self.whose.held else whole
+        return {**whole, "whose": table_of(self.whose)} if self.whose != Whose() else whole
 
     def made_with(self) -> dict[str, Any]:
         """Versions, and the digest of every plugin's bytes, so that a number is tied to what produced it."""

@@ -37,12 +37,12 @@ class Group:
     choices: int
     prompts: int
     agrees: Estimate | None
-    """None where the policy gives no log-probabilities."""
+    """None where no choice was held back, or the policy gives no log-probabilities."""
 
     def cells(self) -> list[str]:
         """For a reader."""
-        agrees = str(self.agrees) if self.agrees else "not known: the policy gives no log-probabilities"
-        return [self.name or NO_GROUP, f"{self.learned:,}", f"{self.choices:,}", agrees]
+        mute = "not known: the policy gives no log-probabilities" if self.choices else "–"
+        return [self.name or NO_GROUP, f"{self.learned:,}", f"{self.choices:,}", str(self.agrees or mute)]
 
 
 NO_GROUP = "(no group is told)"
@@ -79,6 +79,9 @@ WHOSE = "Whose choices"
 AGREES = """\
 The policy agrees with a choice where it has made the chosen answer likelier than the rejected one, beside the start. Nobody \
 learned from these choices; one half is no opinion."""
+UNASKED = """\
+No choice was held back from learning, so no group can be asked whether the policy agrees with it: write held = 0.2 under \
+[whose] in the run file."""
 STAGE = ("stage", "what", "updates", "labels", "scores", "FLOPs", "seconds", "at its end")
 
 
@@ -130,6 +133,10 @@ class Report:
         few = ": they are few, and 100 or more tell small differences" if self.prompts < FEW_PROMPTS else ""
         return f"95 % intervals by bootstrap over {self.prompts} prompts{few}."
 
+    def asked(self) -> str:
+        """What it means that groups agree, or how to ask them."""
+        return AGREES if any(group.choices for group in self.groups) else UNASKED
+
     def markdown(self) -> str:
         """The whole report as Markdown."""
         lines = [f"# {self.name}", "", "| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in self.rows())]
@@ -139,7 +146,7 @@ class Report:
         if self.groups:
             lines += ["", f"## {WHOSE}", "", f"| {' | '.join(GROUP)} |", "|" + "---|" * len(GROUP)]
             lines += [f"| {' | '.join(map(_cell, group.cells()))} |" for group in self.groups]
-            lines += ["", AGREES]
+            lines += ["", self.asked()]
         lines += ["", f"| {' | '.join(STAGE)} |", "|" + "---|" * len(STAGE)]
         lines += [f"| {' | '.join(stage.cells())} |" for stage in self.stages]
         lines += ["", self.intervals(), "", "## Before and after", ""]
@@ -239,14 +246,16 @@ def _stages(files: store.Folder) -> Iterator[Stage]:
 
 
 def _groups(files: store.Folder) -> Iterator[Group]:
-    """By name."""
-    told = store.read_json(files.opinions) if files.opinions.exists() else {"learned": {}, "choices": []}
-    choices: list[dict[str, Any]] = told["choices"]
-    for name in sorted({choice["group"] for choice in choices}):
+    """By name, where there are several, or some of their choices were held back."""
+    learned = store.groups_in(files.feedbacks())
+    choices = store.read_rows(files.opinions) if files.opinions.exists() else []
+    if not choices and len([name for name in learned if name]) < 2:
+        return
+    for name in sorted({*learned, *(choice["group"] for choice in choices)}):
         own = [choice for choice in choices if choice["group"] == name]
-        agreed = agreement(own) if own[0]["lead"] is not None else {}
+        agreed = agreement(own) if own and own[0]["lead"] is not None else {}
         prompts = len({choice["prompt"] for choice in own})
-        yield Group(name, told["learned"].get(name, 0), len(own), prompts, share(agreed) if agreed else None)
+        yield Group(name, learned.get(name, 0), len(own), prompts, share(agreed) if agreed else None)
 
 
 def _ended(answers: Sequence[Mapping[str, Any]], who: str) -> float:

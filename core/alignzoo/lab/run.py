@@ -200,20 +200,12 @@ class Run:
 
     def _ask_groups(self, policy: Policy) -> None:
         """What each group of annotators thinks of a policy, by the judgements that it has not learned from."""
-        rewards = [files for _, rewarding, files in self.cast.rewards() if rewarding.feedback]
-        learned = [path for path in (self.files.feedback, *(files.feedback for files in rewards)) if path.exists()]
-        held = [path for path in map(store.held_beside, (self.files.start.feedback, *learned)) if path.exists()]
+        held = [path for path in map(store.held_beside, self.files.feedbacks()) if path.exists()]
         if not held:
             self.listener.line("whose choices: nobody is asked, for no judgement was held back")
             return
-        told = opinions(
-            policy,
-            self.start_role(),
-            chain.from_iterable(map(store.read_feedback, held)),
-            chain.from_iterable(map(store.read_feedback, learned)),
-            self.plan.whose.who,
-        )
-        store.write_json(self.files.opinions, told)
+        choices = chain.from_iterable(map(store.read_feedback, held))
+        store.write_rows(self.files.opinions, opinions(policy, self.start_role(), choices, self.plan.whose.who))
 
     def _tell_cuts(self) -> None:
         """Once, of everything that was read since it was last told."""
@@ -367,6 +359,6 @@ class Run:
             return
         rows = {"feedback": source.row(), "answer": table_of(self.plan.answer) if source.filters else {}}
         key = key_of(self.plan, rows, ("start", "start.feedback", place))
-        with self._shared(key, path.with_suffix(".tally.json"), store.held_beside(path), path) as taken:
+        with self._shared(key, store.tally_beside(path), store.held_beside(path), path) as taken:
             if not taken:
                 gather(self.plan, source, path, self.start_role, self.listener)

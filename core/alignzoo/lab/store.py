@@ -6,7 +6,7 @@ reward/, reward2/ what each trained reward was made from and came to, laid out l
 feedback.jsonl    the records that the optimizer learns from
 held.jsonl        those that are held back from it, to ask each group of annotators what it thinks of the policy
 train/            updates.jsonl, adapter/, checkpoint/, summary.json
-opinions.json     what each group thinks of it
+opinions.jsonl    what each group thinks of it
 answers.jsonl     what start and policy say to the test prompts
 serving.json      what those answers cost
 scores.jsonl      what the judge says of the answers
@@ -100,13 +100,18 @@ class Folder:
         """Of the first, second, … reward that is trained."""
         return Training(self.root / ("reward" if number == 1 else f"reward{number}"))
 
+    def feedbacks(self) -> list[Path]:
+        """The feedback that the policy, or a reward that it raises, learned from."""
+        rewards = (self.reward(number).feedback for number in range(1, 10))
+        return [path for path in (self.feedback, *rewards) if path.exists()]
+
     @property
     def train(self) -> Training:
         return Training(self.root / "train")
 
     @property
     def opinions(self) -> Path:
-        return self.root / "opinions.json"
+        return self.root / "opinions.jsonl"
 
     @property
     def answers(self) -> Path:
@@ -133,6 +138,20 @@ class Folder:
 def held_beside(feedback: Path) -> Path:
     """Where that of a source lies which was held back from learning."""
     return feedback.with_name("held.jsonl")
+
+
+def tally_beside(feedback: Path) -> Path:
+    """Where it is told what a source came across, and of which groups of annotators its records are."""
+    return feedback.with_suffix(".tally.json")
+
+
+def groups_in(feedbacks: Iterable[Path]) -> dict[str, int]:
+    """How many records of each group are in these files, as it was counted when they were gathered."""
+    counts: dict[str, int] = {}
+    for tally in map(tally_beside, feedbacks):
+        for group, count in (read_json(tally).get("groups", {}) if tally.exists() else {}).items():
+            counts[group] = counts.get(group, 0) + count
+    return dict(sorted(counts.items()))
 
 
 @contextmanager

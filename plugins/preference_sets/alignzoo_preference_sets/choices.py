@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 from alignzoo.interfaces import Asking
-from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Ranking, Rating
+from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Rating
 from alignzoo_preference_sets.data import Data, collected
-from alignzoo_preference_sets.fields import Row, Taken, Unfit, different, whole_text
+from alignzoo_preference_sets.fields import Row, Taken, Unfit, different, in_order, whole_text
 
 ANNOTATORS = ("annotator1", "annotator2", "annotator3")
 SAMPLES = ("sample0", "sample1", "sample2", "sample3")
@@ -130,9 +130,8 @@ class LMHumanPreferences:
             raise Unfit("all four answers are the same")
         notices = ("another answer is the same as the best, left out",) if len(others) < 3 else ()
         source = Provenance("lm-human-preferences", licence="MIT")
-        completions = tuple(map(Completion, [samples[best], *others]))
-        ranking = Ranking(Prompt.ask(query), completions, (0,) + (1,) * len(others), source)
-        return Taken(query, (ranking,), notices=notices)
+        ranking, more = in_order(Prompt.ask(query), [samples[best], *others], [0] + [1] * len(others), source)
+        return Taken(query, (ranking,), notices=notices + more)
 
     def _words(self, row: Row, name: str) -> str:
         if not isinstance(row.cells.get(name), list):

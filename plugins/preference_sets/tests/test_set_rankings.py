@@ -224,6 +224,9 @@ def test_the_best_of_four_beats_three_that_are_tied() -> None:
     assert (record.completions[0].text, record.ranks) == ("c", (0, 1, 1, 1))
     assert [(pair.chosen.text, pair.rejected.text) for pair in pairs_of_ranking(record)] == [("c", "a"), ("c", "b"), ("c", "d")]
     assert LMHumanPreferences().taken(four(sample0="c")).notices == ("another answer is the same as the best, left out",)
+    doubled = LMHumanPreferences().taken(four(sample0="b"))
+    assert [answer.text for answer in only(doubled).completions] == ["c", "b", "d"]
+    assert doubled.notices == ("an answer is there twice, at the same place: it counts once",)
     for changes, reason in (
         ({"best": 4}, "must be"),
         ({"sample0": "c", "sample1": "c", "sample3": "c"}, "all four"),

@@ -15,14 +15,13 @@ from alignzoo.lab.compare.frontier import NOWHERE, Point, least_kl
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.pictures import COLOURS, DASHES, Series, ladder, svg
 from alignzoo.lab.compare.words import (
-    AGREES,
     CHOSEN,
     DUELS,
     FITS,
     NOTES,
     STRENGTHS,
-    WHOSE,
     apart,
+    asked_of,
     beside,
     chance,
     decided,
@@ -36,6 +35,7 @@ from alignzoo.lab.compare.words import (
     strengths,
     told,
 )
+from alignzoo.lab.report import WHOSE
 
 _MOST_RUNS = 40
 """Contestants whose settings are shown in full, and whose verdicts are told where the pointer rests."""
@@ -88,7 +88,7 @@ def _sections(found: Comparison) -> Iterator[str]:
         yield _section("values", "The values apart", _table(*apart(found)))
     yield _section("beside", "Beside the reward", _table(*beside(found)))
     if found.whose:
-        told_of = f"<p>{escape(AGREES)}</p>" + _table(*opinions(found.whose)) + _list(served(found.whose))
+        told_of = f"<p>{escape(asked_of(found.whose))}</p>" + _table(*opinions(found.whose)) + _list(served(found.whose))
         yield _section("whose", WHOSE, told_of)
     for number, note in enumerate(found.notes):
         yield _section(f"note-{number}", note.title, _list(note.lines) + (_table(note.head, note.rows) if note.rows else ""))

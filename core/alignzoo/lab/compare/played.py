@@ -55,8 +55,10 @@ class Played:
     """What each figure lies between, where that is known."""
     closed: str = ""
     """Why the prompts are all that there are; empty where others could have been asked."""
-    opinions: Mapping[str, Any] = field(default_factory=dict)
-    """What groups of annotators think of the policy, where some of their choices were held back (`lab.opinions`)."""
+    learned: Mapping[str, int] = field(default_factory=dict)
+    """Judgements that were learned from, by group of annotators."""
+    opinions: tuple[Mapping[str, Any], ...] = ()
+    """How far the policy agrees with each choice that was held back from it (`lab.opinions`)."""
 
     def on(self, prompts: Sequence[str]) -> Played:
         """The same run, with these of its prompts alone, in this order."""
@@ -89,7 +91,7 @@ def played(root: Path) -> Played:
     firsts = {who: [words for (row, _), words in zip(sides[who], said[who], strict=True) if row["number"] == 0] for who in WHO}
     tables = {who: _tables(rows, said[who], order, root) for who, rows in sides.items()}
     summary = store.read_summary(files.train)
-    tally = files.feedback.with_suffix(".tally.json")
+    tally = store.tally_beside(files.feedback)
     judging = store.read_json(files.judging) if files.judging.exists() else {}
     return Played(
         seed=settings.get("seed", 0),
@@ -106,7 +108,8 @@ def played(root: Path) -> Played:
         machine=summary.get("machine", {}),
         bounds=_bounds(judging.get("bounds", {})),
         closed=judging.get("closed", ""),
-        opinions=store.read_json(files.opinions) if files.opinions.exists() else {},
+        learned=store.groups_in(files.feedbacks()),
+        opinions=tuple(store.read_rows(files.opinions)) if files.opinions.exists() else (),
     )
 
 

@@ -64,11 +64,14 @@ class Whose:
 
 
 def whose(entrants: Sequence[Entrant]) -> Whose | None:
-    """What there is to be told; nothing where no choice was held back. Who learned from nobody's choices is not in it."""
+    """What there is to be told; nothing where no choice was held back and no groups are known. Who learned from nobody's is not
+    in it."""
     asked = {one.name: {run.seed: choices for run in one.runs if (choices := _choices(run))} for one in entrants}
     asked = {name: runs for name, runs in asked.items() if runs}
     if not asked:
-        return None
+        known = {group for one in entrants for run in one.runs for group in run.learned if group}
+        told = tuple(_opinion(one, {}) for one in entrants if any(run.learned for run in one.runs))
+        return Whose({}, told, ()) if len(known) > 1 else None
     shared = _shared(list(asked.values()))
     alike = all(set(choices) == set(shared[seed]) for runs in asked.values() for seed, choices in runs.items())
     put = [choice for choices in shared.values() for choice in choices.values()]
@@ -84,7 +87,7 @@ def whose(entrants: Sequence[Entrant]) -> Whose | None:
 
 
 def _choices(run: Played) -> Choices:
-    return {choice["choice"]: choice for choice in run.opinions.get("choices", ())}
+    return {choice["choice"]: choice for choice in run.opinions}
 
 
 def _shared(asked: Sequence[Mapping[int, Choices]]) -> dict[int, Choices]:
@@ -111,11 +114,10 @@ def _table(runs: Mapping[int, Choices], shared: Mapping[int, Choices], group: st
 
 
 def _opinion(one: Entrant, tables: Mapping[str, Table]) -> Opinion:
-    learned = [run.opinions.get("learned", {}) for run in one.runs]
-    names = sorted({group for counts in learned for group in counts})
+    names = sorted({group for run in one.runs for group in run.learned})
     return Opinion(
         one.name,
-        {group: fmean(counts.get(group, 0) for counts in learned) for group in names},
+        {group: fmean(run.learned.get(group, 0) for run in one.runs) for group in names},
         {group: spread_of_some(table).interval(SHARE) for group, table in tables.items() if not np.isnan(table).all()},
     )
 

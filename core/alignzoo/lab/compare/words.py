@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from alignzoo.lab.compare.comparison import Comparison, Line, Side
 from alignzoo.lab.compare.hearing import Hearing
 from alignzoo.lab.compare.whose import Whose
+from alignzoo.lab.report import UNASKED, WHOSE
 from alignzoo.lab.statistics import Estimate
 
 SPENT = {
@@ -77,8 +78,8 @@ def markdown(found: Comparison) -> str:
         parts += ["## The values apart", _table(*apart(found))]
     parts += ["## Beside the reward", _table(*beside(found))]
     if found.whose:
-        said = "\n".join(f"* {line}" for line in served(found.whose))
-        parts += [f"## {WHOSE}", AGREES, _table(*opinions(found.whose)), said]
+        parts += [f"## {WHOSE}", asked_of(found.whose), _table(*opinions(found.whose))]
+        parts += ["\n".join(f"* {line}" for line in lines)] if (lines := served(found.whose)) else []
     if (chosen := strengths(found))[1]:
         parts += [f"## {STRENGTHS}", _table(*chosen), CHOSEN]
     if found.fits:
@@ -192,10 +193,14 @@ def beside(found: Comparison) -> Rows:
     ]
 
 
-WHOSE = "Whose choices"
 AGREES = """\
 How often a contestant agrees with choices of each group that nobody learned from: it has made the chosen answer likelier than
 the rejected one, beside the start. One half is no opinion. What became of the answers themselves is told value by value."""
+
+
+def asked_of(found: Whose) -> str:
+    """What it means that groups agree, or how to ask them."""
+    return AGREES if found.choices or not found.alike else UNASKED
 
 
 def opinions(found: Whose) -> Rows:
@@ -207,7 +212,7 @@ def opinions(found: Whose) -> Rows:
         agrees = [told(one.agrees.get(group)) if one.agrees else "no log-probabilities" for group in found.choices]
         rows.append([one.name, learned, *agrees])
     last = ["choices held back, a seed", "", *(f"{count:,.0f}" for count in found.choices.values())]
-    return ("contestant", "judgements learned from", *head), [*rows, last]
+    return ("contestant", "judgements learned from", *head), [*rows, last] if found.choices else rows
 
 
 def served(found: Whose) -> list[str]:
