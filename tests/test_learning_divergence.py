@@ -146,6 +146,12 @@ def test_the_shipped_leash_ends_near_its_target_whatever_the_reward_pulls(reach:
     assert abs(ends(shipped) - 1) < abs(ends(replace(shipped, approach=0.0)) - 1)
 
 
+@pytest.mark.parametrize("wrong", [{"coefficient": -0.1}, {"target": -1.0}, {"horizon": 0.0}, {"target": float("nan")}])
+def test_a_leash_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="coefficient and target are 0 or more, horizon is above 0"):
+        Leash(**wrong)
+
+
 def test_a_resumed_controller_goes_on_where_it_was(tmp_path: Path) -> None:
     def go_on(base: Base, steps: int) -> Coefficient:
         with remembering(base, newest(tmp_path)) as memory:

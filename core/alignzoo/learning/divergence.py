@@ -45,6 +45,13 @@ class Leash:
     """Share of the training over which the target rises to its value from nought. With none β falls for as long as the policy
     is on its way, and then lets it shoot past."""
 
+    def __post_init__(self) -> None:
+        if not (self.coefficient >= 0 and self.target >= 0 and self.horizon > 0):
+            raise ValueError(
+                "coefficient and target are 0 or more, horizon is above 0; got "
+                f"{self.coefficient:g}, {self.target:g} and {self.horizon:g}"
+            )
+
     def on(self, replies: float = 0.0) -> Coefficient:
         """β for a training of so many replies, which `approach` is a share of."""
         return Coefficient(self, replies)
