@@ -5,17 +5,27 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from safetensors.torch import load_file, save_file
 
 from alignzoo.cli import main
+from alignzoo.interfaces import Asking, Manner
+from alignzoo.lab.gathering import gather
+from alignzoo.lab.listener import Listener
+from alignzoo.lab.plan import Answering, Part
 from alignzoo.lab.run import Run
+from alignzoo.learning.choices import Limits
 from alignzoo.learning.memory import newest
 from alignzoo.model.base import Base
-from alignzoo.testing import toy_folder
+from alignzoo.model.role import policy_on
+from alignzoo.model.text import TextError
+from alignzoo.records import Comparison, Feedback, Prompt
+from alignzoo.testing import toy_base, toy_folder
 
 RUN = """
 name = "bad"
@@ -212,6 +222,23 @@ def test_the_prompts_that_are_judged_on_are_looked_at_before_anything_is_trained
     line = said("run", written(OPTIMIZERS["rloo"]), "--out", tmp_path / "run", "--set", "answer.file=asked.jsonl")
     assert "asked.jsonl, whose prompts are answered before and after: 1 of 2 prompts leave no room for a reply" in line
     assert not (tmp_path / "run" / "train").exists()
+
+
+def test_a_source_that_has_a_long_prompt_answered_is_named(tmp_path: Path) -> None:
+    """What it has gathered so far is not left as if it were all."""
+
+    class Asker:
+        gives, asks = ("comparison",), ("prompts", "policy")
+
+        def collect(self, asking: Asking) -> Iterator[Feedback]:
+            for prompt in (Prompt.ask("why"), Prompt.ask("cat " * 200)):
+                yield Comparison(prompt, *policy_on(toy_base()).sample([prompt], 2, Manner(max_tokens=4))[0])
+
+    source = Part(SimpleNamespace(full_name="feedback:mine/asker"), Asker())  # type: ignore[arg-type]
+    plan: Any = SimpleNamespace(task=None, answer=Answering(), seed=0, intake=Limits())
+    with pytest.raises(TextError, match=r"^feedback:mine/asker: 1 of 1 prompts leave no room for a reply"):
+        gather(plan, source, tmp_path / "feedback.jsonl", lambda: policy_on(toy_base()), Listener())
+    assert not (tmp_path / "feedback.jsonl").exists()
 
 
 def test_where_it_is_allowed_long_prompts_lose_their_beginning_and_are_counted(

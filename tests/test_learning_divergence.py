@@ -110,8 +110,8 @@ def test_it_goes_to_where_the_target_is() -> None:
 
 
 def test_the_target_rises_by_hand() -> None:
-    """To 4 nats over half of 400 replies: 1, 2, 3, 4 after every fifty, and 4 from there on."""
-    beta = Leash(coefficient=1.0, target=4.0, horizon=100.0, approach=0.5).on(400)
+    """To 4 nats over half of 8 updates: 1, 2, 3, 4, and 4 from there on."""
+    beta = Leash(coefficient=1.0, target=4.0, horizon=100.0, approach=0.5).on(8)
     wanted = 1.0
     for kl, aim, error in ((1.1, 1, 0.1), (2.0, 2, 0.0), (2.4, 3, -0.2), (4.4, 4, 0.1), (9.0, 4, 0.2)):
         beta.steer(kl, 50)
@@ -122,10 +122,10 @@ def test_the_target_rises_by_hand() -> None:
 
 
 def test_a_leash_without_an_approach_or_a_length_has_its_whole_target_at_once() -> None:
-    for beta in (Leash(target=4.0).on(400), Leash(target=4.0, approach=0.5).on()):
+    for beta in (Leash(target=4.0).on(8), Leash(target=4.0, approach=0.5).on()):
         beta.steer(1.0, 50)
         assert beta.aim == 4
-    assert Leash().on(400).told(3.0) == {}
+    assert Leash().on(8).told(3.0) == {}
 
 
 @pytest.mark.parametrize("reach", [0.075, 0.13, 0.2, 0.3])
@@ -134,7 +134,7 @@ def test_the_shipped_leash_ends_near_its_target_whatever_the_reward_pulls(reach:
     reach of 0.075 (gold) to 0.25 (a learned reward)."""
 
     def ends(leash: Leash) -> float:
-        beta, kl, seen = leash.on(40 * 64), 0.0, []
+        beta, kl, seen = leash.on(40), 0.0, []
         for update in range(40):
             beta.steer(kl, 64)
             seen.append(kl / leash.target)
@@ -146,10 +146,16 @@ def test_the_shipped_leash_ends_near_its_target_whatever_the_reward_pulls(reach:
     assert abs(ends(shipped) - 1) < abs(ends(replace(shipped, approach=0.0)) - 1)
 
 
+@pytest.mark.parametrize("wrong", [{"coefficient": -0.1}, {"target": -1.0}, {"horizon": 0.0}, {"target": float("nan")}])
+def test_a_leash_that_cannot_be_is_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="coefficient and target are 0 or more, horizon is above 0"):
+        Leash(**wrong)
+
+
 def test_a_resumed_controller_goes_on_where_it_was(tmp_path: Path) -> None:
     def go_on(base: Base, steps: int) -> Coefficient:
         with remembering(base, newest(tmp_path)) as memory:
-            beta = Leash(coefficient=0.2, target=6.0, horizon=100.0, approach=1.0).on(1000)
+            beta = Leash(coefficient=0.2, target=6.0, horizon=100.0, approach=1.0).on(10)
             for _ in range(steps):
                 beta.steer(9.0, 32)
             memory.write(tmp_path, steps, {})

@@ -16,7 +16,7 @@ from torch import Tensor
 from alignzoo.interfaces import Lesson, LessonError, Manner, Reward, Writing
 from alignzoo.learning.canaries import Canaries, CanaryError, watching
 from alignzoo.learning.memory import newest, remembering
-from alignzoo.learning.rewards import ScoreError
+from alignzoo.learning.rewards import Scored, ScoreError
 from alignzoo.learning.rollouts import Experience, Explorer, Exploring, Scale
 from alignzoo.model import head
 from alignzoo.model.base import Base
@@ -252,11 +252,13 @@ def test_without_prompts_there_is_nothing_to_answer(base: Base) -> None:
         (lambda asked, said: None, "gave no number for each answer"),
         (lambda asked, said: [0.0] * (len(said) - 1), "gave 7 scores for 8 answers"),
         (lambda asked, said: [0.0] * (len(said) - 1) + [float("nan")], "gave nan for answer 8"),
+        (lambda asked, said: [1 / 0], "raised ZeroDivisionError: division by zero"),
+        (Scored(lambda asked, said: [1 / 0], "mine"), None),
     ],
 )
-def test_a_reward_that_no_run_has_wrapped_is_held_to_its_word(base: Base, reward: Reward, words: str) -> None:
-    """A lesson of one's own, in Python: before anything is learned from it."""
-    with pytest.raises(ScoreError, match=f"the reward {words}"):
+def test_a_reward_that_no_run_has_wrapped_is_held_to_its_word(base: Base, reward: Reward, words: str | None) -> None:
+    """A lesson of one's own, in Python: before anything is learned from it. What says itself whose it is, says it once."""
+    with pytest.raises(ScoreError, match=f"^the reward '<lambda>' {words}" if words else "^mine raised ZeroDivisionError"):
         explorer(policy_on(base), reward=reward)(PROMPTS, 2)
 
 

@@ -251,14 +251,15 @@ def test_all_prompts_that_leave_a_reply_no_room_are_told_at_once() -> None:
 
 @pytest.mark.parametrize("make", [bytes_and_merges, beginning, toy_tokenizer, lambda: toy_tokenizer(template=None)])
 @settings(max_examples=60, deadline=None)
-@given(
-    asked=st.text(st.sampled_from("ab cde\n:é漢"), min_size=1, max_size=40), context=st.integers(2, 70), room=st.integers(1, 8)
-)
+@given(st.text(st.sampled_from("ab cde\n:é漢"), min_size=1, max_size=40), st.integers(1, 8), st.integers(-3, 3), st.booleans())
 def test_what_is_known_without_tokenizing_is_what_the_tokens_say(
-    make: Callable[[], Any], asked: str, context: int, room: int
+    make: Callable[[], Any], asked: str, room: int, near: int, by_letters: bool
 ) -> None:
-    text = Text.of(make(), context=context)
-    assert text.answerable(Prompt.ask(asked), room) == (len(text.prompt_ids(Prompt.ask(asked))) + room <= context)
+    """At the edge of what the tokens need, and of what as many letters would."""
+    prompt, text = Prompt.ask(asked), Text.of(make())
+    needed, letters = len(text.prompt_ids(prompt)), len(text.written(prompt))
+    context = max(2, (letters if by_letters else needed) + room + near)
+    assert replace(text, context=context).answerable(prompt, room) == (needed + room <= context)
 
 
 def test_short_prompts_are_not_tokenized_to_know_that_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:

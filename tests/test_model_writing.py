@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from families import PACKED
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from plain import close, loaded, stirred
 from torch import Tensor
 
@@ -216,22 +218,58 @@ def test_transformers_draws_from_the_same_distribution(name: str, family: Family
     assert chi_square < freedom + 4 * (2 * freedom) ** 0.5
 
 
-@pytest.mark.parametrize("temperature", [1.0, 0.6, 1.7])
-def test_every_filter_leaves_what_transformers_leaves(temperature: float) -> None:
-    """Temperature, then top-k, top-p and min-p, each among what the one before has left. Equals at the edge stay together
-    under top-k; which of them a nucleus takes last is nobody's to say."""
+@pytest.mark.parametrize(
+    "wrong", [{"max_tokens": 0}, {"top_k": -1}, {"top_p": 0.0}, {"top_p": 1.1}, {"min_p": -0.1}, {"min_p": 2.0}]
+)
+def test_a_manner_in_which_nothing_can_be_drawn_is_refused(wrong: dict[str, Any]) -> None:
+    """A min-p above 1 would leave no word at all, and its log-probability would be no number."""
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} "):
+        Manner(**wrong)
+
+
+SHARES = st.sampled_from([1e-9, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 1 - 1e-9, 1.0])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    kinds=st.integers(1, 60),
+    seed=st.integers(0, 2**31),
+    temperature=st.sampled_from([1e-3, 0.5, 0.7, 1.0, 1.3, 5.0]),
+    top_k=st.integers(0, 64),
+    top_p=SHARES,
+    min_p=st.one_of(st.just(0.0), SHARES),
+)
+def test_every_filter_leaves_what_transformers_leaves(
+    kinds: int, seed: int, temperature: float, top_k: int, top_p: float, min_p: float
+) -> None:
+    """Bit for bit, in float32: temperature, then top-k, top-p and min-p, each among what the one before has left. Few kinds of
+    logits are many equals, at every edge; a quarter and a half are sums that float32 knows exactly."""
     from transformers import LogitsProcessorList, MinPLogitsWarper, TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-    plain = torch.randn(6, 50, generator=torch.Generator().manual_seed(3)) * 2
-    equals = torch.cat([plain[:, :25], plain[:, :25]], 1)
-    for top_k, top_p, min_p in product((0, 1, 7, 49, 50), (1.0, 0.95, 0.4), (0.0, 0.02, 0.5)):
-        warpers = [TemperatureLogitsWarper(temperature), *([TopKLogitsWarper(top_k)] if top_k else [])]
-        warpers += [TopPLogitsWarper(top_p), *([MinPLogitsWarper(min_p)] if min_p else [])]
-        logits = equals if top_p == 1 else plain
-        theirs = LogitsProcessorList(warpers)(None, logits)
-        ours = narrowed(logits / temperature, Manner(top_k=top_k, top_p=top_p, min_p=min_p))
-        assert torch.equal(ours.isfinite(), theirs.isfinite()), (top_k, top_p, min_p)
-        assert close(ours.softmax(-1), theirs.softmax(-1), 1e-6)
+    dice = torch.Generator().manual_seed(seed)
+    logits = (torch.randn(kinds, generator=dice) * 3)[torch.randint(kinds, (4, 50), generator=dice)]
+    warpers = [TemperatureLogitsWarper(temperature), *([TopKLogitsWarper(top_k)] if top_k else [])]
+    warpers += [*([TopPLogitsWarper(top_p)] if top_p < 1 else []), *([MinPLogitsWarper(min_p)] if min_p else [])]
+    theirs = LogitsProcessorList(warpers)(None, logits)
+    ours = narrowed(logits / temperature, Manner(top_k=top_k, top_p=top_p, min_p=min_p))
+    assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2", "gemma2"])
+def test_what_is_recorded_is_what_transformers_draws_by(name: str, family: Family) -> None:
+    """The scores that `generate` has processed for the token it is about to draw, and ours of the tokens that we drew there."""
+    base = loaded(family(name))
+    role = policy_on(base)
+    ask = torch.tensor([base.text.prompt_ids(ASK)])
+    chosen = {"temperature": 0.8, "top_k": 40, "top_p": 0.97, "min_p": 0.002}
+    theirs = base.model.generate(
+        ask, attention_mask=torch.ones_like(ask), do_sample=True, max_new_tokens=1, output_scores=True,
+        return_dict_in_generate=True, eos_token_id=EOS, pad_token_id=EOS, **chosen,
+    )  # fmt: skip
+    spread = theirs.scores[0][0].log_softmax(-1)
+    drawn = {reply.tokens[0]: reply.logps[0] for reply in role.sample([ASK], 300, Manner(max_tokens=1, **chosen))[0]}  # type: ignore[arg-type]
+    assert len(drawn) > 5
+    assert close(torch.tensor(list(drawn.values())), spread[list(drawn)], 1e-5)
 
 
 def test_what_a_divergence_is_estimated_from_is_drawn_without_any_filter() -> None:

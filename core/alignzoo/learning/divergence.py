@@ -45,29 +45,36 @@ class Leash:
     """Share of the training over which the target rises to its value from nought. With none β falls for as long as the policy
     is on its way, and then lets it shoot past."""
 
-    def on(self, replies: float = 0.0) -> Coefficient:
-        """β for a training of so many replies, which `approach` is a share of."""
-        return Coefficient(self, replies)
+    def __post_init__(self) -> None:
+        if not (self.coefficient >= 0 and self.target >= 0 and self.horizon > 0):
+            raise ValueError(
+                "coefficient and target are 0 or more, horizon is above 0; got "
+                f"{self.coefficient:g}, {self.target:g} and {self.horizon:g}"
+            )
+
+    def on(self, updates: int = 0) -> Coefficient:
+        """β for a training of so many updates, which `approach` is a share of."""
+        return Coefficient(self, updates)
 
 
 class Coefficient:
     """β while a run goes. The controller is Ziegler et al. 2019, section 2.2: log-space proportional, its error clipped."""
 
-    def __init__(self, leash: Leash, replies: float = 0.0) -> None:
-        self.leash, self.value, self.heard = leash, leash.coefficient, 0
-        self.rising = leash.approach * replies
+    def __init__(self, leash: Leash, updates: int = 0) -> None:
+        self.leash, self.value, self.updates = leash, leash.coefficient, 0
+        self.rising = leash.approach * updates
         track(self)
 
     @property
     def aim(self) -> float:
-        """The KL that the last replies were steered to."""
-        return self.leash.target * (min(1.0, self.heard / self.rising) if self.rising else 1.0)
+        """The KL that the last update was steered to."""
+        return self.leash.target * (min(1.0, self.updates / self.rising) if self.rising else 1.0)
 
     def steer(self, kl: float, replies: int) -> None:
         """Take note of the mean KL per reply over so many replies. More than the horizon count as the horizon: they would
         take β past zero."""
         if self.leash.target:
-            self.heard += replies
+            self.updates += 1
             error = min(0.2, max(-0.2, kl / self.aim - 1))
             self.value *= 1 + error * min(1.0, replies / self.leash.horizon)
 
@@ -76,7 +83,7 @@ class Coefficient:
         return {"kl_over_target": kl / self.aim} if self.leash.target else {}
 
     def state(self) -> State:
-        return {"value": self.value, "heard": self.heard}
+        return {"value": self.value, "updates": self.updates}
 
     def restore(self, state: State) -> None:
-        self.value, self.heard = state["value"], state["heard"]
+        self.value, self.updates = state["value"], state["updates"]

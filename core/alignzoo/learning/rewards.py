@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean, pvariance
 
-from alignzoo.interfaces import Metrics, Reward
+from alignzoo.interfaces import LessonError, Metrics, Reward
 from alignzoo.learning.choices import Combine, Voice
 from alignzoo.learning.ledger import charge
 from alignzoo.learning.memory import State
@@ -32,6 +32,18 @@ class Scored:
         except (Exception, SystemExit) as error:
             raise ScoreError(f"{self.name} raised {type(error).__name__}: {error}") from error
         return checked(self.name, given, len(completions))
+
+
+def scored(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
+    """The scores of a reward that no run may have wrapped (`Scored`): held to its word, and named where it breaks it."""
+    name = f"the reward '{getattr(reward, '__qualname__', type(reward).__qualname__)}'"
+    try:
+        given = reward(prompts, completions)
+    except (ScoreError, LessonError):  # which say themselves whose they are
+        raise
+    except (Exception, SystemExit) as error:
+        raise ScoreError(f"{name} raised {type(error).__name__}: {error}") from error
+    return checked(name, given, len(completions))
 
 
 def checked(name: str, scores: Iterable[float], count: int) -> list[float]:

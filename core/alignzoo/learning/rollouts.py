@@ -19,7 +19,7 @@ from torch import Tensor
 from alignzoo.interfaces import Count, Lesson, LessonError, Manner, Metrics, Positive, Reward
 from alignzoo.learning.divergence import k1
 from alignzoo.learning.memory import Dice, State, track
-from alignzoo.learning.rewards import checked
+from alignzoo.learning.rewards import scored
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.records import Completion, Prompt
 
@@ -188,7 +188,7 @@ class Scale:
 def scores_of(reward: Reward, prompts: Sequence[Prompt], groups: Sequence[Sequence[Completion]]) -> list[float]:
     """The scores of all answers, group by group; of a reward, too, that no run has wrapped (`rewards.Scored`)."""
     asked = [prompt for prompt, group in zip(prompts, groups, strict=True) for _ in group]
-    return checked("the reward", reward(asked, [reply for group in groups for reply in group]), len(asked))
+    return scored(reward, asked, [reply for group in groups for reply in group])
 
 
 _AT_ONCE = 8192

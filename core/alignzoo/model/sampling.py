@@ -7,7 +7,6 @@ neighbours. The log-probabilities of what was drawn are recorded under the distr
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
@@ -175,16 +174,19 @@ def _found(parts: Tensor, point: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def narrowed(logits: Tensor, manner: Manner) -> Tensor:
-    """The logits with everything outside top-k, top-p and min-p at minus infinity."""
+    """The logits with everything outside top-k, top-p and min-p at minus infinity: in the order and with the arithmetic of
+    transformers' own warpers, so that among equals, too, and at the very edge the same tokens are left."""
     if 0 < manner.top_k < logits.shape[-1]:
         least = logits.topk(manner.top_k).values[:, -1:]
         logits = logits.masked_fill(logits < least, -torch.inf)
     if manner.top_p < 1:
-        ranked, order = logits.sort(descending=True)
-        before = ranked.softmax(-1).cumsum(-1) - ranked.softmax(-1)
-        logits = logits.masked_fill((before >= manner.top_p).scatter(1, order, before >= manner.top_p), -torch.inf)
+        ranked, order = logits.sort()
+        outside = ranked.softmax(-1).cumsum(-1) <= 1 - manner.top_p
+        outside[:, -1] = False
+        logits = logits.masked_fill(outside.scatter(1, order, outside), -torch.inf)
     if manner.min_p > 0:
-        logits = logits.masked_fill(logits < logits.amax(-1, keepdim=True) + math.log(manner.min_p), -torch.inf)
+        shares = logits.softmax(-1)
+        logits = logits.masked_fill(shares < manner.min_p * shares.amax(-1, keepdim=True), -torch.inf)
     return logits
 
 

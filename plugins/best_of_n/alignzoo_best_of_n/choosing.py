@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from random import Random
 
 from alignzoo.interfaces import Reward
-from alignzoo.learning.rewards import checked
+from alignzoo.learning.rewards import scored
 from alignzoo.records import Completion, Prompt
 
 
@@ -27,7 +27,7 @@ class Scorer:
             new |= {name: (prompt, reply) for name, reply in zip(own, group, strict=True) if name not in self.known}
         if new:
             asked, said = zip(*new.values(), strict=True)
-            self.known |= dict(zip(new, checked("the reward", self.reward(asked, said), len(new)), strict=True))
+            self.known |= dict(zip(new, scored(self.reward, asked, said), strict=True))
         return [[self.known[name] for name in own] for own in names]
 
 

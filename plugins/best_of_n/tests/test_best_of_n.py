@@ -353,16 +353,17 @@ def test_no_answers_are_none_and_no_prompts_no_groups() -> None:
 
 @pytest.mark.parametrize(("scores", "said"), [([1.0], "gave 1 scores for 2"), ([1.0, float("nan")], "gave nan for answer 2")])
 def test_a_reward_that_does_not_keep_its_word_is_named(scores: list[float], said: str) -> None:
-    with pytest.raises(ScoreError, match=f"the reward {said}"):
+    with pytest.raises(ScoreError, match=f"the reward .*<lambda>' {said}"):
         Scorer(lambda prompts, completions: scores)(PROMPTS[:1], [[Completion("a"), Completion("b")]])
 
 
-def test_a_reward_that_fails_is_not_hidden() -> None:
+def test_a_reward_that_fails_is_named_and_its_own_error_is_not_hidden() -> None:
     def broken(prompts: Sequence[Prompt], completions: Sequence[Completion]) -> list[float]:
         raise RuntimeError("out of order")
 
-    with pytest.raises(RuntimeError, match="out of order"):
+    with pytest.raises(ScoreError, match=r"the reward '.*broken' raised RuntimeError: out of order") as told:
         BestOfN(n=2).deploy(Urn(), Lesson(reward=broken)).sample(PROMPTS, 1, MANNER)
+    assert isinstance(told.value.__cause__, RuntimeError)
 
 
 def test_its_grades_are_the_curve_of_its_own_draws() -> None:

@@ -77,7 +77,7 @@ class RLOO:
         explore = Explorer(self.exploring, policy, policy.frozen(), lesson, self.seed)
         deck = Deck.rounds(lesson.prompts, self.prompts_per_update, self.updates, self.seed)
         descend = self.descent.on(policy, updates=self.updates * self.epochs * self.minibatches)
-        beta, dice = self.leash.on(self.updates * self.prompts_per_update * self.replies), Dice(self.seed)
+        beta, dice = self.leash.on(self.updates), Dice(self.seed)
         for prompts in deck:
             experience = explore(prompts, self.replies)
             forest = experience.forest

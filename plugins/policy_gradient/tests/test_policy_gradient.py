@@ -119,9 +119,11 @@ def test_a_shorter_leash_keeps_it_nearer(optimizer: Any) -> None:
 @every
 def test_the_leash_is_steered(optimizer: Any) -> None:
     """KL is 0 in the first round, below any target: β falls by 20 % of 36 replies in 72."""
-    _, told = run(replace(optimizer, leash=Leash(0.5, target=6.0, horizon=72.0)), updates=2)
+    _, told = run(replace(optimizer, leash=Leash(0.5, target=6.0, horizon=72.0, approach=1.0)), updates=2)
     assert told[0]["coefficient"] == 0.5
     assert told[1]["coefficient"] == pytest.approx(0.5 * (1 - 0.2 * 36 / 72))
+    assert told[0]["kl_over_target"] == pytest.approx(told[0]["kl"] / 3)
+    assert told[1]["kl_over_target"] == pytest.approx(told[1]["kl"] / 6)
 
 
 @every

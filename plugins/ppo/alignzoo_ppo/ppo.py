@@ -112,7 +112,7 @@ class PPO:
         steps = self.updates * self.epochs * self.minibatches
         descend = self.descent.on(*roles, updates=steps)
         explore = Explorer(self.exploring, policy, reference, lesson, self.seed)
-        coefficient = self.leash.on(self.updates * self.prompts_per_update * self.replies)
+        coefficient = self.leash.on(self.updates)
         dice = Dice(self.seed + 1)
         remind = Reminder(lesson.demonstrations, policy.base, self.ptx, self.ptx_batch, steps, self.seed)
         for prompts in Deck.rounds(lesson.prompts, self.prompts_per_update, self.updates, self.seed):

@@ -137,11 +137,15 @@ def test_a_tighter_leash_keeps_the_policy_nearer() -> None:
 
 
 def test_the_adaptive_leash_moves_towards_its_target() -> None:
-    leash = Leash(coefficient=0.01, target=0.5, horizon=100)
+    leash = Leash(coefficient=0.01, target=0.5, horizon=100, approach=0.5)
     told = run(replace(QUICK, leash=leash, updates=6), toy_base())[1]
     assert told[0]["beta"] < 0.01  # the divergence is 0 in the first round: far below its target
     for before, after in pairwise(told):
-        assert (after["beta"] > before["beta"]) == (after["kl"] > 0.5)
+        assert (after["beta"] > before["beta"]) == (after["kl_over_target"] > 1)
+    aims = (0.5 / 3, 1.0 / 3, 0.5, 0.5, 0.5, 0.5)  # it rises over three of the six updates
+    assert [row["kl_over_target"] for row in told] == pytest.approx(
+        [row["kl"] / aim for row, aim in zip(told, aims, strict=True)]
+    )
 
 
 def test_advantages_are_whitened_over_the_round_and_not_by_minibatch() -> None:
