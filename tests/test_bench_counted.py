@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
+import math
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,13 +19,14 @@ from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import Bench, BenchError, Entry
 from alignzoo.lab.bench.calibration import calibrated
 from alignzoo.lab.bench.damage import undo
-from alignzoo.lab.bench.folder import BenchFolder, settle
+from alignzoo.lab.bench.folder import BenchFolder, settle, table_in
+from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.bench.outcome import Cell, Outcome, read_from, spent_in
 from alignzoo.lab.bench.report import CellStanding, Standing, _complete, _entrant, _serving, _tuning
 from alignzoo.lab.bench.serving import break_even
 from alignzoo.lab.bench.tuning import Space, Trial, Tuning, proposed
 from alignzoo.lab.bench.work import Watcher, carry_out, free, no_room, work_here
-from alignzoo.lab.claims import claim
+from alignzoo.lab.claims import claim, guarded
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import PlanError
 from alignzoo.seam.discovery import discover
@@ -212,6 +216,69 @@ def test_other_bytes_of_a_plugin_in_a_file_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"was begun with other bytes of .*mine\.py"):
         settle(bench(Entry("x", {}, {}), plugins=[str(mine)]), tmp_path / "out")
     assert files.plugin(str(mine)).read_text() == "ONE = 1\n"
+
+
+def test_a_plugin_is_copied_byte_by_byte_and_its_copy_made_again_where_it_is_gone(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_bytes(b"ONE = 1\r\n")
+    there = bench(Entry("x", {}, {}), plugins=[str(mine)])
+    copy = settle(there, tmp_path / "out").plugin(str(mine))
+    copy.unlink()
+    for _ in range(2):
+        settle(there, tmp_path / "out")
+        assert copy.read_bytes() == mine.read_bytes()
+
+
+def test_a_kill_while_a_folder_is_made_leaves_one_that_can_be_made(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text("ONE = 1\n")
+    for place in ("claims", "plugins"):
+        (tmp_path / "out" / place).mkdir(parents=True)
+    (tmp_path / "out" / "bench.toml.part").write_text("na")
+    (tmp_path / "out" / "plugins" / "mine.py.part").write_text("ON")
+    files = settle(bench(Entry("x", {}, {}), plugins=[str(mine)]), tmp_path / "out")
+    assert table_in(files.root)["name"] == "b"
+    assert files.plugin(str(mine)).read_text() == "ONE = 1\n"
+
+
+def test_nothing_is_left_in_a_folder_that_is_somebody_elses(tmp_path: Path) -> None:
+    (tmp_path / "letter.txt").write_text("Dear Anna")
+    with pytest.raises(BenchError, match="is there already and is no bench"):
+        settle(bench(Entry("x", {}, {})), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_of_two_that_make_a_folder_one_waits_for_the_other(tmp_path: Path) -> None:
+    with guarded(tmp_path / "claims"):
+        other = threading.Thread(target=settle, args=(bench(Entry("x", {}, {})), tmp_path))
+        other.start()
+        other.join(0.2)
+        assert not (tmp_path / "bench.toml").exists()
+    other.join()
+    assert (tmp_path / "bench.toml").exists()
+
+
+def test_of_two_that_have_ended_one_waits_for_the_others_report(tmp_path: Path) -> None:
+    files = settle(bench(Entry("x", {}, {})), tmp_path)
+    first = claim(tmp_path / "claims" / "report")
+    assert first is not None
+    said: list[str] = []
+
+    def told(line: str) -> None:
+        said.append(line)
+        assert not (tmp_path / "report.md").exists()
+        first.release()
+
+    assert "No contestant has finished a run" in HeadToHead(files, Watcher(line=told)).report()
+    assert said == ["waiting for another process that is at the same (report)"]
+    assert (tmp_path / "report.md").exists()
+
+
+def test_what_json_has_no_word_for_is_a_word_in_the_benchs_state(tmp_path: Path) -> None:
+    files = BenchFolder(bench(Entry("x", {}, {"watch": {"kl_limit": math.inf}})), tmp_path)
+    files.write_state()
+    told = json.loads((tmp_path / "bench.json").read_text(), parse_constant=lambda word: pytest.fail(word))
+    assert told["entries"][0]["settings"] == {"watch": {"kl_limit": "inf"}}
 
 
 @pytest.mark.parametrize(

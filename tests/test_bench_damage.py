@@ -59,6 +59,7 @@ def test_what_no_run_wrote_is_named_by_its_line(name: str, text: str, said: str,
     [
         ("scores.jsonl", lines(SCORE, {**SCORE, "who": "start"}, {**SCORE, "score": 3})),
         ("answers.jsonl", lines(ANSWER)),
+        ("answers.jsonl", json.dumps({**ANSWER, "who": "a\u2028b\x85c"}, ensure_ascii=False) + "\n"),
         ("updates.jsonl", lines(UPDATE, {**UPDATE, "update": 2})),
         ("trail.jsonl", lines({"update": 0, "strength": 1, "proxy": None}, {"update": 0, "strength": 2})),
         ("run.toml", 'name = "x"\n'),

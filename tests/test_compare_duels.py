@@ -257,8 +257,12 @@ def test_nobody_above_the_start_for_certain_is_said_first() -> None:
     assert found.answer().startswith("Nobody is above the start for certain; a has the highest reward, 0.020 [")
 
 
+STRANGE = "\rc\r\nu\u202eltr\u2028\x85\x1b[31m\x0b![u](https://evil/u)"
+"""Line ends of several kinds, writing from right to left, a colour for a terminal, a picture for whoever shows Markdown."""
+
+
 def test_hostile_names_are_only_words_in_a_page_and_in_markdown(tmp_path: Path) -> None:
-    name = "<img src=x onerror=alert(1)> & </script><script>alert(2)</script> | a\nb"
+    name = f"<img src=x onerror=alert(1)> & </script><script>alert(2)</script> | a\nb{STRANGE}"
     runs = [
         finished(tmp_path / f"{who}{seed}", lambda who, prompt, number: float(who == "policy"), seed=seed, name=called,
                  optimizer=f"o:{who}/{who}", text=lambda who, prompt, number: name, warnings=[name])
@@ -277,6 +281,12 @@ def test_hostile_names_are_only_words_in_a_page_and_in_markdown(tmp_path: Path) 
     tables = [len(re.findall(r"(?<!\\)\|", row)) for row in text.splitlines() if row.startswith("|")]
     assert min(tables) == 2  # the note has one column, whatever is written in it
     assert sum(row.startswith("| &lt;img src") for row in text.splitlines()) == 7
+    assert text.splitlines() == text.split("\n")[:-1], "no line ends where Markdown would end one and we do not"
+    for report in (whole, text):
+        assert not set("\r\u202e\u2028\x85\x1b\x0b") & set(report)
+        assert "\\u202e" in report
+        assert "\\u001b[31m" in report
+    assert "![" not in text
 
 
 # Many at once -------------------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from alignzoo.cli.progress import told_of
 from alignzoo.lab.bench.outcome import Cell, Outcome
 from alignzoo.lab.bench.work import Watcher
+from alignzoo.lab.strange import on_one_line
 
 
 @contextmanager
@@ -105,4 +106,4 @@ class _Clock:
 def _how(outcome: Outcome | None) -> str:
     if outcome is None:
         return "another process has it"
-    return f"reward {outcome.value:.3f}" if outcome.value is not None else f"FAILED: {outcome.reason}"
+    return f"reward {outcome.value:.3f}" if outcome.value is not None else f"FAILED: {on_one_line(outcome.reason)}"

@@ -10,6 +10,7 @@ from typing import Any
 from alignzoo.lab import store
 from alignzoo.lab.reserve import agreement
 from alignzoo.lab.statistics import FEW_PROMPTS, Estimate, bootstrap, gains, share, wins
+from alignzoo.lab.strange import in_markdown, on_one_line
 from alignzoo.seam.installed import LOCAL
 
 _SHOWN = 6
@@ -139,7 +140,13 @@ class Report:
 
     def markdown(self) -> str:
         """The whole report as Markdown."""
-        lines = [f"# {self.name}", "", "| | |", "|---|---|", *(f"| {what} | {value} |" for what, value in self.rows())]
+        lines = [
+            f"# {on_one_line(self.name)}",
+            "",
+            "| | |",
+            "|---|---|",
+            *(f"| {what} | {value} |" for what, value in self.rows()),
+        ]
         if self.values:
             lines += ["", "| value | before | after |", "|---|---|---|"]
             lines += [f"| {name} | {before} | {after} |" for name, (before, after) in self.values.items()]
@@ -155,7 +162,7 @@ class Report:
             f"| {_cell(c.prompt)} | {_cell(c.before)} ({c.score_before:.2f}) | {_cell(c.after)} ({c.score_after:.2f}) |"
             for c in self.contrasts
         ]
-        return "\n".join(lines) + "\n"
+        return in_markdown("\n".join(lines) + "\n")
 
     def row(self) -> dict[str, Any]:
         """The whole report as plain data."""

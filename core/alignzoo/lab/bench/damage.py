@@ -60,7 +60,8 @@ def fault_in(path: Path) -> str:
     if path.suffix == ".toml":
         return _not_toml(path, text)
     whole, seen = path.suffix == ".json", set[str]()
-    for number, line in enumerate([text] if whole else text.splitlines(), start=1):
+    lines = [text] if whole else text.removesuffix("\n").split("\n")  # there are line ends that may stand within a row
+    for number, line in enumerate(lines, start=1):
         try:
             why = _unlike(path.name, json.loads(line, parse_constant=_no_figure))
         except json.JSONDecodeError as error:

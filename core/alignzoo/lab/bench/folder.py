@@ -16,6 +16,7 @@ report.md                  the leaderboard
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import tomllib
 from collections.abc import Iterator
@@ -163,38 +164,53 @@ class BenchFolder:
     def write_state(self) -> None:
         with guarded(self.root / "claims"):
             rows = [standing.row(self.root) for standing in self.standings()]
-            store.write_json(self.root / "bench.json", {"name": self.bench.name, "entries": rows})
+            store.write_report(self.root / "bench.json", {"name": self.bench.name, "entries": rows})
+
+
+_OURS = ("bench.toml", "bench.toml.part", "claims", "plugins")
+"""What lies in a folder that is being made a bench's."""
 
 
 def settle(bench: Bench, root: Path) -> BenchFolder:
     """Make the folder of a bench, or take it up again. More entries or seeds may have come; what was there must be the same."""
     files = BenchFolder(bench, root)
+    if root.exists() and not files.settings.exists() and any(path.name not in _OURS for path in root.iterdir()):
+        raise BenchError(f"{root} is there already and is no bench; choose another folder with --out")
     now = bench.table()
-    foreign = root.exists() and any(not path.name.startswith("bench.toml") for path in root.iterdir())
-    if not files.settings.exists():  # asked second: another process may be making the folder just now
-        if foreign:
-            raise BenchError(f"{root} is there already and is no bench; choose another folder with --out")
-    else:
-        before = _read(files.settings)
-        if told := list(_changed(before, now)):
-            raise BenchError(
-                f"{root} was begun with other settings; what is done there would not be comparable. Undo the change, give a "
-                "changed entry another name (it is then a new one), or choose another folder with --out:\n  "
-                + "\n  ".join(told)
-            )
-        if told := [path for path in bench.plugins if files.plugin(path).read_bytes() != Path(path).read_bytes()]:
-            raise BenchError(
-                f"{root} was begun with other bytes of {', '.join(told)}; what is done there would not be comparable. Give the "
-                "changed plugin to another bench: --out, or restore it"
-            )
-        named = {row["name"] for row in now["entry"]}
-        now["gone"] = [row for row in [*before["entry"], *before.get("gone", ())] if row["name"] not in named]
-    for path in bench.plugins:
-        files.plugin(path).parent.mkdir(parents=True, exist_ok=True)
-        if not files.plugin(path).exists():
-            shutil.copyfile(path, files.plugin(path))
-    store.write_text(files.settings, tomli_w.dumps(now))
+    with guarded(root / "claims"):  # another process may be making the folder just now
+        if files.settings.exists():
+            before = _read(files.settings)
+            _refuse_changes(files, before, now)
+            named = {row["name"] for row in now["entry"]}
+            now["gone"] = [row for row in [*before["entry"], *before.get("gone", ())] if row["name"] not in named]
+        for path in bench.plugins:
+            if not files.plugin(path).exists():
+                _copy(Path(path), files.plugin(path))
+        store.write_text(files.settings, tomli_w.dumps(now))
     return files
+
+
+def _copy(source: Path, target: Path) -> None:
+    """There whole or not at all: a kill leaves no half of a plugin."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f"{target.name}.part")
+    shutil.copyfile(source, draft)
+    os.replace(draft, target)
+
+
+def _refuse_changes(files: BenchFolder, before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse what would not be comparable with what is done."""
+    if told := list(_changed(before, now)):
+        raise BenchError(
+            f"{files.root} was begun with other settings; what is done there would not be comparable. Undo the change, give a "
+            "changed entry another name (it is then a new one), or choose another folder with --out:\n  " + "\n  ".join(told)
+        )
+    copies = [(path, files.plugin(path)) for path in files.bench.plugins]
+    if told := [path for path, copy in copies if copy.exists() and copy.read_bytes() != Path(path).read_bytes()]:
+        raise BenchError(
+            f"{files.root} was begun with other bytes of {', '.join(told)}; what is done there would not be comparable. Give "
+            "the changed plugin to another bench: --out, or restore it"
+        )
 
 
 def table_in(root: Path) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from alignzoo.lab.bench.folder import BenchFolder, settle
 from alignzoo.lab.bench.grid import BenchError
 from alignzoo.lab.bench.report import Standing, report
 from alignzoo.lab.bench.work import FULL, DiskFull, Watcher, folder_at, no_room, work_here
-from alignzoo.lab.claims import guarded
+from alignzoo.lab.claims import claimed, guarded
 from alignzoo.lab.compare.comparison import Comparison
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.together import decided
@@ -85,7 +85,8 @@ class HeadToHead:
         """The leaderboard of what is done, written beside the runs. Where the bench has an umpire it is asked first, for what
         it has not said yet; one that fails stops no report."""
         self.undecided = ""
-        return report(self.bench.name, self.standings(), self.files.root, self._decided)
+        with claimed(self.files.root / "claims" / "report", self.watcher.line):  # two that end together write the same files
+            return report(self.bench.name, self.standings(), self.files.root, self._decided)
 
     def _decided(self, found: Comparison, entrants: Sequence[Entrant]) -> Comparison:
         if self.bench.umpire is None:

@@ -19,6 +19,7 @@ from alignzoo.lab.compare.significance import COST, over_seeds
 from alignzoo.lab.compare.together import write
 from alignzoo.lab.compare.words import markdown, within
 from alignzoo.lab.statistics import Estimate
+from alignzoo.lab.strange import in_markdown
 
 _OPEN = ("to do", "under way")
 _FLATTERS = """\
@@ -82,11 +83,10 @@ def report(name: str, entries: Sequence[Standing], root: Path, decide: Decide = 
     notes = [*_complete(entries), *_serving([one for one in entries if one.done]), *_tuning(entries), *_said(entrants)]
     notes += _failures(entries)
     if not any(one.runs for one in entrants):
-        text = "\n".join(
-            [f"# {name}", "", "No contestant has finished a run.", *(f"* {line}" for n in notes for line in n.lines)]
-        )
-        store.write_text(root / "report.md", f"{text}\n")
-        return f"{text}\n"
+        told = [f"# {name}", "", "No contestant has finished a run.", *(f"* {line}" for n in notes for line in n.lines), ""]
+        text = in_markdown("\n".join(told))
+        store.write_text(root / "report.md", text)
+        return text
     found = decide(compare(name, entrants, notes), entrants)
     write(found, entrants, root, shlex.join(["alignzoo", "bench", str(root / "bench.toml")]))
     return markdown(found)

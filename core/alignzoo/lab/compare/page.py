@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from html import escape
 from importlib.resources import files
 
 import tomli_w
@@ -36,6 +35,7 @@ from alignzoo.lab.compare.words import (
     told,
 )
 from alignzoo.lab.report import WHOSE
+from alignzoo.lab.strange import in_page
 
 _MOST_RUNS = 40
 """Contestants whose settings are shown in full, and whose verdicts are told where the pointer rests."""
@@ -50,17 +50,17 @@ def page(found: Comparison) -> str:
     data = files("alignzoo.lab.compare")
     style, script = (data.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     parts = [
-        f"<h1>{escape(found.name)}</h1>",
-        f'<p class="answer">{escape(found.answer())}</p>',
-        *(f'<p class="caution">Caution: {escape(caution)}.</p>' for caution in found.cautions),
-        _section("leaderboard", "Leaderboard", _ladder(found) + _table(*leaderboard(found)) + f"<p>{escape(NOTES)}</p>"),
+        f"<h1>{in_page(found.name)}</h1>",
+        f'<p class="answer">{in_page(found.answer())}</p>',
+        *(f'<p class="caution">Caution: {in_page(caution)}.</p>' for caution in found.cautions),
+        _section("leaderboard", "Leaderboard", _ladder(found) + _table(*leaderboard(found)) + f"<p>{in_page(NOTES)}</p>"),
         *_sections(found),
         _section("answers", "Answers side by side", _answers(found)),
         _section("findings", "What was noticed on the way", _list(found.noticed) or "<p>Nothing.</p>"),
         _section("provenance", "How this was made", _provenance(found)),
     ]
     head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-    head += f"<title>{escape(found.name)}</title>"
+    head += f"<title>{in_page(found.name)}</title>"
     return (
         f'<!doctype html>\n<html lang="en"><head>{head}<style>{style}</style></head>\n<body><main>\n'
         + "\n".join(parts)
@@ -81,9 +81,9 @@ def _sections(found: Comparison) -> Iterator[str]:
     if pictures := _pictures(found):
         yield _section("frontier", "Reward against distance and cost", pictures)
     if (chosen := strengths(found))[1]:
-        yield _section("strengths", STRENGTHS, _table(*chosen) + f"<p>{escape(CHOSEN)}</p>")
+        yield _section("strengths", STRENGTHS, _table(*chosen) + f"<p>{in_page(CHOSEN)}</p>")
     if found.fits:
-        yield _section("limits", "Going too far", _table(*limits(found)) + f"<p>{escape(FITS)}</p>")
+        yield _section("limits", "Going too far", _table(*limits(found)) + f"<p>{in_page(FITS)}</p>")
     if found.lines[0].values:
         yield _section("values", "The values apart", _table(*apart(found)))
     yield _section("beside", "Beside the reward", _table(*beside(found)))
@@ -95,12 +95,12 @@ def _sections(found: Comparison) -> Iterator[str]:
 
 
 def _section(name: str, title: str, body: str) -> str:
-    return f'<section id="{name}"><h2>{escape(title)}</h2>{body}</section>'
+    return f'<section id="{name}"><h2>{in_page(title)}</h2>{body}</section>'
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    heads = "".join(f"<th>{escape(cell)}</th>" for cell in head)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    heads = "".join(f"<th>{in_page(cell)}</th>" for cell in head)
+    body = "".join(f"<tr>{''.join(f'<td>{in_page(cell)}</td>' for cell in row)}</tr>" for row in rows)
     return f'<div class="wide"><table><thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
@@ -165,7 +165,7 @@ def _law(fit: Fit, points: Sequence[Point]) -> list[tuple[float, float]]:
 def _matrix(found: Comparison) -> str:
     """Each row against each column: ▲ better, ▼ worse, ≈ not separable; the whole verdict on touching it."""
     names = [line.name for line in found.lines]
-    head = "".join(f"<th><span>{escape(name)}</span></th>" for name in names)
+    head = "".join(f"<th><span>{in_page(name)}</span></th>" for name in names)
     rows = []
     for name in names:
         cells = []
@@ -178,12 +178,12 @@ def _matrix(found: Comparison) -> str:
             if duel.verdict != OPEN:
                 better = (duel.verdict == "first") == (duel.first == name)
                 sign, kind = ("▲", "better") if better else ("▼", "worse")
-            title = f' title="{escape(_in_words(duel))}"' if len(names) <= _MOST_RUNS else ""
+            title = f' title="{in_page(_in_words(duel))}"' if len(names) <= _MOST_RUNS else ""
             cells.append(f'<td class="{kind}"{title}>{sign}</td>')
-        rows.append(f"<tr><th>{escape(name)}</th>{''.join(cells)}</tr>")
+        rows.append(f"<tr><th>{in_page(name)}</th>{''.join(cells)}</tr>")
     key = "<p>▲ the row is better than the column; ▼ it is worse; ≈ not separable.</p>"
     told_of = "".join(
-        f"<li>{escape(duel.told())}: {escape(told(duel.difference))}, p {chance(duel.adjusted)}</li>" for duel in found.duels
+        f"<li>{in_page(duel.told())}: {in_page(told(duel.difference))}, p {chance(duel.adjusted)}</li>" for duel in found.duels
     )
     body = f"<thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody>"
     matrix = f'<div class="wide"><table class="matrix">{body}</table></div>'
@@ -201,23 +201,24 @@ def _answers(found: Comparison) -> str:
     parts = ['<p><input id="filter" type="search" placeholder="only prompts and answers with …" aria-label="filter"></p>']
     for asked in found.asked:
         rows = "".join(
-            f"<tr><th>{escape(said.who)}</th><td>{said.score:.2f}</td><td>{escape(said.text)}</td></tr>" for said in asked.said
+            f"<tr><th>{in_page(said.who)}</th><td>{said.score:.2f}</td><td>{in_page(said.text)}</td></tr>"
+            for said in asked.said
         )
-        parts.append(f'<details class="asked" open><summary>{escape(asked.prompt)}</summary><table>{rows}</table></details>')
+        parts.append(f'<details class="asked" open><summary>{in_page(asked.prompt)}</summary><table>{rows}</table></details>')
     return "".join(parts)
 
 
 def _list(lines: Sequence[str]) -> str:
-    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>" if lines else ""
+    return f"<ul>{''.join(f'<li>{in_page(line)}</li>' for line in lines)}</ul>" if lines else ""
 
 
 def _provenance(found: Comparison) -> str:
-    parts = [f"<p>Made again with</p><pre>{escape(found.command)}</pre>", _table(*making(found))]
+    parts = [f"<p>Made again with</p><pre>{in_page(found.command)}</pre>", _table(*making(found))]
     if found.hearing:
-        settings = escape(tomli_w.dumps({"duels": dict(found.hearing.settings)}))
+        settings = in_page(tomli_w.dumps({"duels": dict(found.hearing.settings)}))
         parts.append(f"<details><summary>who decided the duels</summary><pre>{settings}</pre></details>")
     for one in found.made[:_MOST_RUNS]:
         told = f"{one.name}: settings, versions and digests of seed {one.seeds[0]}"
-        settings = escape(tomli_w.dumps(dict(one.settings)))
-        parts.append(f"<details><summary>{escape(told)}</summary><pre>{settings}</pre></details>")
+        settings = in_page(tomli_w.dumps(dict(one.settings)))
+        parts.append(f"<details><summary>{in_page(told)}</summary><pre>{settings}</pre></details>")
     return "".join(parts)

@@ -6,9 +6,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from html import escape
 
 from alignzoo.lab.statistics import Estimate
+from alignzoo.lab.strange import in_page
 
 WIDTH, HEIGHT = 640, 380
 LEFT, RIGHT, TOP, BOTTOM = 64, 150, 40, 52
@@ -135,7 +135,7 @@ def _curve(curve: Series, colour: str, xs: Axis, ys: Axis) -> Iterator[str]:
         law = _points(curve.law, xs, ys)
         yield f'<polyline class="law" points="{law}" fill="none" stroke="{colour}" stroke-width="1.5" stroke-dasharray="1 4"/>'
     for x, y in zip(curve.x, curve.y, strict=True):
-        told = escape(f"{curve.name}: {x:.4g}, {y:.4g}")
+        told = in_page(f"{curve.name}: {x:.4g}, {y:.4g}")
         yield f'<circle cx="{xs(x):.1f}" cy="{ys(y):.1f}" r="2.5" fill="{colour}"><title>{told}</title></circle>'
 
 
@@ -169,4 +169,4 @@ def _brief(name: str) -> str:
 
 
 def _text(x: float, y: float, said: str, anchor: str, more: str = 'fill="currentColor"') -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{escape(said)}</text>'
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" {more}>{in_page(said)}</text>'

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 
 from alignzoo.lab.compare.comparison import Comparison, Line, Side
@@ -11,6 +10,7 @@ from alignzoo.lab.compare.hearing import Hearing
 from alignzoo.lab.compare.whose import Whose
 from alignzoo.lab.report import UNASKED, WHOSE
 from alignzoo.lab.statistics import Estimate
+from alignzoo.lab.strange import in_markdown, on_one_line
 
 SPENT = {
     "labels": "labels",
@@ -62,9 +62,9 @@ def within(found: Estimate, how: str) -> str:
 
 def markdown(found: Comparison) -> str:
     """The whole comparison."""
-    parts = [f"# {found.name}", f"**{found.answer()}**"]
+    parts = [f"# {on_one_line(found.name)}", f"**{on_one_line(found.answer())}**"]
     if found.cautions:
-        parts.append("\n".join(f"* Caution: {caution}." for caution in found.cautions))
+        parts.append(_list([f"Caution: {caution}." for caution in found.cautions]))
     parts += [_table(*leaderboard(found)), NOTES]
     if found.duels:
         parts += ["## Who is better than whom", _table(*verdicts(found))]
@@ -72,7 +72,7 @@ def markdown(found: Comparison) -> str:
         rows = [(rank.name, told(rank.rating, 0)) for rank in found.ranks]
         parts += ["## On one scale", _table(("contestant", "rating (400 points are odds of ten to one)"), rows)]
     if found.hearing:
-        parts += [f"## {DUELS}", "\n".join(f"* {line}" for line in heard(found.hearing)), _table(*decided(found.hearing))]
+        parts += [f"## {DUELS}", _list(heard(found.hearing)), _table(*decided(found.hearing))]
         parts += [_table(*scales(found))] if found.hearing.ranks else []
     if len(found.lines[0].values) > 0:
         parts += ["## The values apart", _table(*apart(found))]
@@ -85,23 +85,18 @@ def markdown(found: Comparison) -> str:
     if found.fits:
         parts += ["## Going too far", _table(*limits(found)), FITS]
     for note in found.notes:
-        parts.append(f"## {note.title}")
-        parts += ["\n".join(f"* {line}" for line in note.lines)] if note.lines else []
+        parts.append(f"## {on_one_line(note.title)}")
+        parts += [_list(note.lines)] if note.lines else []
         parts += [_table(note.head, note.rows)] if note.rows else []
     if found.noticed:
-        parts += ["## What was noticed on the way", "\n".join(f"* {line}" for line in found.noticed)]
+        parts += ["## What was noticed on the way", _list(found.noticed)]
     for asked in found.asked[:_SHOWN]:
         parts += ["## Answers side by side"] if asked is found.asked[0] else []
         answers = [(said.who, f"{said.score:.2f}", said.text) for said in asked.said]
-        parts += [f"### {asked.prompt}".replace("\n", " "), _table(("who", "score", "answer"), answers)]
+        parts += [f"### {on_one_line(asked.prompt)}", _table(("who", "score", "answer"), answers)]
     if found.command:
-        parts += ["## How this was made", f"Made again with `{found.command}`", _table(*making(found))]
-    return _harmless("\n\n".join(parts) + "\n")
-
-
-def _harmless(text: str) -> str:
-    """Without elements: who names a run may write anything."""
-    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+        parts += ["## How this was made", f"Made again with `{on_one_line(found.command)}`", _table(*making(found))]
+    return in_markdown("\n\n".join(parts) + "\n")
 
 
 def making(found: Comparison) -> Rows:
@@ -263,9 +258,13 @@ def _seeds(line: Line) -> str:
     return f"{line.seeds} ({len(line.failures)} failed)" if line.failures else str(line.seeds)
 
 
+def _list(lines: Sequence[str]) -> str:
+    return "\n".join(f"* {on_one_line(line)}" for line in lines)
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
     for row in rows:
-        cells = [" ".join(cell.split("\n")).replace("|", "\\|") for cell in row]
+        cells = [on_one_line(cell).replace("|", "\\|") for cell in row]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
