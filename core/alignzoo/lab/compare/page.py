@@ -88,7 +88,7 @@ def _sections(found: Comparison) -> Iterator[str]:
         yield _section("values", "The values apart", _table(*apart(found)))
     yield _section("beside", "Beside the reward", _table(*beside(found)))
     if found.whose:
-        told_of = f"<p>{escape(asked_of(found.whose))}</p>" + _table(*opinions(found.whose)) + _list(served(found.whose))
+        told_of = f"<p>{in_page(asked_of(found.whose))}</p>" + _table(*opinions(found.whose)) + _list(served(found.whose))
         yield _section("whose", WHOSE, told_of)
     for number, note in enumerate(found.notes):
         yield _section(f"note-{number}", note.title, _list(note.lines) + (_table(note.head, note.rows) if note.rows else ""))
