@@ -17,12 +17,13 @@ from safetensors.torch import load_file
 from alignzoo.cli import main
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import BenchError
-from alignzoo.lab.bench.calibration import _updates, calibrated, short
+from alignzoo.lab.bench.calibration import calibrated, short
 from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.bench.outcome import Cell, Outcome, apart
 from alignzoo.lab.bench.report import Standing
 from alignzoo.lab.bench.tuning import Tuning
 from alignzoo.lab.bench.work import DiskFull, Watcher, free
+from alignzoo.lab.costs import updates_in_all
 
 FAILS = BAD.replace("SORT", "fails")
 GONE = "ScoreError: toyjudge:fails raised RuntimeError: the reward has gone home"
@@ -375,10 +376,10 @@ def test_a_calibration_leaves_out_what_takes_long(place: Path) -> None:
     assert quick.watch.every == 0
     assert short(replace(plan, budget=replace(plan.budget, updates=2))).budget.updates == 2
     spent = {"updates": 3, "labels": 0, "read": 500.0, "written": 100.0, "flops": 3e6, "seconds": 6.0}
-    assert _updates(plan, spent) == 5  # the budget's; nine would be the optimizer's
+    assert updates_in_all(plan, spent) == 5  # the budget's; nine would be the optimizer's
 
     def within(**limits: float) -> int | None:
-        return _updates(replace(plan, budget=replace(plan.budget, updates=None, **limits)), spent)
+        return updates_in_all(replace(plan, budget=replace(plan.budget, updates=None, **limits)), spent)
 
     assert [within(), within(tokens=601), within(flops=2e6), within(seconds=13), within(seconds=1e9)] == [9, 4, 2, 7, 9]
     assert within(tokens=590) == 3  # 200 in an update, what was written among them
@@ -391,7 +392,9 @@ def test_a_calibration_knows_when_the_labels_are_spent(place: Path) -> None:
     bench = HeadToHead.open(ground(place, "toyjudge", entry, budget="[budget]\nlabels = 16\n"), place / "counted").bench
     spent = {"updates": 2, "labels": 16, "read": 1.0, "written": 0.0, "flops": 1.0, "seconds": 1.0}
     plan = bench.plan(bench.entries[0], 0)
-    told = [_updates(replace(plan, budget=replace(plan.budget, labels=labels)), spent) for labels in (8, 16, 17, 32, None)]
+    told = [
+        updates_in_all(replace(plan, budget=replace(plan.budget, labels=labels)), spent) for labels in (8, 16, 17, 32, None)
+    ]
     assert told == [1, 2, 3, 8, 8]
     little = short(plan).feedback
     assert little is not None

@@ -6,14 +6,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from alignzoo.cli.progress import told_of
+from alignzoo.cli.progress import Pace, told_of
 from alignzoo.lab.bench.outcome import Cell, Outcome
 from alignzoo.lab.bench.work import Watcher
+from alignzoo.lab.listener import UPDATES
 from alignzoo.lab.strange import on_one_line
 
 
@@ -31,15 +33,20 @@ def watching() -> Iterator[Watcher]:
         yield Watcher(bars.began, bars.said, bars.ended, bars.line, bars.whole)
 
 
+_NEWS = 30.0
+"""Seconds between two lines about the same run's updates."""
+
+
 class _Lines:
-    """For logs and pipes: a line for each beginning and end."""
+    """For logs and pipes: a line for each beginning and end, and now and then how far a training is."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.clock = console, _Clock()
+        self.console, self.pace = console, Pace()
         self.since: dict[Cell, float] = {}
+        self.trained: dict[Cell, _Training] = {}
 
     def line(self, line: str) -> None:
-        self.console.print(line, markup=False)
+        self.console.print(line, markup=False, soft_wrap=True)
 
     def began(self, cell: Cell) -> None:
         self.since[cell] = time.monotonic()
@@ -47,20 +54,25 @@ class _Lines:
 
     def said(self, cell: Cell, what: str, facts: tuple[Any, ...]) -> None:
         if what == "stage":
+            self.trained.pop(cell, None)
             self.line(f"{cell}: {' '.join(facts)}")
+        elif (training := heard(self.trained, cell, what, facts)) and time.monotonic() - training.told >= _NEWS:
+            training.told = time.monotonic()
+            self.line(f"{cell}: {training}")
 
     def ended(self, cell: Cell, outcome: Outcome | None) -> None:
         self.line(f"{cell}: {_how(outcome)}, {time.monotonic() - self.since.pop(cell):.0f} s")
 
     def whole(self, ended: int, cells: int) -> None:
-        self.line(f"{ended} of {cells}{self.clock.left(ended, cells)}")
+        self.line(f"{ended} of {cells}{self.pace.left(ended, cells)}")
 
 
 class _Bars:
     """For a terminal."""
 
     def __init__(self, console: Console, shown: Progress) -> None:
-        self.console, self.shown, self.clock = console, shown, _Clock()
+        self.console, self.shown, self.pace = console, shown, Pace()
+        self.trained: dict[Cell, _Training] = {}
         self.all = shown.add_task("bench", total=None, told="")
         self.bars: dict[Cell, TaskID] = {}
 
@@ -73,9 +85,11 @@ class _Bars:
     def said(self, cell: Cell, what: str, facts: tuple[Any, ...]) -> None:
         bar = self.bars[cell]
         if what == "stage":
-            self.shown.update(bar, total=None, completed=0, told=" ".join(facts))
-        elif what == "update":
-            self.shown.update(bar, completed=facts[0], told=f"update {facts[0]}  {told_of(facts[1])}")
+            self.trained.pop(cell, None)
+            self.shown.update(bar, completed=0, told=" ".join(facts))
+            next(task for task in self.shown.tasks if task.id == bar).total = None  # to `update` None means "as it was"
+        elif training := heard(self.trained, cell, what, facts):
+            self.shown.update(bar, completed=training.done, total=training.whole or None, told=str(training))
         elif what == "progress":
             self.shown.update(bar, completed=facts[1], total=facts[2] or None, told=facts[0])
 
@@ -84,23 +98,38 @@ class _Bars:
         self.line(f"{cell}: {_how(outcome)}")
 
     def whole(self, ended: int, cells: int) -> None:
-        told = f"{ended} of {cells}{self.clock.left(ended, cells)}"
+        told = f"{ended} of {cells}{self.pace.left(ended, cells)}"
         self.shown.update(self.all, completed=ended, total=cells, told=told)
 
 
-class _Clock:
-    """Guesses what is left from what was done since we began to look."""
+@dataclass
+class _Training:
+    """How far a training is."""
 
-    def __init__(self) -> None:
-        self.began, self.first = time.monotonic(), -1
+    done: int = 0
+    whole: int = 0
+    """How many updates there will be; 0 where nobody knows."""
+    figures: str = ""
+    left: str = ""
+    pace: Pace = field(default_factory=Pace)
+    told: float = field(default_factory=lambda: time.monotonic())
 
-    def left(self, ended: int, cells: int) -> str:
-        if self.first < 0:
-            self.began, self.first = time.monotonic(), ended
-        if ended <= self.first or ended >= cells:
-            return ""
-        seconds = (time.monotonic() - self.began) / (ended - self.first) * (cells - ended)
-        return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+    def __str__(self) -> str:
+        of = f" of {self.whole}" if self.whole else ""
+        return f"update {self.done}{of}{self.left}  {self.figures}"
+
+
+def heard(trained: dict[Cell, _Training], cell: Cell, what: str, facts: tuple[Any, ...]) -> _Training | None:
+    """The training of a cell after a word about its updates; None where the word is about something else."""
+    if what == "update":
+        training = trained.setdefault(cell, _Training())
+        training.done, training.figures = facts[0], told_of(facts[1])
+        return training
+    if what == "progress" and facts[0] == UPDATES:
+        training = trained.setdefault(cell, _Training())
+        training.whole, training.left = facts[2], training.pace.left(facts[1], facts[2])
+        return training
+    return None
 
 
 def _how(outcome: Outcome | None) -> str:

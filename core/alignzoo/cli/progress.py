@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import time
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from alignzoo.interfaces import Metrics
-from alignzoo.lab.listener import Listener
+from alignzoo.lab.listener import UPDATES, Listener
 from alignzoo.learning.ledger import Ledger
 
 _TOLD = ("loss", "accuracy", "margin", "reward", "score", "weight_up", "weight_down", "watch_kl", "watch_chosen")
@@ -21,33 +22,51 @@ def telling() -> Listener:
     return Listener(stage=teller.stage, update=teller.update, progress=teller.progress, line=teller.line)
 
 
+class Pace:
+    """Guesses what is left from what was done since it began to look."""
+
+    def __init__(self) -> None:
+        self.began, self.first = time.monotonic(), -1
+
+    def left(self, done: int, whole: int) -> str:
+        """ ", about 3 min left"; empty while nothing is known."""
+        if self.first < 0:
+            self.began, self.first = time.monotonic(), done
+        if done <= self.first or done >= whole:
+            return ""
+        seconds = (time.monotonic() - self.began) / (done - self.first) * (whole - done)
+        return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+
+
 class _Lines:
     """For logs and pipes: one line per tenth update, none for the rest."""
 
     def __init__(self, console: Console) -> None:
-        self.console = console
+        self.console, self.pace, self.left = console, Pace(), ""
 
     def stage(self, name: str, what: str) -> None:
         self.console.print(f"[bold]{name}[/bold] {what}")
+        self.pace, self.left = Pace(), ""
 
     def line(self, line: str) -> None:
         self.console.print(f"  {line}", markup=False)
 
     def update(self, update: int, metrics: Metrics, ledger: Ledger) -> None:
         if update == 1 or update % 10 == 0:
-            self.line(f"update {update}: {told_of(metrics)}")
+            self.line(f"update {update}{self.left}: {told_of(metrics)}")
 
     def progress(self, name: str, done: int, total: int) -> None:
-        pass
+        if name == UPDATES:
+            self.left = f" of {total}{self.pace.left(done, total)}"
 
 
 class _Bars:
     """For a terminal: one live bar per stage."""
 
     def __init__(self, console: Console) -> None:
-        self.console = console
+        self.console, self.told = console, ""
         self.bar: Progress | None = None
-        self.task = None
+        self.pace = Pace()
 
     def stage(self, name: str, what: str) -> None:
         self._close()
@@ -58,21 +77,28 @@ class _Bars:
         self.console.print(f"  {line}", markup=False)
 
     def update(self, update: int, metrics: Metrics, ledger: Ledger) -> None:
-        self._show("updates", update, 0, told_of(metrics))
+        self.told = told_of(metrics)
+        self._show(UPDATES, update, None)
 
     def progress(self, name: str, done: int, total: int) -> None:
-        self._show(name, done, total, "")
+        self._show(name, done, total)
+        if done >= total and name != UPDATES:  # how many updates there will be is a guess
+            self._close()
 
-    def _show(self, name: str, done: int, total: int, told: str) -> None:
+    def _show(self, name: str, done: int, total: int | None) -> None:
+        """Without a total it stays what it was."""
         if self.bar is None or self.bar.tasks[0].description != name:
             self._close()
             columns = (TextColumn("  {task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
-            self.bar = Progress(*columns, TextColumn("{task.fields[told]}"), console=self.console, transient=True)
-            self.bar.add_task(name, total=total or None, told=told)
+            self.bar, self.pace = (
+                Progress(*columns, TextColumn("{task.fields[told]}"), console=self.console, transient=True),
+                Pace(),
+            )
+            self.bar.add_task(name, total=None, told="")
             self.bar.start()
-        self.bar.update(self.bar.tasks[0].id, completed=done, told=told)
-        if total and done >= total:
-            self._close()
+        left = self.pace.left(done, total).removeprefix(", ") if total else ""
+        told = "  ".join(part for part in (self.told if name == UPDATES else "", left) if part)
+        self.bar.update(self.bar.tasks[0].id, completed=done, total=total, told=told)
 
     def _close(self) -> None:
         if self.bar is not None:

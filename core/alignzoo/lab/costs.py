@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -40,36 +41,62 @@ def guess(plan: Plan) -> Guess:
     full = 4 if dtype_of(plan.loading).itemsize == 4 else 2
     bits: dict[str, float] = {"nf4": 4.5, "int8": 8, "none": 8 * full}
     base_bytes = int(linear * bits[plan.loading.quantize] / 8 + (parameters - linear) * full)
-    if "prompts" in plan.optimizer.made.needs and _setting(plan.optimizer, "exploring") is not None:
-        return _of_sampling(plan, Guess(parameters, linear, head, base_bytes, 0, None, None, None))
+    labels, updates = foreseen(plan)
+    known = Guess(parameters, linear, head, base_bytes, labels, updates, None, None)
+    if updates is None:
+        return known
+    if _samples(plan.optimizer):
+        return _of_sampling(plan, known, updates)
+    whole = foreseen(replace(plan, budget=replace(plan.budget, updates=None)))[1] or 1  # a budget may end it earlier
+    share, longest = updates / whole, plan.answer.manner.max_tokens
+    dealt = int(labels or 0) * int(_setting(plan.optimizer, "epochs"))
+    passes = 4 + 2 * plan.loading.checkpointing
+    flops: float = passes * (linear * dealt * 3 * longest + head * dealt * 2 * longest)
+    return replace(known, tokens=int(dealt * 3 * longest * share), flops=flops * share)
+
+
+def foreseen(plan: Plan) -> tuple[int | None, int | None]:
+    """How many labels and updates a training comes to, if no budget but that of updates ends it; None for what is not known
+    beforehand."""
+    if _samples(plan.optimizer):
+        settings = [_setting(plan.optimizer, name) for name in ("updates", "prompts_per_update", "replies", "epochs")]
+        return (None, None) if None in settings else (0, _at_most(settings[0], plan))
     labels = _labels(plan.feedback)
     batch, epochs = (_setting(plan.optimizer, name) for name in ("batch_size", "epochs"))
     if labels is None or batch is None or epochs is None:
-        return Guess(parameters, linear, head, base_bytes, labels, None, None, None)
-    updates = int(epochs) * -(-labels // int(batch))
-    longest = plan.answer.manner.max_tokens
-    tokens = labels * int(epochs) * 3 * longest
-    passes = 4 + 2 * plan.loading.checkpointing
-    flops: float = passes * (linear * tokens + head * labels * int(epochs) * 2 * longest)
-    if plan.budget.updates is not None and plan.budget.updates < updates:
-        share = plan.budget.updates / updates
-        updates, tokens, flops = int(plan.budget.updates), int(tokens * share), flops * share
-    return Guess(parameters, linear, head, base_bytes, labels, updates, tokens, flops)
+        return labels, None
+    return labels, _at_most(int(epochs) * -(-labels // int(batch)), plan)
 
 
-def _of_sampling(plan: Plan, known: Guess) -> Guess:
+def updates_in_all(plan: Plan, spent: Mapping[str, float]) -> int | None:
+    """How many updates a training will have made: as many as the optimizer makes, or until the first limit of the budget is
+    reached, if all cost what those that were `spent` did. As many labels as there are records stop nothing."""
+    (labels, updates), limits = foreseen(plan), plan.budget.limits()
+    if labels is not None and limits.get("labels", 0) >= labels:
+        limits.pop("labels", None)
+    each = {name: spent[name] / max(1, spent["updates"]) for name in ("updates", "labels", "flops", "seconds")}
+    each["tokens"] = (spent["read"] + spent["written"]) / max(1, spent["updates"])
+    known = [math.ceil(limit / each[name]) for name, limit in limits.items() if each[name]]
+    return min([*known, *([] if updates is None else [updates])], default=None)
+
+
+def _samples(optimizer: Part) -> bool:
+    """Whether it writes the answers that it learns from."""
+    return "prompts" in optimizer.made.needs and _setting(optimizer, "exploring") is not None
+
+
+def _at_most(updates: int, plan: Plan) -> int:
+    return updates if plan.budget.updates is None else min(updates, int(plan.budget.updates))
+
+
+def _of_sampling(plan: Plan, known: Guess, updates: int) -> Guess:
     """An optimizer that writes answers: each is written, read by the reference, and learned from in every epoch."""
-    settings = [_setting(plan.optimizer, name) for name in ("updates", "prompts_per_update", "replies", "epochs")]
-    if any(setting is None for setting in settings):
-        return replace(known, labels=None)
-    updates, prompts, replies, epochs = settings
-    if plan.budget.updates is not None:
-        updates = min(updates, int(plan.budget.updates))
+    prompts, replies, epochs = (_setting(plan.optimizer, name) for name in ("prompts_per_update", "replies", "epochs"))
     longest = _setting(plan.optimizer, "exploring").max_tokens
     answers = updates * prompts * replies
     once = known.linear * 2 * longest + known.head * longest
     flops = float(2 * once * answers * (2 + 2 * epochs))  # written, read once without and `epochs` times with a gradient
-    return replace(known, updates=updates, tokens=answers * 2 * longest * (1 + epochs), flops=flops)
+    return replace(known, tokens=answers * 2 * longest * (1 + epochs), flops=flops)
 
 
 def _sizes(plan: Plan) -> tuple[int, int, int]:

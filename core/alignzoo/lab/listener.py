@@ -19,6 +19,10 @@ def say_nothing(update: int, metrics: Metrics, ledger: Ledger) -> None:
     """For those who do not listen."""
 
 
+UPDATES = "updates"
+"""What progress of a training is called."""
+
+
 @dataclass
 class Listener:
     """Who is told. Every method may do nothing."""
@@ -26,4 +30,6 @@ class Listener:
     stage: Callable[[str, str], None] = lambda name, what: None
     update: Tell = say_nothing
     progress: Callable[[str, int, int], None] = lambda name, done, total: None
+    """How much of something is done. Of a training's updates, where it can be known how many there will be, it is a guess that
+    budgets make better on the way."""
     line: Callable[[str], None] = lambda line: None

@@ -19,9 +19,10 @@ from alignzoo.lab import store
 from alignzoo.lab.answering import answers, scores
 from alignzoo.lab.cast import Cast, fresh
 from alignzoo.lab.claims import claimed
+from alignzoo.lab.costs import updates_in_all
 from alignzoo.lab.folders import RunError, plan_in, settle
 from alignzoo.lab.gathering import asking_of, counted, gather
-from alignzoo.lab.listener import Listener, Tell
+from alignzoo.lab.listener import UPDATES, Listener, Tell
 from alignzoo.lab.machine import machine
 from alignzoo.lab.opinions import opinions
 from alignzoo.lab.plan import Part, Plan, check_judge
@@ -116,7 +117,7 @@ class Run:
                 return
             if not files.feedback.exists() and plan.start_feedback:
                 gather(plan, plan.start_feedback, files.feedback, self.cast.bare, self.listener)
-            self._train(plan.start, files, fresh("policy", plan.seed), self._terms(budget=Budget()))
+            self._train(plan.start, plan.start_feedback, files, fresh("policy", plan.seed), self._terms(budget=Budget()))
 
     def rewards(self) -> None:
         """Train the rewards that are to be trained (`[reward.feedback]`), each from the start."""
@@ -135,7 +136,7 @@ class Run:
                 if not files.feedback.exists():
                     self._collected(source, files.feedback, f"{place}.feedback")
                 seat = self.cast.seat(files.folder.name)
-                self._train(part, files, seat, self._terms(budget=budget, answers=False))
+                self._train(part, source, files, seat, self._terms(budget=budget, answers=False))
 
     def collect(self) -> Path:
         """Gather the feedback. Candidates, where the source asks for any, are written by the start."""
@@ -179,7 +180,7 @@ class Run:
             asked = " and ".join(self.plan.optimizer.made.needs) or "nothing"
             self.listener.line(f"{name} asks for {asked}: what else the run names is left alone")
         self.listener.stage("train", self.plan.optimizer.found.full_name)
-        self._train(self.plan.optimizer, self.files.train, self.cast.seat("policy"), self._terms(budget=self._left()))
+        self._train(self.plan.optimizer, source, self.files.train, self.cast.seat("policy"), self._terms(budget=self._left()))
 
     def answer(self) -> Path:
         """Have start and policy answer the test prompts, with the same random numbers."""
@@ -314,7 +315,9 @@ class Run:
         gold = self.cast.lent(check_judge(self.plan).made, "judge")
         return Trail(self.files.train.trail, how.every, prompts, self.plan.answer.under(self.plan.seed), gold)
 
-    def _train(self, optimizer: Part, files: store.Training, seat: Callable[[Base], Role], terms: Terms) -> Trained:
+    def _train(
+        self, optimizer: Part, source: Part | None, files: store.Training, seat: Callable[[Base], Role], terms: Terms
+    ) -> Trained:
         feedback = self.files.feedback if files == self.files.train else files.feedback
         self.base.dismiss_all()
         given = store.read_feedback(feedback) if feedback.exists() else ()
@@ -336,7 +339,8 @@ class Run:
         course = Course(self.plan.name, files.folder.name, str(files.folder), optimizer.found.full_name, self.plan.table())
         self.hooks.started(course)
         with keeping(self.shelf / "references") if self.shelf else nullcontext():
-            trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, self._telling(course), notes)
+            telling = self._telling(course, replace(self.plan, optimizer=optimizer, feedback=source, budget=terms.budget))
+            trained = train(optimizer.made, lesson, Seat(self.base, seat), files, terms, telling, notes)
         self.hooks.ended(course, store.read_json(files.summary))
         self._tell_cuts()
         if trained.stopped:
@@ -345,9 +349,13 @@ class Run:
             self.listener.line(f"warning: {doubt}")
         return trained
 
-    def _telling(self, course: Course) -> Tell:
+    def _telling(self, course: Course, expected: Plan) -> Tell:
+        """Who is told of an update; how many there will be is that of a plan of which this training is all."""
+
         def tell(update: int, metrics: Metrics, ledger: Ledger) -> None:
             self.listener.update(update, metrics, ledger)
+            if whole := updates_in_all(expected, vars(ledger)):
+                self.listener.progress(UPDATES, update, max(whole, update))
             self.hooks.updated(course, update, metrics)
 
         return tell

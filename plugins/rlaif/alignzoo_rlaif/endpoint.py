@@ -7,6 +7,7 @@ the environment, is sent to the named host only, and is written nowhere.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import random
 import socket
@@ -27,6 +28,8 @@ from alignzoo_rlaif.cache import Cache, key_of
 from alignzoo_rlaif.judging import JudgeError
 
 _PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}
+log = logging.getLogger("alignzoo")
+
 _LONGEST_WAIT = 60.0
 _MOST_BYTES = 2**24
 """An answer that is longer is cut there, and cannot be read."""
@@ -116,6 +119,7 @@ class Line:
     begun: int = 0
     """Requests under way."""
     _next: float = 0.0
+    _told: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,10 +143,24 @@ class Line:
             finally:
                 self._release(most)
             if number < self.endpoint.tries - 1:
+                self._tell(last, number)
                 self.wait(min(wait, _LONGEST_WAIT))
         raise EndpointError(
             f"{self.endpoint.url} is gone: {last} ({self.endpoint.tries} tries). {len(self.cache.answers)} answers are kept in "
             f"{self.cache.path}; run it again when it is back, and it goes on from there"
+        )
+
+    def _tell(self, trouble: _Passing, number: int) -> None:
+        """Once, what is waited for and for how long: nobody should wonder at the silence."""
+        with self._lock:
+            if self._told:
+                return
+            self._told = True
+        ahead = range(number, self.endpoint.tries - 1)
+        waits = sum(min(1.25 * self.endpoint.backoff * 2**one, _LONGEST_WAIT) for one in ahead)
+        log.warning(
+            f"{self.endpoint.url} does not answer ({trouble}). What is asked is tried again, {len(ahead)} times, with about "
+            f"{waits:.0f} seconds of waiting between; each try may take {self.endpoint.timeout:g}. What was said is kept"
         )
 
     # What a request may cost ------------------------------------------------------------------------------------------

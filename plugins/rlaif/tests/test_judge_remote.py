@@ -305,6 +305,19 @@ def test_an_endpoint_that_is_gone_costs_nothing_that_it_has_said(serve, tmp_path
     assert [verdict.shown_first for verdict in verdicts] == [1.0, 1.0, 0.0]
 
 
+def test_what_is_waited_for_is_told_at_the_first_retry_and_once(serve, tmp_path, caplog):
+    server = serve(giving(b"", 503), giving(b"", 503), giving(said("better: A")), giving(b"", 503), giving(said("better: A")))
+    sitting(hired(server, tmp_path, tries=5, timeout=7)).compare([CASE], "Which?")
+    (told,) = (one.getMessage() for one in caplog.records if one.name == "alignzoo")
+    assert told.startswith(f"{server.url} does not answer (503). What is asked is tried again, 4 times, with about 19 seconds")
+    assert "each try may take 7" in told
+
+
+def test_who_answers_at_once_is_told_of_nowhere(serve, tmp_path, caplog):
+    sitting(hired(serve(giving(said("better: A"))), tmp_path)).compare([CASE], "Which?")
+    assert not caplog.records
+
+
 def test_nobody_there(tmp_path):
     with pytest.raises(EndpointError, match="is gone: ConnectionRefusedError"):
         sitting(hired("http://127.0.0.1:9/v1", tmp_path, tries=2)).compare([CASE], "Which?")

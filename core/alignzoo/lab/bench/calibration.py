@@ -6,15 +6,13 @@ an untrained base are often longer than those of a start: the estimate is rather
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import Bench, Entry
-from alignzoo.lab.costs import guess
+from alignzoo.lab.costs import updates_in_all
 from alignzoo.lab.folders import settle
 from alignzoo.lab.plan import Part, Plan
 from alignzoo.lab.run import Run
@@ -61,7 +59,7 @@ def calibrated(bench: Bench, entry: Entry) -> Estimate:
             return Estimate(entry.name, None, 0.0, 0.0, f"could not be calibrated: {type(error).__name__}: {said}", known=False)
         spent = store.read_json(run.files.train.summary)["ledger"]
         served = store.read_json(run.files.serving)
-    planned = _updates(plan, spent)
+    planned = updates_in_all(plan, spent)
     each = spent["seconds"] / max(1, spent["updates"])
     done = 0 if not spent["updates"] else planned if planned is not None else UPDATES
     prompts = plan.answer.prompts * plan.answer.n
@@ -97,15 +95,3 @@ def _little(feedback: Part) -> Part:
     if not any(f.name == "count" for f in fields(feedback.made)):
         return feedback
     return replace(feedback, made=replace(feedback.made, count=min(feedback.made.count, 256)))
-
-
-def _updates(plan: Plan, spent: Mapping[str, float]) -> int | None:
-    """How many there will be: as many as the optimizer makes, or until the first limit of the budget is reached, if all cost
-    what those that were `spent` did. As many labels as there are records stop nothing."""
-    guessed, limits = guess(plan), plan.budget.limits()
-    if guessed.labels is not None and limits.get("labels", 0) >= guessed.labels:
-        limits.pop("labels", None)
-    each = {name: spent[name] / max(1, spent["updates"]) for name in ("updates", "labels", "flops", "seconds")}
-    each["tokens"] = (spent["read"] + spent["written"]) / max(1, spent["updates"])
-    known = [math.ceil(limit / each[name]) for name, limit in limits.items() if each[name]]
-    return min([*known, *([] if guessed.updates is None else [guessed.updates])], default=None)

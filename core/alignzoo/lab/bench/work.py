@@ -20,7 +20,7 @@ from alignzoo.lab.bench.outcome import Cell, Outcome, ended
 from alignzoo.lab.bench.tuning import proposed
 from alignzoo.lab.claims import claim, holder
 from alignzoo.lab.folders import settle
-from alignzoo.lab.listener import Listener
+from alignzoo.lab.listener import UPDATES, Listener
 from alignzoo.lab.plan import Plan
 from alignzoo.lab.run import Run
 from alignzoo.lab.runfile import local_files
@@ -125,17 +125,22 @@ def work_here(files: BenchFolder, watcher: Watcher, track: Sequence[str] = ()) -
 
 def passing(say: Callable[[str, tuple[Any, ...]], None]) -> Listener:
     """A run's listener that passes everything on, updates now and then."""
-    last = [0.0]
+    last, due = 0.0, False
 
     def update(number: int, metrics: Metrics, ledger: Ledger) -> None:
-        if time.monotonic() - last[0] >= _WORD:
-            last[0] = time.monotonic()
+        nonlocal last, due
+        if due := time.monotonic() - last >= _WORD:
+            last = time.monotonic()
             say("update", (number, metrics))
+
+    def progress(name: str, done: int, total: int) -> None:
+        if due or name != UPDATES:
+            say("progress", (name, done, total))
 
     return Listener(
         stage=lambda name, what: say("stage", (name, what)),
         update=update,
-        progress=lambda name, done, total: say("progress", (name, done, total)),
+        progress=progress,
         line=lambda line: say("line", (line,)),
     )
 
