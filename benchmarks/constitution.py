@@ -31,7 +31,15 @@ from alignzoo_playground.requests import read_request
 
 HERE = Path("benchmarks/constitution")
 CONSTITUTIONS = ("helpful", "harmless", "brief", "mixed")
-ALGORITHMS = ("ppo", "rloo", "dpo", "kto", "ilql", "best-of-n")
+ALGORITHMS = {
+    "ppo": ("optimizer.leash={horizon=200, approach=0}",),
+    "rloo": (),
+    "dpo": ("optimizer.likelihood=0.2",),
+    "kto": (),
+    "ilql": (),
+    "best-of-n": (),
+}
+"""Each with what it had when the committed figures were drawn, where its defaults have moved since."""
 GOLD = GoldReward()
 CLEAR = 0.3
 """How far two replies must be apart to be clearly different; the model was taught to judge such pairs."""
@@ -50,7 +58,9 @@ def swap() -> Entries:
 
 def algorithms() -> Entries:
     bare = (HERE / "answering.toml", ['optimizer.constitution=""'])
-    return {"the base": bare} | {name: (HERE / "rl-cai.toml", [f"optimizer.use={name}"]) for name in ALGORITHMS}
+    return {"the base": bare} | {
+        name: (HERE / "rl-cai.toml", [f"optimizer.use={name}", *was]) for name, was in ALGORITHMS.items()
+    }
 
 
 def answering() -> Entries:
