@@ -18,6 +18,7 @@ from alignzoo.interfaces import Asking, Manner
 from alignzoo.lab.gathering import gather
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import Answering, Part
+from alignzoo.lab.reserve import Whose
 from alignzoo.lab.run import Run
 from alignzoo.learning.choices import Limits
 from alignzoo.learning.memory import newest
@@ -235,7 +236,7 @@ def test_a_source_that_has_a_long_prompt_answered_is_named(tmp_path: Path) -> No
                 yield Comparison(prompt, *policy_on(toy_base()).sample([prompt], 2, Manner(max_tokens=4))[0])
 
     source = Part(SimpleNamespace(full_name="feedback:mine/asker"), Asker())  # type: ignore[arg-type]
-    plan: Any = SimpleNamespace(task=None, answer=Answering(), seed=0, intake=Limits())
+    plan: Any = SimpleNamespace(task=None, answer=Answering(), seed=0, intake=Limits(), whose=Whose())
     with pytest.raises(TextError, match=r"^feedback:mine/asker: 1 of 1 prompts leave no room for a reply"):
         gather(plan, source, tmp_path / "feedback.jsonl", lambda: policy_on(toy_base()), Listener())
     assert not (tmp_path / "feedback.jsonl").exists()

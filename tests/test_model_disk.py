@@ -33,7 +33,7 @@ def test_peft_loads_and_merges_what_a_role_saved(name: str, family: Family, tmp_
     role = stirred(policy_on(base))
     role_on(base, "critic")  # a neighbour, which must not get into the files
     role.save(tmp_path)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["adapter_config.json", "adapter_model.safetensors", "base.json"]
     with torch.no_grad():
         wanted = role.logps(mixed())
         plain = Plain.of(family(name), tmp_path, role)
@@ -101,7 +101,7 @@ def test_a_role_of_heads_alone_needs_no_adapter(base: Base, tmp_path: Path) -> N
     judge = policy_on(base).frozen("judge")
     judge.grow("score")
     judge.save(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["heads.safetensors"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["base.json", "heads.safetensors"]
     again = load_role(toy_base(), tmp_path, "judge")
     assert again.bare
     assert torch.equal(again.scores(mixed()), judge.scores(mixed()))
