@@ -37,7 +37,15 @@ PLACES: Mapping[str, tuple[Kind, type]] = {
     "policy": ("policy", Wrapper),
     "judge": ("reward", Reward),
 }
-_SECTIONS = (
+SECTIONS: Mapping[str, type] = {
+    "budget": Budget,
+    "watch": Watch,
+    "intake": Limits,
+    "answer": Answering,
+    "trail": Trailing,
+    "whose": Whose,
+}
+_TOP = (
     "name",
     "seed",
     "checkpoint_every",
@@ -45,14 +53,9 @@ _SECTIONS = (
     "plugins",
     "combine",
     "model",
-    "budget",
-    "watch",
-    "intake",
-    "answer",
-    "trail",
-    "whose",
     "made_with",
     "reward",
+    *SECTIONS,
     *PLACES,
 )
 _VOICE = tuple(f.name for f in fields(Voice))
@@ -198,8 +201,8 @@ class _Reader:
     def plan(self, given: Mapping[str, Any]) -> Plan:
         table = self.tables(given)
         known = {f.name for f in fields(_Head)}
-        odd = [name for name in table if name not in _SECTIONS]
-        self.problems += [f"{self.file}: {name}: no such setting{nearest(name, _SECTIONS)}" for name in odd]
+        odd = [name for name in table if name not in _TOP]
+        self.problems += [f"{self.file}: {name}: no such setting{nearest(name, _TOP)}" for name in odd]
         head = self.section(_Head, {k: v for k, v in table.items() if k in known}, "")
         seed = head.seed
         start = dict(table.get("start", {}))
@@ -220,15 +223,8 @@ class _Reader:
         model_table = dict(table.get("model", {}))
         lora = self.section(Lora, model_table.pop("lora", {}), "model.lora")
         path, model_part = self.model(model_table, seed)
-        sections = {
-            "loading": self.section(Loading, model_table, "model"),
-            "budget": self.section(Budget, table.get("budget", {}), "budget"),
-            "watch": self.section(Watch, table.get("watch", {}), "watch"),
-            "intake": self.section(Limits, table.get("intake", {}), "intake"),
-            "answer": self.section(Answering, table.get("answer", {}), "answer"),
-            "trail": self.section(Trailing, table.get("trail", {}), "trail"),
-            "whose": self.section(Whose, table.get("whose", {}), "whose"),
-        }
+        loading = self.section(Loading, model_table, "model")
+        sections = {name: self.section(kind, table.get(name, {}), name) for name, kind in SECTIONS.items()}
         return Plan(
             name=head.name,
             seed=seed,
@@ -240,6 +236,7 @@ class _Reader:
             path=path,
             model_part=model_part,
             lora=lora,
+            loading=loading,
             **sections,
             **{"optimizer": None, **parts},  # type: ignore[arg-type]
         )
@@ -247,7 +244,7 @@ class _Reader:
     def tables(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The file with an empty table where something else stands in the place of one."""
         scalars = {f.name for f in fields(_Head)}
-        wrong = [(name, value) for name, value in given.items() if name in _SECTIONS and name not in scalars]
+        wrong = [(name, value) for name, value in given.items() if name in _TOP and name not in scalars]
         wrong = [(name, value) for name, value in wrong if not isinstance(value, Mapping)]
         wrong = [(name, value) for name, value in wrong if not (name == "reward" and _are_tables(value))]
         for name, value in wrong:

@@ -110,6 +110,11 @@ class Base:
         self.record: Record | None = None  # until it is proven that a next token may be read in shapes that stay the same
         self.prefixes = False  # until it is proven that a beginning that texts share may be read once and kept
         self.keeps = False  # until it is proven that other replies can go on from what a pass has made of its prompts
+        self._prove(head, recording)
+        self.meter = Meter()  # proofs are not charged
+
+    def _prove(self, head: Any, recording: bool) -> None:
+        """Find out what may be relied on with this model; whatever is not proven is done the plain way."""
         prove_packing(self)
         if self.packs:
             prove_tail(self, head)
@@ -121,7 +126,6 @@ class Base:
         if self.packs and self.plain_head and self.caches:
             prove_prefix(self)
             prove_ahead(self)
-        self.meter = Meter()  # proofs are not charged
 
     @classmethod
     def load(cls, path: str, how: Loading = Loading(), lora: Lora = Lora()) -> Base:
