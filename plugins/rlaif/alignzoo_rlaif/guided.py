@@ -23,6 +23,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge
 
 from alignzoo.interfaces import Count, Lesson, Manner, Metrics, Policy
+from alignzoo.limits import check_settings
 from alignzoo.model.role import Role
 from alignzoo.records import Completion, Prompt, Turn
 from alignzoo_rlaif.constitution import Constitution, Principle, read_constitution
@@ -66,6 +67,7 @@ class Constitutional:
     """Who chooses."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.principles and not self.constitution:
             raise ValueError("principles are picked from a constitution; name its file")
         _ = self.ruling
