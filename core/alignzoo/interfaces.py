@@ -320,6 +320,16 @@ class Writing(Protocol):
         ...
 
 
+@runtime_checkable
+class Framing(Protocol):
+    """A wrapper, or an optimizer by what it deploys, that has a policy answer more than was asked: instructions before every
+    prompt, say. A prompt that it leaves no room for is refused before anything is trained."""
+
+    def framed(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        """Return the prompts as that policy is shown them."""
+        ...
+
+
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 Count = Annotated[int, Ge(1)]

@@ -84,6 +84,11 @@ class Constitutional:
         use = {"instruction": "instruction", "revision": "revision", "choice": "comparison"}
         return self.rules.only(self.principles).serving(use[self.way]) if self.rules else ()
 
+    def framed(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        """The prompts as the policy is shown them. A revision that outgrows the context is left out, and counted."""
+        told = self.ruling if self.way == "instruction" else ()
+        return [instructed(prompt, told) for prompt in prompts] if told else prompts
+
     def improve(self, policy: Policy, lesson: Lesson) -> Iterator[Metrics]:
         yield from ()
 
