@@ -134,8 +134,8 @@ class ContextDistillation:
         teacher = policy.frozen("teacher")
         held, taught = self.apart(lesson.prompts)
         if self.context == "instruction":  # a revision that outgrows the context is left out; these words stand before each
-            told = self.rules.serving("instruction")
-            policy.base.text.make_room([instructed(prompt, told) for prompt in lesson.prompts], self.max_tokens)
+            principles = self.rules.serving("instruction")
+            policy.base.text.make_room([instructed(prompt, principles) for prompt in lesson.prompts], self.max_tokens)
         exam = self.shown(teacher, held, stream(self.seed, "exam")).forest
         start = self.remaining(teacher, exam)  # the policy as it was, without the context
         deck = Deck.rounds(taught, self.batch_size, self.updates, self.seed)
