@@ -281,6 +281,7 @@ API_PAGES = {
     "alignzoo.interfaces": "Protocols: what a component is. It has these methods, and inherits from nothing.",
     "alignzoo.records": "Records: what people and models said, as text.",
     "alignzoo.tally": "What a source or filter tells of the rows that it left out.",
+    "alignzoo.limits": "Ranges of settings, kept in Python, too.",
     "alignzoo.deprecation": "Names that are on their way out. For plugins that others build on, too.",
     "alignzoo.model.role": "A role: an adapter on the base, which samples and is asked for log-probabilities.",
     "alignzoo.model.base": "The base that all roles share.",

@@ -225,6 +225,50 @@ def test_the_prompts_that_are_judged_on_are_looked_at_before_anything_is_trained
     assert not (tmp_path / "run" / "train").exists()
 
 
+TALKER = """
+from dataclasses import dataclass
+from alignzoo.interfaces import Manner
+from alignzoo.records import Prompt, Turn
+from alignzoo.seam.hookspecs import Component
+
+@dataclass(frozen=True)
+class Talker:
+    def framed(self, prompts):
+        return [Prompt((Turn("system", {words!r}), *prompt.turns)) for prompt in prompts]
+
+    def wrap(self, policy):
+        return Talking(self, policy)
+
+@dataclass(frozen=True)
+class Talking:
+    how: Talker
+    policy: object
+
+    def sample(self, prompts, n=1, manner=Manner()):
+        return self.policy.sample(self.how.framed(prompts), n, manner)
+
+def alignzoo_components():
+    yield Component("policy", "talker", f"{{__name__}}:Talker", "talks before every prompt")
+"""
+
+
+@pytest.mark.parametrize("way", ["wrapper", "constitution"])
+def test_words_before_every_prompt_that_leave_it_no_room_are_told_before_anything_is_trained(
+    way: str, written: Written, said: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "rules.toml").write_text(f'[[principle]]\nid = "long"\ntext = "{LONG}"\n')
+    (tmp_path / "talker.py").write_text(TALKER.format(words=LONG))
+    file = written('use = "constitutional"\nconstitution = "rules.toml"\nway = "instruction"', "sour:score")
+    who = "optimizer:rlaif/constitutional"
+    if way == "wrapper":
+        file = written(OPTIMIZERS["rloo"], "sour:score")
+        file.write_text('plugins = ["talker.py"]\n' + file.read_text() + '[policy]\nuse = "talker"\n')
+        who = "policy:talker/talker"
+    line = said("run", file, "--out", tmp_path / "run")
+    assert f"whose prompts are answered before and after, by then as {who} puts them: 2 of 2 prompts leave no room" in line
+    assert not (tmp_path / "run" / "train").exists()
+
+
 def test_a_source_that_has_a_long_prompt_answered_is_named(tmp_path: Path) -> None:
     """What it has gathered so far is not left as if it were all."""
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from alignzoo.interfaces import Reward
 from alignzoo.learning.choices import Voice
@@ -117,10 +121,10 @@ def raising(count: int) -> Iterator[float]:
     ("given", "words"),
     [
         (lambda count: None, r"gave no number for each answer \(TypeError: 'NoneType' object is not iterable\)"),
-        (
-            lambda count: ["good"] * count,
-            r"gave no number for each answer \(ValueError: could not convert string to float: 'good'",
-        ),
+        (lambda count: ["0.5"] * count, r"gave no number for each answer \(TypeError: '0.5' is a text\)"),
+        (lambda count: "1" * count, r"gave no number for each answer \(TypeError: a str is no list of scores\)"),
+        (lambda count: dict.fromkeys(range(count), 1.0), r"gave .* \(TypeError: a dict is no list of scores\)"),
+        (lambda count: set(range(count)), r"gave .* \(TypeError: a set is no list of scores\)"),
         (lambda count: [None] * count, r"gave no number for each answer \(TypeError: "),
         (raising, r"gave no number for each answer \(OSError: the line is cut\)"),
         (sys.exit, "raised SystemExit: 3"),
@@ -130,6 +134,23 @@ def test_a_reward_that_gives_no_numbers_is_named(given: Callable[[int], Any], wo
     """A function of one's own may give anything; a run does not end in a traceback, nor without a word."""
     with pytest.raises(ScoreError, match=f"mine:score {words}"):
         Scored(lambda prompts, completions: given(len(completions)), "mine:score")(ASKED, SAID)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        np.array([1, 0, 1]),
+        np.array([1, 0, 1], dtype=np.float32),
+        torch.tensor([1.0, 0.0, 1.0]),
+        torch.tensor([[1], [0], [1]], dtype=torch.bfloat16),
+        [True, False, True],
+        (1, 0, 1),
+        iter([Fraction(1), Decimal(0), np.float64(1)]),
+    ],
+    ids=lambda given: type(given).__name__,
+)
+def test_numbers_of_any_kind_are_scores(given: Any) -> None:
+    assert Scored(lambda prompts, completions: given, "mine:score")(ASKED, SAID) == [1.0, 0.0, 1.0]
 
 
 @pytest.mark.parametrize("other", [1e200, -1e200])

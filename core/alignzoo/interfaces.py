@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol, runtime_checkable
 
 from annotated_types import Ge, Gt, Interval
 
+from alignzoo.limits import check_settings
 from alignzoo.records import (
     Comparison,
     Completion,
@@ -48,12 +49,9 @@ class Manner:
     def __post_init__(self) -> None:
         if isinstance(self.stop, str):  # it would be taken letter by letter
             raise ValueError(f"stop is a list of texts, even of one: ({self.stop!r},)")
+        check_settings(self)
         if not (self.temperature == 0 or self.temperature >= 1e-6):  # logits divided by less are no numbers any more
             raise ValueError(f"temperature is 0, for greedy, or at least 1e-6; got {self.temperature:g}")
-        if self.max_tokens < 1 or self.top_k < 0:
-            raise ValueError(f"max_tokens is 1 or more and top_k 0 or more; got {self.max_tokens} and {self.top_k}")
-        if not (0 < self.top_p <= 1 and 0 <= self.min_p <= 1):
-            raise ValueError(f"top_p is above 0 and at most 1, min_p from 0 to 1; got {self.top_p:g} and {self.min_p:g}")
         if "" in self.stop:
             raise ValueError("an empty stop string would end every reply before it begins; leave it out")
 
@@ -322,6 +320,17 @@ class Writing(Protocol):
         ...
 
 
+@runtime_checkable
+class Framing(Protocol):
+    """A wrapper, or an optimizer by what it deploys, that has a policy answer more than was asked: instructions before every
+    prompt, say. A prompt that it leaves no room for is refused before anything is trained."""
+
+    def framed(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        """Return the prompts as that policy is shown them."""
+        ...
+
+
 Positive = Annotated[float, Gt(0)]
 Share = Annotated[float, Interval(ge=0, le=1)]
 Count = Annotated[int, Ge(1)]
+Seed = Annotated[int, Ge(0)]

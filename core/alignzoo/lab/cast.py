@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from alignzoo.interfaces import Lesson, Policy, Reading, Reward, Writing, no_reward
+from alignzoo.interfaces import Framing, Lesson, Policy, Reading, Reward, Writing, no_reward
 from alignzoo.lab import store
 from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Plan, Rewarding
@@ -53,7 +53,11 @@ class Cast:
             asked = f"{task}, whose prompts {optimizer.found.full_name} has answered"
             self._make_room(plan.task.made.prompts("train"), optimizer.made.longest, asked)
         asked = f"{plan.answer.file or task}, whose prompts are answered before and after"
-        self._make_room(prompts_of(plan), plan.answer.manner.max_tokens, asked)
+        self._make_room(prompts := prompts_of(plan), plan.answer.manner.max_tokens, asked)
+        for part in (plan.policy, optimizer):  # from the outermost
+            if part and isinstance(part.made, Framing):
+                prompts = part.made.framed(prompts)
+                self._make_room(prompts, plan.answer.manner.max_tokens, f"{asked}, by then as {part.found.full_name} puts them")
 
     def _make_room(self, prompts: Sequence[Prompt], max_tokens: int, whose: str) -> None:
         try:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from annotated_types import Ge, Gt, Interval, Le
 
+from alignzoo.limits import check_settings
+
 if TYPE_CHECKING:
     from alignzoo.learning.ledger import Ledger
 
@@ -68,6 +70,9 @@ class Watch:
     """Stop where answers that are sampled and learned from in one training are not the policy's own, or are learned from at
     another temperature. False is for algorithms that mean another's."""
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -77,6 +82,9 @@ class Limits:
     """Share of all rows that may be left out."""
     contradictory: Annotated[float, Interval(ge=0, le=1)] = 0.5
     """Share of the comparisons that may be contradicted by another one. (Annotators do disagree.)"""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class Voice:
     """How fast the multiplier of a cost moves: per unit of excess, once an update."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.at_most is not None and self.weight != 1.0:
             raise ValueError("a cost (at_most) is weighted by its multiplier; leave its weight at 1")
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from alignzoo.interfaces import Metrics
 from alignzoo.learning import canaries
 from alignzoo.learning.memory import State, track
+from alignzoo.limits import check_settings
 from alignzoo.model.role import Role
 
 
@@ -74,6 +75,9 @@ class Descent:
     """The paged 8-bit AdamW of bitsandbytes keeps its state in 8 bits, on a GPU only."""
     micro_tokens: Annotated[int, Ge(1)] = 8192
     """The most packed tokens in one forward pass; the update is the same for every value."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def on(self, *roles: Role, updates: int = 0) -> Step:
         """Make the step that trains these roles together. `updates` is how many are planned, for the schedule."""

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from alignzoo.interfaces import Metrics, Share
 from alignzoo.learning.memory import State, track
+from alignzoo.limits import check_settings
 
 
 def k1(logps: Tensor, reference: Tensor) -> Tensor:
@@ -46,11 +47,7 @@ class Leash:
     is on its way, and then lets it shoot past."""
 
     def __post_init__(self) -> None:
-        if not (self.coefficient >= 0 and self.target >= 0 and self.horizon > 0):
-            raise ValueError(
-                "coefficient and target are 0 or more, horizon is above 0; got "
-                f"{self.coefficient:g}, {self.target:g} and {self.horizon:g}"
-            )
+        check_settings(self)
 
     def on(self, updates: int = 0) -> Coefficient:
         """β for a training of so many updates, which `approach` is a share of."""

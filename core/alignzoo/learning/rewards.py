@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from statistics import fmean, pvariance
 
@@ -49,7 +49,7 @@ def scored(reward: Reward, prompts: Sequence[Prompt], completions: Sequence[Comp
 def checked(name: str, scores: Iterable[float], count: int) -> list[float]:
     """The scores as numbers, or an error that names the reward that gave them."""
     try:
-        given = [float(score) for score in scores]
+        given = [_number(score) for score in _in_order(scores)]
     except Exception as error:  # nothing, a word, an iterator that raises: a function of one's own may give anything
         raise ScoreError(f"{name} gave no number for each answer ({type(error).__name__}: {error})") from error
     if len(given) != count:
@@ -57,6 +57,19 @@ def checked(name: str, scores: Iterable[float], count: int) -> list[float]:
     if odd := [place for place, score in enumerate(given) if not math.isfinite(score)]:
         raise ScoreError(f"{name} gave {given[odd[0]]} for answer {odd[0] + 1}; a score is a finite number")
     return given
+
+
+def _in_order(scores: Iterable[float]) -> Iterable[float]:
+    """Texts, tables and sets can be gone through, too, and what they hold may even be numbers: it is not a score for each."""
+    if isinstance(scores, str | bytes | Mapping | Set):
+        raise TypeError(f"a {type(scores).__name__} is no list of scores")
+    return scores
+
+
+def _number(score: float) -> float:
+    if isinstance(score, str | bytes):
+        raise TypeError(f"{score!r} is a text")
+    return float(score)
 
 
 @dataclass

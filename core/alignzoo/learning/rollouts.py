@@ -20,6 +20,7 @@ from alignzoo.interfaces import Count, Lesson, LessonError, Manner, Metrics, Pos
 from alignzoo.learning.divergence import k1
 from alignzoo.learning.memory import Dice, State, track
 from alignzoo.learning.rewards import scored
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.records import Completion, Prompt
 
@@ -46,6 +47,7 @@ class Exploring:
     """Scores beyond this many units, after scaling, are cut."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         self.manner(seed=0)  # which may refuse the temperature
         if self.unfinished == "subtract" and self.unfinished_score > 0:
             raise ValueError("unfinished_score is added where unfinished = 'subtract': it must not be above 0")

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt
 
+from alignzoo.limits import check_settings
+
 Quantization = Literal["nf4", "int8", "none"]
 LongPrompts = Literal["refuse", "cut"]
 
@@ -37,6 +39,9 @@ class Loading:
     trust_remote_code: bool = False
     """Run code that comes with the model. It can do anything that you can; the run records that it was allowed."""
 
+    def __post_init__(self) -> None:
+        check_settings(self)
+
 
 @dataclass(frozen=True)
 class Lora:
@@ -46,3 +51,6 @@ class Lora:
     alpha: Annotated[float, Gt(0)] = 32.0
     targets: tuple[str, ...] = ()
     """Names of the layers to adapt; empty adapts every linear layer but the head, whatever the architecture."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)

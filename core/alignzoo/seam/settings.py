@@ -71,10 +71,10 @@ class _Walk:
     def value(self, hint: Any, raw: Any, at: str) -> Any:
         """A value of the type `hint`, within its limits."""
         if get_origin(hint) is Annotated:
-            from alignzoo.seam.limits import broken_limit  # late: the registry has no limits, and listing is quick
+            from alignzoo.limits import broken_limit, names  # late: the registry has no limits, and listing is quick
 
             inner, *limits = get_args(hint)
-            if inner is float and _endless(raw) and any(_names(limit, raw) for limit in limits):
+            if inner is float and _endless(raw) and names(limits, raw):
                 return raw
             before = len(self.problems)
             value = self.value(inner, raw, at)
@@ -264,10 +264,6 @@ def _laid_over(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, A
 def _endless(raw: Any) -> bool:
     """An infinite number. It is taken where it is the setting's default, or one of its limits: Le(math.inf)."""
     return isinstance(raw, float) and math.isinf(raw)
-
-
-def _names(limit: Any, number: float) -> bool:
-    return is_dataclass(limit) and number in [getattr(limit, f.name) for f in fields(limit)]
 
 
 def _required(f: Field[Any]) -> bool:

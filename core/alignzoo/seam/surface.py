@@ -16,6 +16,7 @@ CONTRACT: Mapping[str, tuple[str, ...]] = {
     "alignzoo.interfaces": (),
     "alignzoo.records": (),
     "alignzoo.tally": (),
+    "alignzoo.limits": ("check_settings",),
     "alignzoo.deprecation": (),
     "alignzoo.model.role": (
         *("Role.base", "Role.name", "Role.parameters", "Role.grow", "Role.head", "Role.read", "Role.logps", "Role.values"),

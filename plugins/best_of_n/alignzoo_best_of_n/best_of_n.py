@@ -18,6 +18,7 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Count, Lesson, Manner, Metrics, Policy, Reward
+from alignzoo.limits import check_settings
 from alignzoo.records import Completion, Prompt
 from alignzoo_best_of_n.choosing import Scorer, best, stream
 from alignzoo_best_of_n.curve import by_prompt, divergence, doublings, estimated
@@ -39,8 +40,7 @@ class BestOfN:
     of its scores; 0 always draws all N."""
 
     def __post_init__(self) -> None:
-        if self.n < 1 or self.batch < 1:
-            raise ValueError(f"n and batch count answers, 1 or more; got n = {self.n}, batch = {self.batch}")
+        check_settings(self)
         if self.least_gain and self.batch < _ENOUGH:
             raise ValueError(f"least_gain judges by the spread of the first batch; let batch be {_ENOUGH} or more")
 

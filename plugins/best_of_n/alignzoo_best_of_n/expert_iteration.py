@@ -21,9 +21,10 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Interval
 
-from alignzoo.interfaces import Count, Lesson, LessonError, Manner, Metrics, Positive, Reward
+from alignzoo.interfaces import Count, Lesson, LessonError, Manner, Metrics, Positive, Reward, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role
 from alignzoo.records import Completion, Demonstration, Prompt
@@ -77,14 +78,13 @@ class ExpertIteration:
     """Passes over what a round has kept."""
     batch_size: Count = 32
     """Answers per update."""
-    seed: int = 0
+    seed: Seed = 0
     """Of the draws and of every order."""
     descent: Descent = Descent(lr=5e-4)
     """How the policy is moved. A schedule is planned for as many answers as could be kept."""
 
     def __post_init__(self) -> None:
-        if self.n < 2:
-            raise ValueError(f"n = {self.n}: there is no best of one answer; draw 2 or more")
+        check_settings(self)
 
     @property
     def longest(self) -> int:

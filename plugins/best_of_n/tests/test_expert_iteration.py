@@ -64,7 +64,7 @@ def test_it_is_an_optimizer_and_says_what_it_needs(base: Base) -> None:
         next(ExpertIteration().improve(policy, Lesson()))
     with pytest.raises(LessonError, match="this run lacks reward"):
         next(ExpertIteration().improve(policy, Lesson(prompts=PROMPTS)))
-    with pytest.raises(ValueError, match="no best of one answer"):
+    with pytest.raises(ValueError, match="n must be at least 2"):
         ExpertIteration(n=1)
 
 

@@ -20,10 +20,11 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
-from alignzoo.interfaces import Count, Lesson, Metrics
+from alignzoo.interfaces import Count, Lesson, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.reference import Remembered
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
 from alignzoo_dpo.pairs import by_strength, expected, per_token, sides, told
@@ -85,12 +86,13 @@ class DPO:
     """Comparisons per update."""
     epochs: Count = 1
     """Passes over the comparisons; the reference is asked about each only once."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the comparisons."""
     descent: Descent = Descent(lr=5e-4, schedule="linear", warmup=5)
     """How the policy is moved."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.loss == "robust" and self.label_noise == 0:
             raise ValueError("the loss 'robust' corrects for label noise; set label_noise to the share you expect, such as 0.1")
 

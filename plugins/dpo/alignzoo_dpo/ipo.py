@@ -14,8 +14,9 @@ from typing import Annotated, ClassVar, Literal
 
 from annotated_types import Gt
 
-from alignzoo.interfaces import Count, Lesson, Metrics
+from alignzoo.interfaces import Count, Lesson, Metrics, Seed
 from alignzoo.learning.descent import Descent
+from alignzoo.limits import check_settings
 from alignzoo.model.role import Role
 from alignzoo_dpo.dpo import DPO
 
@@ -32,10 +33,13 @@ class IPO:
     """Comparisons per update."""
     epochs: Count = 1
     """Passes over the comparisons; the reference is asked about each only once."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the comparisons."""
     descent: Descent = Descent(lr=5e-4, schedule="linear", warmup=5)
     """How the policy is moved."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @property
     def as_dpo(self) -> DPO:

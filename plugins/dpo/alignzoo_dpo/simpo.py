@@ -19,9 +19,10 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from alignzoo.interfaces import Count, Lesson, Metrics
+from alignzoo.interfaces import Count, Lesson, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
 from alignzoo_dpo.pairs import by_strength, expected, per_token, sides, told
@@ -49,10 +50,13 @@ class SimPO:
     """Comparisons per update."""
     epochs: Count = 1
     """Passes over the comparisons."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the comparisons."""
     descent: Descent = Descent(lr=5e-4, schedule="linear", warmup=5)
     """How the policy is moved."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         base = policy.base

@@ -21,10 +21,11 @@ import torch
 from annotated_types import Ge, Interval
 from torch import Tensor
 
-from alignzoo.interfaces import Count, Lesson, LessonError, Metrics
+from alignzoo.interfaces import Count, Lesson, LessonError, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.rewards import checked
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role, role_on
 from alignzoo.model.text import Text
@@ -98,7 +99,7 @@ class ILQL:
     """Rated answers per update."""
     epochs: Count = 4
     """Passes over the rated answers."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the answers, and the heads' first weights."""
     steering: Steering = Steering()
     """How the values steer what is deployed."""
@@ -106,6 +107,7 @@ class ILQL:
     """How policy and heads are moved."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.token_rewards:
             self.reward_tokens()
         if self.adapter == "own" and self.trunk == "detached":

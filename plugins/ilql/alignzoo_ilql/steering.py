@@ -16,6 +16,7 @@ from annotated_types import Ge, Interval
 from torch import Tensor
 
 from alignzoo.interfaces import Manner
+from alignzoo.limits import check_settings
 from alignzoo.model.role import Role
 from alignzoo.model.steering import Sight
 from alignzoo.records import Completion, Prompt
@@ -35,6 +36,9 @@ class Steering:
     where the vocabulary is large: no other rows of the Q heads are read."""
     cut: float | None = None
     """Advantages above this count as this; 0 only takes away from bad tokens (the authors' `adv_clip`)."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     @property
     def idle(self) -> bool:

@@ -23,11 +23,12 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from alignzoo.interfaces import Count, Lesson, Metrics, Share
+from alignzoo.interfaces import Count, Lesson, Metrics, Seed, Share
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.memory import State, track
 from alignzoo.learning.reference import Remembered
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
 from alignzoo_kto.thumbs import Weights, thumbs_in
@@ -91,10 +92,15 @@ class BCO:
     """Ratings per update."""
     epochs: Count = 1
     """Passes over the ratings; the reference is asked about each only once."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the ratings."""
     descent: Descent = Descent(lr=5e-4, schedule="linear", warmup=5)
     """How the policy is moved."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.desirable == self.undesirable == 0:
+            raise ValueError("desirable and undesirable are both 0: thumbs that count nothing teach nothing")
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         lesson.check(self.needs)

@@ -25,10 +25,11 @@ import torch
 from annotated_types import Ge, Gt
 from torch import Tensor
 
-from alignzoo.interfaces import Count, Lesson, LessonError, Metrics
+from alignzoo.interfaces import Count, Lesson, LessonError, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.reference import Remembered
+from alignzoo.limits import check_settings
 from alignzoo.model.ahead import Ahead
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
@@ -100,10 +101,15 @@ class KTO:
     """Ratings per update; z₀ is a mean over as many."""
     epochs: Count = 1
     """Passes over the ratings."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the ratings."""
     descent: Descent = Descent(lr=5e-4, schedule="linear", warmup=5)
     """How the policy is moved."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
+        if self.desirable == self.undesirable == 0:
+            raise ValueError("desirable and undesirable are both 0: thumbs that count nothing teach nothing")
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         lesson.check(self.needs)

@@ -24,11 +24,12 @@ from annotated_types import Ge, Gt
 from torch import Tensor
 from torch.nn.functional import logsigmoid, relu
 
-from alignzoo.interfaces import Count, Lesson, LessonError, Metrics
+from alignzoo.interfaces import Count, Lesson, LessonError, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss, Step
 from alignzoo.learning.memory import Dice
 from alignzoo.learning.rollouts import Explorer, Exploring
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest, Tree, per_reply, plant
 from alignzoo.model.role import Role
 
@@ -105,14 +106,13 @@ class OnlineDPO:
     """Steps in each pass."""
     exploring: Exploring = Exploring()
     """How answers are written and scored."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the prompts, answers, and minibatches."""
     descent: Descent = Descent(lr=5e-4)
     """How the policy is moved."""
 
     def __post_init__(self) -> None:
-        if self.replies < 2:
-            raise ValueError(f"replies = {self.replies}: a pair takes two answers; draw 2 or more")
+        check_settings(self)
         if self.minibatches > self.prompts_per_update:
             raise ValueError(f"{self.prompts_per_update} prompts make no {self.minibatches} minibatches; ask for fewer")
 

@@ -190,7 +190,7 @@ def test_it_is_an_optimizer_and_says_what_it_needs() -> None:
     assert OnlineDPO().deploy(policy, Lesson()) is policy
     with pytest.raises(LessonError, match="this run lacks prompts and reward"):
         next(iter(OnlineDPO().improve(policy, Lesson())))
-    with pytest.raises(ValueError, match="a pair takes two answers"):
+    with pytest.raises(ValueError, match="replies must be at least 2"):
         OnlineDPO(replies=1)
     with pytest.raises(ValueError, match="4 prompts make no 5 minibatches"):
         OnlineDPO(prompts_per_update=4, minibatches=5)

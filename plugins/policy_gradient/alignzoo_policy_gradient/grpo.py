@@ -21,13 +21,14 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 
-from alignzoo.interfaces import Count, Lesson, Metrics
+from alignzoo.interfaces import Count, Lesson, Metrics, Seed
 from alignzoo.learning.credit import clipped, mean_per_reply
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.divergence import Leash, k3
 from alignzoo.learning.memory import Dice
 from alignzoo.learning.rollouts import Explorer, Exploring
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
 from alignzoo_policy_gradient.rounds import learn, shift
@@ -96,14 +97,13 @@ class GRPO:
     """How answers are written and scored."""
     leash: Leash = Leash(coefficient=0.04)
     """β: the weight of the divergence in the loss, per token."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the prompts, answers, and minibatches."""
     descent: Descent = Descent(lr=2e-4)
     """How the policy is moved."""
 
     def __post_init__(self) -> None:
-        if self.replies < 2:
-            raise ValueError(f"replies = {self.replies}: a group needs a mean to differ from, so there must be 2 or more")
+        check_settings(self)
         if self.minibatches > self.prompts_per_update:
             raise ValueError(f"{self.prompts_per_update} prompts make no {self.minibatches} minibatches; ask for fewer")
 

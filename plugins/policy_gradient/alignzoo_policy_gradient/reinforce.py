@@ -19,13 +19,14 @@ from typing import Annotated, ClassVar
 from annotated_types import Gt, Interval
 from torch import Tensor
 
-from alignzoo.interfaces import Count, Lesson, Metrics, Share
+from alignzoo.interfaces import Count, Lesson, Metrics, Seed, Share
 from alignzoo.learning.credit import at_last, clipped, discounted, whitened
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.divergence import Leash
 from alignzoo.learning.memory import Dice
 from alignzoo.learning.rollouts import Explorer, Exploring
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role
 from alignzoo_policy_gradient.rounds import learn, shift
@@ -60,12 +61,13 @@ class ReinforcePlusPlus:
     """How answers are written and scored."""
     leash: Leash = Leash()
     """β: what a nat of log π/π_ref costs, paid by the token that spends it."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the prompts, answers, and minibatches."""
     descent: Descent = Descent(lr=2e-4)
     """How the policy is moved."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.minibatches > self.prompts_per_update:
             raise ValueError(f"{self.prompts_per_update} prompts make no {self.minibatches} minibatches; ask for fewer")
 

@@ -19,13 +19,14 @@ from typing import Annotated, ClassVar
 from annotated_types import Ge, Interval
 from torch import Tensor
 
-from alignzoo.interfaces import Count, Lesson, Metrics
+from alignzoo.interfaces import Count, Lesson, Metrics, Seed
 from alignzoo.learning.credit import clipped
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.divergence import Leash
 from alignzoo.learning.memory import Dice
 from alignzoo.learning.rollouts import Explorer, Exploring
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
 from alignzoo_policy_gradient.rounds import learn, shift
@@ -58,14 +59,13 @@ class RLOO:
     """How answers are written and scored."""
     leash: Leash = Leash()
     """β: what a nat of log π/π_ref costs, taken from the score of the reply."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the prompts, answers, and minibatches."""
     descent: Descent = Descent(lr=2e-4)
     """How the policy is moved."""
 
     def __post_init__(self) -> None:
-        if self.replies < 2:
-            raise ValueError(f"replies = {self.replies}: each is measured against the others, so there must be 2 or more")
+        check_settings(self)
         if self.minibatches > self.prompts_per_update:
             raise ValueError(f"{self.prompts_per_update} prompts make no {self.minibatches} minibatches; ask for fewer")
 

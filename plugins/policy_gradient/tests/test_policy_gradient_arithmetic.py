@@ -132,7 +132,7 @@ def test_more_minibatches_than_prompts_are_refused(optimizer: type) -> None:
 
 @pytest.mark.parametrize("optimizer", [RLOO, GRPO])
 def test_one_answer_has_nothing_to_be_compared_with(optimizer: type) -> None:
-    with pytest.raises(ValueError, match=r"replies = 1: .* 2 or more"):
+    with pytest.raises(ValueError, match="replies must be at least 2"):
         optimizer(replies=1)
 
 

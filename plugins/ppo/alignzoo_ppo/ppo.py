@@ -20,13 +20,14 @@ import torch
 from annotated_types import Ge, Gt, Interval
 from torch import Tensor
 
-from alignzoo.interfaces import Count, Lesson, Metrics, Positive
+from alignzoo.interfaces import Count, Lesson, Metrics, Positive, Seed
 from alignzoo.learning.credit import at_last, clipped, gae, whitened
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss, Step
 from alignzoo.learning.divergence import Leash, k3
 from alignzoo.learning.memory import Dice
 from alignzoo.learning.rollouts import Experience, Explorer, Exploring
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role, role_on
 from alignzoo_ppo.ptx import Reminder
@@ -87,12 +88,13 @@ class PPO:
     """Weight of −log π per token on demonstrations, mixed into every step (PPO-ptx; Ouyang 2022, eq. 2)."""
     ptx_batch: Count = 16
     """Demonstrations in each of those."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the prompts, answers, and minibatches."""
     descent: Descent = Descent(lr=5e-4, schedule="linear", eps=1e-5)
     """How policy and critic are moved."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.minibatches > self.prompts_per_update:
             raise ValueError(f"{self.prompts_per_update} prompts make no {self.minibatches} minibatches; ask for fewer")
 

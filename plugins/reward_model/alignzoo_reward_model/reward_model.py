@@ -22,9 +22,10 @@ import torch
 from annotated_types import Ge, Interval
 from torch import Tensor
 
-from alignzoo.interfaces import Count, Lesson, Manner, Metrics
+from alignzoo.interfaces import Count, Lesson, Manner, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role
 from alignzoo.model.text import Text
@@ -60,12 +61,13 @@ class RewardModel:
     """Comparisons, rankings or ratings per update."""
     epochs: Count = 1
     """Passes over the feedback. Reward models learn pairs by heart within a few."""
-    seed: int = 0
+    seed: Seed = 0
     """Weights of the heads, bootstraps, order of the feedback, samples."""
     descent: Descent = Descent(lr=5e-4, schedule="linear", warmup=5)
     """How adapter and heads are moved."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.margin and self.on != "comparisons":
             raise ValueError(f'margin goes by the strength of a comparison; there is none on = "{self.on}"')
         if self.centring and self.on == "ratings":

@@ -22,10 +22,11 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from alignzoo.interfaces import Count, Lesson, LessonError, Manner, Metrics
+from alignzoo.interfaces import Count, Lesson, LessonError, Manner, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.memory import Dice
+from alignzoo.limits import check_settings
 from alignzoo.model import head
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
@@ -115,12 +116,13 @@ class ContextDistillation:
     """Prompts that are never trained on, on which the remaining divergence is measured."""
     examine: Count = 20
     """Updates between two such measurements; the last update always has one."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the prompts, principles, and replies."""
     descent: Descent = Descent(lr=1e-3, schedule="linear", warmup=5)
     """How the policy is moved."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         self.rules.serving(self.context)
 
     @cached_property
@@ -131,6 +133,9 @@ class ContextDistillation:
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         teacher = policy.frozen("teacher")
         held, taught = self.apart(lesson.prompts)
+        if self.context == "instruction":  # a revision that outgrows the context is left out; these words stand before each
+            principles = self.rules.serving("instruction")
+            policy.base.text.make_room([instructed(prompt, principles) for prompt in lesson.prompts], self.max_tokens)
         exam = self.shown(teacher, held, stream(self.seed, "exam")).forest
         start = self.remaining(teacher, exam)  # the policy as it was, without the context
         deck = Deck.rounds(taught, self.batch_size, self.updates, self.seed)

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from annotated_types import Ge, Gt
 
 from alignzoo.interfaces import Count
+from alignzoo.limits import check_settings
 from alignzoo_rlaif.cache import Cache, key_of
 from alignzoo_rlaif.judging import JudgeError
 
@@ -83,6 +84,7 @@ class Endpoint:
     """The folder where answers are kept."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         parts = urlsplit(self.url)
         if self.url and (parts.scheme not in ("http", "https") or not parts.hostname):
             raise JudgeError(f'endpoint.url: "{self.url}" is no address; write it as "http://localhost:8000/v1"')

@@ -23,6 +23,7 @@ from typing import Annotated, ClassVar, Literal
 from annotated_types import Ge
 
 from alignzoo.interfaces import Count, Lesson, Manner, Metrics, Policy
+from alignzoo.limits import check_settings
 from alignzoo.model.role import Role
 from alignzoo.records import Completion, Prompt, Turn
 from alignzoo_rlaif.constitution import Constitution, Principle, read_constitution
@@ -66,6 +67,7 @@ class Constitutional:
     """Who chooses."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.principles and not self.constitution:
             raise ValueError("principles are picked from a constitution; name its file")
         _ = self.ruling
@@ -81,6 +83,11 @@ class Constitutional:
         use: Mapping[Way, Literal["revision", "comparison", "instruction"]]
         use = {"instruction": "instruction", "revision": "revision", "choice": "comparison"}
         return self.rules.only(self.principles).serving(use[self.way]) if self.rules else ()
+
+    def framed(self, prompts: Sequence[Prompt]) -> Sequence[Prompt]:
+        """The prompts as the policy is shown them. A revision that outgrows the context is left out, and counted."""
+        told = self.ruling if self.way == "instruction" else ()
+        return [instructed(prompt, told) for prompt in prompts] if told else prompts
 
     def improve(self, policy: Policy, lesson: Lesson) -> Iterator[Metrics]:
         yield from ()

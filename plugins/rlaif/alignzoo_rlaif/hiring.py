@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Share
+from alignzoo.limits import check_settings
 from alignzoo.model.choices import Loading
 from alignzoo_rlaif.endpoint import Endpoint
 from alignzoo_rlaif.form import Form, before
@@ -69,6 +70,7 @@ class Hired:
     """Whose verdicts, where the file holds those of several."""
 
     def __post_init__(self) -> None:
+        check_settings(self)
         if self.thoughts and not before(self.form.answer).strip():
             raise JudgeError(
                 'thoughts: nothing would tell where they end; let the form\'s answer begin with words: "Answer: {letter}"'

@@ -16,6 +16,7 @@ from alignzoo.learning.choices import Budget, Watch
 from alignzoo.learning.descent import Descent
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role, policy_on
+from alignzoo.model.text import RoomError
 from alignzoo.records import Prompt
 from alignzoo.testing import WORDS, toy_base
 from alignzoo_rlaif.distilling import ContextDistillation, divergence, likeliest, said_of, to_teacher
@@ -173,6 +174,16 @@ def test_interrupted_and_resumed_it_is_the_same(rules: str, tmp_path: Path) -> N
     assert resumed.digest == whole.digest
     told = ("loss", "held_out", "held_out_start", "sound")
     assert [[row.get(name) for name in told] for row in rows] == [[row.get(name) for name in told] for row in again]
+
+
+def test_a_prompt_that_the_principles_leave_no_room_is_told_before_the_first_update(rules: str) -> None:
+    """Whenever its turn would come."""
+    policy = policy_on(toy_base())
+    longest = Prompt.ask("dog " * (policy.base.text.context - 16))
+    assert policy.base.text.answerable(longest, 8), "alone it could be answered"
+    for turn in range(3):  # held out, or dealt early or late
+        with pytest.raises(RoomError, match="1 of 50 prompts leave no room for a reply"):
+            next(iter(quick(rules, seed=turn).improve(policy, Lesson(prompts=[*PROMPTS, Prompt.ask("why"), longest]))))
 
 
 def test_a_revision_as_the_context_is_asked_about_a_draft(rules: str) -> None:

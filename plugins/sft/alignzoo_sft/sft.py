@@ -14,9 +14,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from alignzoo.interfaces import Count, Lesson, Metrics
+from alignzoo.interfaces import Count, Lesson, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role
 
@@ -34,10 +35,13 @@ class SFT:
     """Demonstrations per update."""
     epochs: Count = 1
     """Passes over the demonstrations."""
-    seed: int = 0
+    seed: Seed = 0
     """Order of the demonstrations."""
     descent: Descent = Descent(lr=1e-3, schedule="cosine", warmup=5)
     """How the policy is moved."""
+
+    def __post_init__(self) -> None:
+        check_settings(self)
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         base = policy.base
