@@ -22,13 +22,15 @@ from alignzoo.lab.bench.damage import undo
 from alignzoo.lab.bench.folder import BenchFolder, settle, table_in
 from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.bench.outcome import Cell, Outcome, read_from, spent_in
-from alignzoo.lab.bench.report import CellStanding, Standing, _complete, _entrant, _serving, _tuning
+from alignzoo.lab.bench.report import CellStanding, Standing, _budget, _complete, _entrant, _kept, _serving, _tuning, _unequal
 from alignzoo.lab.bench.serving import break_even
 from alignzoo.lab.bench.tuning import Space, Trial, Tuning, proposed
 from alignzoo.lab.bench.work import Watcher, carry_out, free, no_room, work_here
 from alignzoo.lab.claims import claim, guarded
+from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import PlanError
+from alignzoo.learning.choices import Budget
 from alignzoo.seam.discovery import discover
 
 # What answers cost --------------------------------------------------------------------------------------------------------
@@ -117,6 +119,29 @@ def test_every_file_that_a_report_reads_has_a_digest(tmp_path: Path) -> None:
     store.write_text(tmp_path / "report.md", "made of the others")
     told = read_from(files)
     assert told == {name: hashlib.sha256(name.encode()).hexdigest()[:16] for name in names}
+
+
+def test_what_each_spent_of_the_budget_is_told_and_much_more_is_a_caution() -> None:
+    """Of 200 tokens 100 and 400, which is 125 % on average; of 10 labels five each."""
+    cells = [
+        CellStanding(seed, Path(), "done", spent={"tokens": tokens, "labels": 5, "updates": 3}, stopped=stopped)
+        for seed, (tokens, stopped) in enumerate([(100, ""), (400, "tokens 400 of 200")])
+    ]
+    entry, budget = Standing("a", {}, tuple(cells)), Budget(tokens=200, labels=10, rewards=True)
+    runs: Any = [SimpleNamespace(spent={"read": 20.0, "written": 20.0, "labels": 1})] * 2
+    both = _kept(entry, Entrant("a", tuple(runs)), budget)
+    (note,) = _budget([both], budget)
+    assert note.head == ("entry", "ended by", "of 10 labels", "of 200 tokens")
+    assert note.rows == (("a", "its own end (1), tokens (1)", "50.0% [50.0%]", "125.0% [200.0%]"),)
+    assert list(_unequal([both])) == [
+        "a spent 125% of the tokens that the budget allows: an update that is begun is made to its end"
+    ]
+    alone = _kept(entry, Entrant("a", tuple(runs)), replace(budget, rewards=False))
+    assert (alone.shares, list(_unequal([alone]))) == ({"labels": [0.1, 0.1], "tokens": [0.2, 0.2]}, [])
+    assert not list(_budget([both], Budget()))
+    idle = replace(entry, cells=(replace(cells[1], spent={**cells[1].spent, "updates": 0, "tokens": 200}),))
+    said = "a: the budget was spent before its first update (seeds: 1), by the rewards that it trained"
+    assert list(_unequal([_kept(idle, Entrant("a", tuple(runs[:1])), budget)])) == [said]
 
 
 # Tuning -------------------------------------------------------------------------------------------------------------------

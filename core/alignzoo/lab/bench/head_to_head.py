@@ -86,7 +86,7 @@ class HeadToHead:
         it has not said yet; one that fails stops no report."""
         self.undecided = ""
         with claimed(self.files.root / "claims" / "report", self.watcher.line):  # two that end together write the same files
-            return report(self.bench.name, self.standings(), self.files.root, self._decided)
+            return report(self.bench.name, self.standings(), self.files.root, self._decided, self.bench.budget)
 
     def _decided(self, found: Comparison, entrants: Sequence[Entrant]) -> Comparison:
         if self.bench.umpire is None:
