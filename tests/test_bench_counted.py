@@ -31,6 +31,7 @@ from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import PlanError
 from alignzoo.learning.choices import Budget
+from alignzoo.records import Prompt
 from alignzoo.seam.discovery import discover
 
 # What answers cost --------------------------------------------------------------------------------------------------------
@@ -93,10 +94,11 @@ def test_what_is_still_to_be_done_or_under_way_is_not_complete() -> None:
 
 
 def test_of_a_tuning_the_best_trial_is_told() -> None:
-    trials = ({"value": 0.2}, {"value": None}, {"value": 0.7}, {"value": 0.5})
+    trials = ({"value": 0.2}, {"value": None, "reason": "E: gone\n home"}, {"value": 0.7}, {"value": 0.5})
     (note,) = _tuning([Standing("a", {}, (), {"optimizer.beta": 0.3}, trials), Standing("b", {}, ())])
-    assert note.rows == (("a", "4", "0.700", "`optimizer.beta = 0.3`"), ("b", "0", "–", "nothing"))
+    assert note.rows == (("a", "4 (1 failed)", "0.700", "`optimizer.beta = 0.3`"), ("b", "0", "–", "nothing"))
     assert "has no interval" in note.lines[0]
+    assert note.lines[1:] == ("a, trial 1 failed: E: gone home",)
 
 
 def test_what_was_spent_holds_the_training_of_its_own_rewards(tmp_path: Path) -> None:
@@ -164,8 +166,11 @@ def test_proposals_are_those_of_one_study_that_was_never_interrupted() -> None:
         past.append(Trial(dict(asked.params), value))
 
 
-def test_a_whole_numbers_example_is_one() -> None:
-    assert (Space(2.0, 9.0, whole=True).example(), type(Space(2.0, 9.0, whole=True).example())) == (2, int)
+def test_values_to_look_at_are_those_of_a_list_and_the_ends_of_a_range() -> None:
+    whole = Space(2.0, 9.0, whole=True).examples()
+    assert (whole, [type(one) for one in whole]) == ((2, 9), [int, int])
+    assert Space(0.5, 1.5).examples() == (0.5, 1.5)
+    assert Space(choices=(3, 1, 2)).examples() == (3, 1, 2)
 
 
 def tried(task: Any = None, file: str = "") -> Any:
@@ -182,6 +187,8 @@ def test_nobody_is_tuned_where_there_is_nothing_to_tune_on() -> None:
 
     class Plain:
         def prompts(self, split: str) -> list[str]:
+            if split == "test":
+                return []
             raise ValueError(f"no split {split}")
 
     with pytest.raises(PlanError, match="no prompt is held out to tune on: there are twenty"):
@@ -190,6 +197,13 @@ def test_nobody_is_tuned_where_there_is_nothing_to_tune_on() -> None:
         Tuning().check(tried())
     with pytest.raises(PlanError, match="needs a task"):
         Tuning().check(tried(Plain(), file="mine.jsonl"))
+
+    class Mixed:
+        def prompts(self, split: str) -> list[Prompt]:
+            return [Prompt.ask("a"), Prompt.ask(split), Prompt.ask("b")]
+
+    with pytest.raises(PlanError, match="2 prompts of 'validation' are among those of 'test', on which the bench is judged"):
+        Tuning().check(tried(Mixed()))
     with pytest.raises(ValueError, match="no split elsewhere"):
         Tuning(split="elsewhere").check(tried(Plain()))
 

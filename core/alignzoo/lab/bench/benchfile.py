@@ -193,7 +193,8 @@ def _check(bench: Bench, entry: Entry) -> None:
     if bench.tuning and entry.space:
         bench.tuning.check(plan)
         for place, one in entry.space.items():
-            bench.plan(entry, bench.seeds[0], {place: one.example()})
+            for value in one.examples():
+                bench.plan(entry, bench.seeds[0], {place: value})
 
 
 def _look_into(bench: Bench, entry: Entry) -> None:
@@ -202,7 +203,8 @@ def _look_into(bench: Bench, entry: Entry) -> None:
     there(plan, entry.name)
     check_judge(plan)
     for place, one in entry.space.items():
-        at_sight(bench.run_file(entry, bench.seeds[0], {place: one.example()}), bench.zoo, entry.name)
+        for value in one.examples():
+            at_sight(bench.run_file(entry, bench.seeds[0], {place: value}), bench.zoo, entry.name)
 
 
 def _told(entry: Entry, check: Callable[[], None]) -> Iterator[str]:

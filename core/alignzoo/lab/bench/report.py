@@ -221,12 +221,15 @@ def _pays(trained: Standing, other: Standing) -> float | None:
 def _tuning(entries: Sequence[Standing]) -> Iterator[Note]:
     if not any(entry.trials for entry in entries):
         return
-    rows = []
+    rows, lines = [], [_FLATTERS]
     for entry in entries:
         values = [trial["value"] for trial in entry.trials if trial["value"] is not None]
+        failed = [(number, trial) for number, trial in enumerate(entry.trials) if trial["value"] is None]
+        lines += [f"{entry.name}, trial {number} failed: {' '.join(trial['reason'].split())}" for number, trial in failed]
+        trials = f"{len(entry.trials)}{f' ({len(failed)} failed)' if failed else ''}"
         changed = ", ".join(f"`{place} = {value}`" for place, value in entry.tuned.items()) or "nothing"
-        rows.append((entry.name, str(len(entry.trials)), f"{max(values):.3f}" if values else "–", changed))
-    yield Note("Tuning", (_FLATTERS,), ("entry", "trials", "best on validation prompts", "changed"), tuple(rows))
+        rows.append((entry.name, trials, f"{max(values):.3f}" if values else "–", changed))
+    yield Note("Tuning", tuple(lines), ("entry", "trials", "best on validation prompts", "changed"), tuple(rows))
 
 
 def _said(entrants: Sequence[Entrant]) -> Iterator[Note]:
