@@ -22,13 +22,16 @@ from alignzoo.lab.bench.damage import undo
 from alignzoo.lab.bench.folder import BenchFolder, settle, table_in
 from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.bench.outcome import Cell, Outcome, read_from, spent_in
-from alignzoo.lab.bench.report import CellStanding, Standing, _complete, _entrant, _serving, _tuning
+from alignzoo.lab.bench.report import CellStanding, Standing, _budget, _complete, _entrant, _kept, _serving, _tuning, _unequal
 from alignzoo.lab.bench.serving import break_even
 from alignzoo.lab.bench.tuning import Space, Trial, Tuning, proposed
 from alignzoo.lab.bench.work import Watcher, carry_out, free, no_room, work_here
 from alignzoo.lab.claims import claim, guarded
+from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.listener import Listener
 from alignzoo.lab.plan import PlanError
+from alignzoo.learning.choices import Budget
+from alignzoo.records import Prompt
 from alignzoo.seam.discovery import discover
 
 # What answers cost --------------------------------------------------------------------------------------------------------
@@ -91,10 +94,11 @@ def test_what_is_still_to_be_done_or_under_way_is_not_complete() -> None:
 
 
 def test_of_a_tuning_the_best_trial_is_told() -> None:
-    trials = ({"value": 0.2}, {"value": None}, {"value": 0.7}, {"value": 0.5})
+    trials = ({"value": 0.2}, {"value": None, "reason": "E: gone\n home"}, {"value": 0.7}, {"value": 0.5})
     (note,) = _tuning([Standing("a", {}, (), {"optimizer.beta": 0.3}, trials), Standing("b", {}, ())])
-    assert note.rows == (("a", "4", "0.700", "`optimizer.beta = 0.3`"), ("b", "0", "–", "nothing"))
+    assert note.rows == (("a", "4 (1 failed)", "0.700", "`optimizer.beta = 0.3`"), ("b", "0", "–", "nothing"))
     assert "has no interval" in note.lines[0]
+    assert note.lines[1:] == ("a, trial 1 failed: E: gone home",)
 
 
 def test_what_was_spent_holds_the_training_of_its_own_rewards(tmp_path: Path) -> None:
@@ -119,6 +123,29 @@ def test_every_file_that_a_report_reads_has_a_digest(tmp_path: Path) -> None:
     assert told == {name: hashlib.sha256(name.encode()).hexdigest()[:16] for name in names}
 
 
+def test_what_each_spent_of_the_budget_is_told_and_much_more_is_a_caution() -> None:
+    """Of 200 tokens 100 and 400, which is 125 % on average; of 10 labels five each."""
+    cells = [
+        CellStanding(seed, Path(), "done", spent={"tokens": tokens, "labels": 5, "updates": 3}, stopped=stopped)
+        for seed, (tokens, stopped) in enumerate([(100, ""), (400, "tokens 400 of 200")])
+    ]
+    entry, budget = Standing("a", {}, tuple(cells)), Budget(tokens=200, labels=10, rewards=True)
+    runs: Any = [SimpleNamespace(spent={"read": 20.0, "written": 20.0, "labels": 1})] * 2
+    both = _kept(entry, Entrant("a", tuple(runs)), budget)
+    (note,) = _budget([both], budget)
+    assert note.head == ("entry", "ended by", "of 10 labels", "of 200 tokens")
+    assert note.rows == (("a", "its own end (1), tokens (1)", "50.0% [50.0%]", "125.0% [200.0%]"),)
+    assert list(_unequal([both])) == [
+        "a spent 125% of the tokens that the budget allows: an update that is begun is made to its end"
+    ]
+    alone = _kept(entry, Entrant("a", tuple(runs)), replace(budget, rewards=False))
+    assert (alone.shares, list(_unequal([alone]))) == ({"labels": [0.1, 0.1], "tokens": [0.2, 0.2]}, [])
+    assert not list(_budget([both], Budget()))
+    idle = replace(entry, cells=(replace(cells[1], spent={**cells[1].spent, "updates": 0, "tokens": 200}),))
+    said = "a: the budget was spent before its first update (seeds: 1), by the rewards that it trained"
+    assert list(_unequal([_kept(idle, Entrant("a", tuple(runs[:1])), budget)])) == [said]
+
+
 # Tuning -------------------------------------------------------------------------------------------------------------------
 
 
@@ -139,8 +166,11 @@ def test_proposals_are_those_of_one_study_that_was_never_interrupted() -> None:
         past.append(Trial(dict(asked.params), value))
 
 
-def test_a_whole_numbers_example_is_one() -> None:
-    assert (Space(2.0, 9.0, whole=True).example(), type(Space(2.0, 9.0, whole=True).example())) == (2, int)
+def test_values_to_look_at_are_those_of_a_list_and_the_ends_of_a_range() -> None:
+    whole = Space(2.0, 9.0, whole=True).examples()
+    assert (whole, [type(one) for one in whole]) == ((2, 9), [int, int])
+    assert Space(0.5, 1.5).examples() == (0.5, 1.5)
+    assert Space(choices=(3, 1, 2)).examples() == (3, 1, 2)
 
 
 def tried(task: Any = None, file: str = "") -> Any:
@@ -157,6 +187,8 @@ def test_nobody_is_tuned_where_there_is_nothing_to_tune_on() -> None:
 
     class Plain:
         def prompts(self, split: str) -> list[str]:
+            if split == "test":
+                return []
             raise ValueError(f"no split {split}")
 
     with pytest.raises(PlanError, match="no prompt is held out to tune on: there are twenty"):
@@ -165,6 +197,13 @@ def test_nobody_is_tuned_where_there_is_nothing_to_tune_on() -> None:
         Tuning().check(tried())
     with pytest.raises(PlanError, match="needs a task"):
         Tuning().check(tried(Plain(), file="mine.jsonl"))
+
+    class Mixed:
+        def prompts(self, split: str) -> list[Prompt]:
+            return [Prompt.ask("a"), Prompt.ask(split), Prompt.ask("b")]
+
+    with pytest.raises(PlanError, match="2 prompts of 'validation' are among those of 'test', on which the bench is judged"):
+        Tuning().check(tried(Mixed()))
     with pytest.raises(ValueError, match="no split elsewhere"):
         Tuning(split="elsewhere").check(tried(Plain()))
 

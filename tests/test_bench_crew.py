@@ -139,3 +139,24 @@ def test_a_word_that_was_cut_off_is_the_end(files: BenchFolder, monkeypatch: pyt
     (outcome,) = Heard(files, -9).ended
     assert outcome is not None
     assert outcome.reason.startswith("its process was killed (signal 9)")
+
+
+def test_a_dead_worker_is_not_waited_for_because_its_child_lives(files: BenchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a plugin has forked holds the other end of the pipe. First is heard what was said before."""
+    monkeypatch.setattr("alignzoo.lab.bench.crew.POLL", 0.0)
+    ended, said = list[Any](), list[Any]()
+    crew = Crew(files, 1, Watcher(ended=lambda cell, how: ended.append(how), said=lambda cell, *what: said.append(what)))
+    here, there = multiprocessing.Pipe(duplex=False)
+    lives = [True]
+    process: Any = SimpleNamespace(exitcode=-9, join=lambda: None, is_alive=lambda: lives[0])
+    crew.at_work[here] = Hand(CELL, process)
+    crew._listen()
+    assert here in crew.at_work
+    there.send(("update", (3, {})))
+    lives[0] = False
+    crew._listen()
+    assert (said, ended) == ([("update", (3, {}))], [])
+    crew._listen()
+    assert (ended[0].state, crew.at_work) == ("failed", {})
+    assert "killed (signal 9)" in ended[0].reason
+    there.close()

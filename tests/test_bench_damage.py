@@ -11,10 +11,11 @@ import pytest
 
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import Bench, BenchError, Entry
-from alignzoo.lab.bench.damage import fault_in, mend, undo
+from alignzoo.lab.bench.damage import mend, undo
 from alignzoo.lab.bench.folder import BenchFolder
 from alignzoo.lab.bench.outcome import Cell, Outcome, read_from
 from alignzoo.lab.claims import claim, holder
+from alignzoo.lab.faults import fault_in
 from alignzoo.seam.discovery import discover
 
 SCORE = {"who": "policy", "number": 0, "prompt": "p1", "score": 0.5, "values": {"kind": 1}}
@@ -46,6 +47,17 @@ def lines(*rows: Any) -> str:
         ("serving.json", "[]", ":1: [] is no row"),
         ("serving.json", '{"start": {},\n "policy"}', ":2: not JSON"),
         ("run.toml", "@@", ": not TOML"),
+        ("run.toml", 'name = "x"\nseed = 0\noptimizer.use = "b"\n', ": 'judge' is missing"),
+        ("run.toml", 'name = "x"\nseed = 0\njudge.k = "a"\noptimizer.use = "b"\n', ": 'judge.use' is missing"),
+        ("run.toml", 'name = "x"\nseed = 0\njudge.use = 5\noptimizer.use = "b"\n', ": 'use' cannot be 5"),
+        ("scores.jsonl", lines({**SCORE, "score": True}), ":1: 'score' cannot be true"),
+        ("scores.jsonl", lines({**SCORE, "score": 77}).replace("77", "1e400"), ":1: 'score' cannot be Infinity"),
+        ("scores.jsonl", lines(SCORE, {**SCORE, "values": {}}), ":2: 'values' cannot be {}"),
+        ("answers.jsonl", lines({**ANSWER, "kl": "far"}), ":1: 'kl' cannot be \"far\""),
+        ("answers.jsonl", lines({**ANSWER, "completion": {}}), ":1: 'completion.text' is missing"),
+        ("trail.jsonl", lines({"update": 0, "gold": 1, "kl": "far"}), ":1: 'kl' cannot be \"far\""),
+        ("summary.json", '{"ledger": {"read": null}, "optimizer": {}, "stopped": ""}', ":1: 'read' cannot be null"),
+        ("judging.json", '{"bounds": {"score": [0]}}', ":1: 'score' cannot be [0]"),
     ],
 )
 def test_what_no_run_wrote_is_named_by_its_line(name: str, text: str, said: str, tmp_path: Path) -> None:
@@ -61,8 +73,8 @@ def test_what_no_run_wrote_is_named_by_its_line(name: str, text: str, said: str,
         ("answers.jsonl", lines(ANSWER)),
         ("answers.jsonl", json.dumps({**ANSWER, "who": "a\u2028b\x85c"}, ensure_ascii=False) + "\n"),
         ("updates.jsonl", lines(UPDATE, {**UPDATE, "update": 2})),
-        ("trail.jsonl", lines({"update": 0, "strength": 1, "proxy": None}, {"update": 0, "strength": 2})),
-        ("run.toml", 'name = "x"\n'),
+        ("trail.jsonl", lines({"update": 0, "n": 1, "proxy": None, "gold": 1}, {"update": 0, "n": 2, "gold": 1, "each": {}})),
+        ("run.toml", 'name = "x"\nseed = 0\njudge.use = "a"\noptimizer.use = "b"\n'),
     ],
 )
 def test_what_a_run_can_have_written_is_no_damage(name: str, text: str, tmp_path: Path) -> None:
@@ -114,7 +126,7 @@ def test_a_run_whose_settings_are_damaged_or_gone_is_made_again_as_a_whole(text:
 
 def test_other_settings_than_a_run_was_made_with_are_refused(tmp_path: Path) -> None:
     files, _ = done(tmp_path)
-    (files.run(CELL) / "run.toml").write_text('name = "y"\n')
+    (files.run(CELL) / "run.toml").write_text('name = "y"\nseed = 0\njudge.use = "a"\noptimizer.use = "b"\n')
     with pytest.raises(BenchError, match=r"run\.toml was changed after it was made"):
         list(mend(files))
 

@@ -209,6 +209,8 @@ TUNE = SHARED + "[tune]\ntrials = 3\n" + '[[entry]]\nname = "dpo"\noptimizer.use
         ("tune.optimizer.beta = {low = 0.0, high = 1.0, log = true}", "low must be greater than 0"),
         ("tune.optimizer.betta = [0.1]", "optimizer.betta: no such setting"),
         ("tune.optimizer.beta = [-1.0, 0.1]", "optimizer.beta: must be greater than 0"),
+        ("tune.optimizer.beta = [0.1, -1.0]", "optimizer.beta: must be greater than 0"),
+        ("tune.optimizer.label_noise = {low = 0.1, high = 0.7}", "optimizer.label_noise: must be less than 0.5; got 0.7"),
     ],
 )
 def test_what_may_be_tuned_is_checked(space: str, word: str) -> None:

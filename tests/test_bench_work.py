@@ -429,3 +429,17 @@ def test_a_folder_whose_bench_cannot_be_read_is_told_in_a_line(tmp_path: Path, c
     (tmp_path / "bench.toml").unlink()
     assert main(["bench", str(tmp_path)]) == 2
     assert f"{tmp_path} is no bench: there is no bench.toml in it" in capsys.readouterr().err
+
+
+def test_a_model_that_cannot_be_had_is_told_once_and_before_anything_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file, heard = ground(tmp_path, "farjudge", BEST), Heard()
+    bench = HeadToHead.open(file, tmp_path / "out", ["model.path=nobody/nothing"], heard.watcher())
+    with pytest.raises(BenchError, match=r"(?s)the model 'nobody/nothing': .*; there is no folder of that name here either"):
+        bench.run(jobs=0)
+    assert (heard.began, heard.counts) == ([], [])
+    with file.open("a") as more:  # what fails for one entry alone is its own failure
+        more.write('[[entry]]\nname = "mine"\noptimizer.use = "best-of-n"\nmodel.path = "nobody/nothing"\n')
+    HeadToHead.open(file, tmp_path / "two")._check_models()

@@ -233,6 +233,56 @@ def test_a_point_of_a_way_stays_where_the_judge_can_be(tmp_path: Path) -> None:
     assert point.gold.low < 0.9
 
 
+def test_a_judge_of_other_settings_is_another_judge(tmp_path: Path) -> None:
+    """But for his seed, which is a run's own; a setting that one of them does not know came with a later version."""
+    gold = {"use": "reward:playground/playground-gold", "seed": 0, "strict": True}
+    one = finished(tmp_path / "a", scoring(1, 0), changes={"judge": gold})
+    same = finished(tmp_path / "b", scoring(1, 1), seed=1, changes={"judge": {**gold, "seed": 1, "new": 3}})
+    assert together([one, same]).judge == gold["use"]
+    other = finished(tmp_path / "c", scoring(1, 0), optimizer="o:p/q", changes={"judge": {**gold, "strict": False}})
+    with pytest.raises(CompareError, match="with other settings; their figures cannot be compared: strict is True and False"):
+        together([one, other])
+
+
+def test_other_budgets_and_other_prompts_are_cautions(tmp_path: Path) -> None:
+    one = finished(
+        tmp_path / "a", scoring(1, 0), prompts=6, changes={"budget": {"tokens": 5e4, "labels": "none", "rewards": True}}
+    )
+    other = finished(tmp_path / "b", scoring(1, 0), prompts=4, optimizer="o:p/q", changes={"budget": {"rewards": True}})
+    told = together([one, other]).cautions
+    assert "not all had the same budget: some 50,000 tokens and none" in told
+    assert "they did not answer the same prompts: what is said is of the 4 that all answered, where some had 6" in told
+    same = finished(tmp_path / "c", scoring(1, 1), prompts=6, seed=1, changes={"budget": {"tokens": 5e4}})
+    assert not [line for line in together([one, same]).cautions if "same budget" in line or "same prompts" in line]
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "said"),
+    [
+        ("scores.jsonl", '"score": 1', '"score": "1', "scores.jsonl:"),
+        ("run.toml", "[judge]", "[jury]", "run.toml: 'judge' is missing"),
+        ("train/summary.json", '"read": 300', '"read": null', "summary.json:1: 'read' cannot be null"),
+    ],
+)
+def test_a_damaged_file_is_named_and_what_to_do(name: str, old: str, new: str, said: str, tmp_path: Path) -> None:
+    root = finished(tmp_path / "a", lambda who, prompt, number: 1)
+    text = (root / name).read_text()
+    assert old in text
+    (root / name).write_text(text.replace(old, new, 1))
+    with pytest.raises(StoreError, match=re.escape(said)) as told:
+        together([root])
+    if name != "scores.jsonl":  # whose line is found when it is read
+        assert str(told.value).endswith(f"delete the file, then: alignzoo run {root}")
+
+
+def test_a_score_that_is_no_number_is_no_score(tmp_path: Path) -> None:
+    root = finished(tmp_path / "a", lambda who, prompt, number: 1)
+    text = (root / "scores.jsonl").read_text()
+    (root / "scores.jsonl").write_text(text.replace('"score": 1', '"score": NaN', 1))
+    with pytest.raises(StoreError, match="an answer's score is no number; delete its scores and judge again"):
+        together([root])
+
+
 def test_what_cannot_stand_side_by_side_is_refused(tmp_path: Path) -> None:
     one = finished(tmp_path / "a", scoring(1, 0))
     other = finished(tmp_path / "b", scoring(1, 0), optimizer="o:p/q", changes={"judge": {"use": "reward:x/y"}})

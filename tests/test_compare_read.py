@@ -12,7 +12,7 @@ from finished import finished, in_hand
 
 from alignzoo.lab.compare.comparison import compare
 from alignzoo.lab.compare.duels import Entrant
-from alignzoo.lab.compare.pictures import ladder
+from alignzoo.lab.compare.pictures import Axis, ladder
 from alignzoo.lab.compare.played import REFUSES, _distinct, played
 from alignzoo.lab.compare.significance import SHARE
 from alignzoo.lab.compare.together import entrants_of
@@ -141,3 +141,10 @@ def test_pairs_of_words_are_those_of_first_answers(tmp_path: Path) -> None:
         return f"said {prompt}" if number else "a b"
 
     assert played(finished(tmp_path / "a", flat, prompts=2, n=2, text=text)).distinct == (1 / 2, 1 / 2)
+
+
+def test_an_axis_just_short_of_a_power_of_ten_has_ticks() -> None:
+    """The logarithm of a fifth of it is rounded up to the next whole number."""
+    for power in range(-8, 9):
+        most = math.nextafter(5 * 10.0**power, 0)
+        assert 4 <= len(Axis(0.0, most, 0.0, 1.0).ticks()) <= 11

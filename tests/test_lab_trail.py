@@ -12,6 +12,7 @@ import pytest
 
 from alignzoo.interfaces import Lesson, Manner
 from alignzoo.lab import store
+from alignzoo.lab.folders import RunError
 from alignzoo.lab.plan import Answering, PlanError
 from alignzoo.lab.prompts import prompts_of
 from alignzoo.lab.run import Run
@@ -170,7 +171,7 @@ def test_a_budget_after_others_have_spent() -> None:
 
 
 def test_a_reward_of_ones_own_is_paid_from_the_budget(file: Path, tmp_path: Path) -> None:
-    """16 labels, of which the reward model takes all: the optimizer has nothing left."""
+    """16 labels, of which the reward model takes all: an optimizer that asks nobody needs none. Of tokens it would."""
     learned = tmp_path / "learned.toml"
     reward = '[reward]\nuse = "reward-model"\nbatch_size = 8\n'
     reward += '[reward.feedback]\nuse = "playground"\ncandidates = "world"\ncount = 64\n'
@@ -180,11 +181,33 @@ def test_a_reward_of_ones_own_is_paid_from_the_budget(file: Path, tmp_path: Path
     run = Run.open(learned, tmp_path / "own", ["budget.labels=16", "budget.rewards=true"])
     run.train()
     assert store.read_json(run.files.reward(1).summary)["ledger"]["labels"] == 16
-    assert store.read_json(run.files.train.summary)["stopped"] == "labels 0 of 0"
+    summary = store.read_json(run.files.train.summary)
+    assert (summary["stopped"], summary["ledger"]["updates"], summary["ledger"]["labels"]) == ("", 3, 0)
+    spent = Run.open(learned, tmp_path / "spent", ["budget.tokens=16", "budget.rewards=true"])
+    spent.train()
+    assert store.read_json(spent.files.train.summary)["stopped"] == "tokens 0 of 0"
     apart = Run.open(learned, tmp_path / "apart", ["budget.labels=16"])
     apart.train()
     assert store.read_json(apart.files.reward(1).summary)["ledger"]["labels"] > 16
     assert store.read_json(apart.files.train.summary)["ledger"]["updates"] == 3
+
+
+def test_rewards_take_one_after_the_other_what_is_left(file: Path, tmp_path: Path) -> None:
+    """Two reward models and 24 labels: the first has 18 records to learn from (two are ties), the second six, and for a third
+    none are left."""
+    learned = tmp_path / "several.toml"
+    one = '[[reward]]\nuse = "reward-model"\nname = "{}"\nbatch_size = 8\n'
+    one += '[reward.feedback]\nuse = "playground"\ncandidates = "world"\ncount = {}\n'
+    rloo = '[optimizer]\nuse = "rloo"\nupdates = 1\nprompts_per_update = 2\nreplies = 2\nexploring.max_tokens = 4\n'
+    head, tail = file.read_text().split("[feedback]")[0], file.read_text().split("[watch]")[1]
+    learned.write_text(f"{head}{one.format('a', 20)}{one.format('b', 30)}{rloo}[watch]{tail}")
+    run = Run.open(learned, tmp_path / "two", ["budget.labels=24", "budget.rewards=true"])
+    run.train()
+    assert [store.read_json(run.files.reward(place).summary)["ledger"]["labels"] for place in (1, 2)] == [18, 6]
+    learned.write_text(f"{head}{one.format('a', 20)}{one.format('b', 30)}{one.format('c', 9)}{rloo}[watch]{tail}")
+    run = Run.open(learned, tmp_path / "three", ["budget.labels=24", "budget.rewards=true"])
+    with pytest.raises(RunError, match=r"reward\.2: the rewards before it have taken the budget, labels 0 of 0 are left"):
+        run.train()
 
 
 READER = """

@@ -234,6 +234,44 @@ def test_a_limit_of_labels_stops_nothing_once_every_judgement_was_dealt(base: Ba
     assert [other for _, other in said] == ["", "labels 4 of 4", *["labels 5 of 4"] * 4]
 
 
+@pytest.fixture
+def nothing() -> Any:
+    """A base that nobody uses."""
+    return SimpleNamespace(meter=Meter(0, 0, 0.0), device=torch.device("cpu"))
+
+
+def test_a_batch_is_cut_to_the_labels_that_are_left(nothing: Any) -> None:
+    """Six judgements, four at a time, and five labels: four, one, and the training is over. What would come is another pass,
+    and in it the sixth."""
+    budget = Budget(labels=5)
+    with counting(Ledger(), nothing, budget.labels) as ledger:
+        deck = Deck(list("abcdef"), 4, 2, seed=0)
+        dealt = [(len(batch), ledger.labels, budget.reached(ledger)) for batch in deck]
+    assert dealt[:2] == [(4, 4, ""), (1, 5, "labels 5 of 5")]
+    with counting(Ledger(), nothing, 99) as ledger:
+        assert [len(batch) for batch in Deck(list("abcdef"), 4, 1, seed=0)] == [4, 2]
+    assert ledger.labels == 6
+
+
+def test_within_an_update_what_is_paid_for_is_dealt_again(nothing: Any) -> None:
+    with counting(Ledger(), nothing, 3) as ledger:
+        deck = Deck(list("abcdefgh"), 2, 1, seed=0)
+        first, second, third = deck.order(0)[:3]
+        dealt = [["abcdefgh".index(record) for record in batch] for batch in deck]
+        assert dealt == [[first, second], [third], [second, third], [second, third]]
+        assert (ledger.labels, Budget(labels=3).reached(ledger)) == (3, "labels 3 of 3")
+        prompts = Deck([Prompt.ask("x"), Prompt.ask("y")], 2, 1, seed=0)
+        assert [len(batch) for batch in prompts] == [2], "they are no judgements"
+        assert [len(batch) for batch in Deck(list("xy"), 2, 1, seed=0)] == [1], "no batch is empty"
+
+
+def test_what_is_counted_is_limited_in_whole_numbers() -> None:
+    for name in ("updates", "labels"):
+        with pytest.raises(ValueError, match=f"{name} are counted: write a whole number; got 2.5"):
+            Budget(**{name: 2.5})
+    assert Budget(updates=2, labels=3.0, seconds=0.5).limits() == {"updates": 2, "labels": 3.0, "seconds": 0.5}
+
+
 def test_a_limit_of_labels_waits_for_every_deck_of_judgements(base: Base) -> None:
     with counting(Ledger(), base) as ledger:
         one, other, prompts = Deck(list("ab"), 2, 9, 0), Deck(list("cde"), 1, 9, 0), Deck([Prompt.ask("x")], 1, 9, 0)

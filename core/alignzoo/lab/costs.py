@@ -102,15 +102,14 @@ def _of_sampling(plan: Plan, known: Guess, updates: int) -> Guess:
 def _sizes(plan: Plan) -> tuple[int, int, int]:
     """(parameters, those in matrices of the trunk, those of the head)"""
     from accelerate import init_empty_weights
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM
 
-    from alignzoo.model.loading import count_linear
+    from alignzoo.model.loading import configured, count_linear
 
-    trust = plan.loading.trust_remote_code
+    config = configured(plan.model, plan.loading)
     try:
-        config = AutoConfig.from_pretrained(plan.model, trust_remote_code=trust)
         with init_empty_weights():
-            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust)
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=plan.loading.trust_remote_code)
     except (OSError, ValueError, KeyError) as error:
         raise ModelError(f"cannot read the configuration of the model '{plan.model}': {error}") from error
     head = model.get_output_embeddings()

@@ -127,7 +127,7 @@ class Run:
                 continue
             self.start()
             self.listener.stage(files.folder.name, f"{part.found.component.id} on {source.found.component.id}")
-            budget = replace(self.plan.budget, updates=None) if self.plan.budget.rewards else Budget()
+            budget = self._for_reward(place)
             rows = {"reward": part.row(), "feedback": source.row(), "role": files.folder.name, "budget": budget.limits()}
             key = key_of(self.plan, rows, ("start", "start.feedback", place, f"{place}.feedback"))
             with self._shared(key, files.folder) as taken:
@@ -300,10 +300,24 @@ class Run:
         return Terms(budget, self.plan.watch, self.plan.checkpoint_every, self.plan.seed, answers)
 
     def _left(self) -> Budget:
-        """What the optimizer may spend: the budget, or, where that is the rewards' too, what they left."""
-        if not (self.plan.budget.rewards and self.plan.raised):
-            return self.plan.budget
-        trained = [files for _, rewarding, files in self.cast.rewards() if rewarding.feedback]
+        """What the optimizer may spend: the budget, or, where that is the rewards' too, what they left. No label is kept from
+        who asks for none."""
+        budget = self._after_rewards() if self.plan.budget.rewards and self.plan.raised else self.plan.budget
+        return budget if set(self.plan.optimizer.made.needs) - {"prompts", "reward"} else replace(budget, labels=None)
+
+    def _for_reward(self, place: str) -> Budget:
+        """What a reward may be trained from: where the budget is theirs too, what those before it left."""
+        if not self.plan.budget.rewards:
+            return Budget()
+        budget = replace(self._after_rewards(), updates=None)
+        if reason := budget.reached(Ledger()):
+            how = "give more, or write rewards = false under [budget]"
+            raise RunError(f"{place}: the rewards before it have taken the budget, {reason} are left; {how}")
+        return budget
+
+    def _after_rewards(self) -> Budget:
+        """What the rewards that are trained have left of the budget."""
+        trained = [files for _, rewarding, files in self.cast.rewards() if rewarding.feedback and files.done]
         return self.plan.budget.after([Ledger.from_row(store.read_json(files.summary)["ledger"]) for files in trained])
 
     def _trail(self) -> Trail | None:

@@ -106,13 +106,15 @@ def there(plan: Plan, file: str) -> None:
         read_prompts(Path(plan.answer.file))  # what is wrong in it is told before anything is trained
     if Path(plan.path).is_file() or (_is_place(plan.path) and not Path(plan.path).is_dir()):
         raise PlanError(f"{file}: model.path: there is no folder {plan.path}")
+    if Path(plan.path).is_dir() and plan.path and not (Path(plan.path) / "config.json").is_file():
+        raise PlanError(f"{file}: model.path: there is no model in the folder {plan.path}, for it has no config.json")
     if plan.trail.every and (plan.judge is None or plan.task is None):
         raise PlanError(f"{file}: trail: its points are judged on a task's prompts; name a task and a judge, or leave it out")
 
 
 def _is_place(path: str) -> bool:
     """Whether it can be no name on a hub, only a folder."""
-    return path.startswith(("/", "./", "../", "~")) or path in (".", "..")
+    return path.startswith(("/", "./", "../", "~")) or path in (".", "..") or path.count("/") > 1
 
 
 def local_files(table: Mapping[str, Any], file: str) -> tuple[str, ...]:

@@ -95,7 +95,7 @@ def train(
         pairs = lesson.comparisons if "comparisons" in optimizer.needs else ()
         opening = _opening(terms.budget, checkpoint.facts if checkpoint else {})
         course = _Course(policy, start, lesson, pairs, files, terms, memory, ledger, canaries, tell, told, opening)
-        with counting(ledger, base), watching(canaries):
+        with counting(ledger, base, terms.budget.labels), watching(canaries):
             stopped = course.pull(optimizer)
         doubtful = course.close(stopped)
     return Trained(policy, start, ledger, stopped, doubtful)

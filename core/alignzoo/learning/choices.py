@@ -21,7 +21,8 @@ Combine = Literal["sum", "mean", "worst", "uncertain"]
 
 @dataclass(frozen=True)
 class Budget:
-    """What a training may spend. It stops after the update in which any of these is reached; empty is unlimited."""
+    """What a training may spend. It stops after the update in which any of these is reached; empty is unlimited. Updates and
+    labels are kept to exactly; of the others the last update may take more than was left."""
 
     updates: Limit = None
     labels: Limit = None
@@ -33,6 +34,11 @@ class Budget:
     rewards: bool = False
     """Whether it is also what the run's own rewards are trained from: they take first, the optimizer has what they leave.
     Updates are not shared, since those of a reward model are of another kind."""
+
+    def __post_init__(self) -> None:
+        for name in ("updates", "labels"):
+            if (most := getattr(self, name)) is not None and most % 1:
+                raise ValueError(f"{name} are counted: write a whole number; got {most:g}")
 
     def reached(self, ledger: Ledger) -> str:
         """Which limit is reached, in words; empty while none is."""

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from typing import Generic, TypeVar
 
-from alignzoo.learning.ledger import announce, charge
+from alignzoo.learning.ledger import affordable, announce, charge
 from alignzoo.learning.memory import MemoryLost, State, track
 from alignzoo.records import Prompt
 
@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 class Deck(Generic[T]):
     """Deals records in batches, newly shuffled each epoch. Dealing a judgement for the first time costs one label; a prompt
-    holds none."""
+    holds none. Where a budget has not enough labels left for a batch, it is cut; where it has none left within an update, what
+    is paid for is dealt again."""
 
     def __init__(self, records: Sequence[T], size: int, epochs: int, seed: int) -> None:
         self.records, self.size, self.seed = records, size, seed
@@ -23,6 +24,7 @@ class Deck(Generic[T]):
         self.batches = epochs * self.per_epoch
         self.dealt = 0
         self.judged = any(not isinstance(record, Prompt) for record in records)
+        self.paid, self.short = 0, False
         track(self)
         self._announce()
 
@@ -44,15 +46,28 @@ class Deck(Generic[T]):
     def __iter__(self) -> Iterator[list[T]]:
         while self.dealt < len(self):
             epoch, place = divmod(self.dealt, self.per_epoch)
-            batch = [self.records[i] for i in self.order(epoch)[place * self.size : (place + 1) * self.size]]
+            order = self.order(epoch)
+            places = order[place * self.size : (place + 1) * self.size]
             self.dealt += 1
-            charge(labels=sum(not isinstance(record, Prompt) for record in batch) if epoch == 0 else 0)
+            if self.judged and epoch == 0:
+                places = self._bought(places, order)
             self._announce()
-            yield batch
+            yield [self.records[i] for i in places]
+
+    def _bought(self, places: list[int], order: list[int]) -> list[int]:
+        """Of a batch that nobody has paid for yet as much as there are labels left for."""
+        room = affordable(len(places))
+        self.short |= room < len(places)
+        if not room and self.paid:
+            return order[: self.paid][-self.size :]
+        bought = places[: max(1, room)]
+        charge(labels=len(bought))
+        self.paid += len(bought)
+        return bought
 
     def _announce(self) -> None:
         if self.judged:
-            announce(self, self.dealt < self.per_epoch)
+            announce(self, self.dealt < self.per_epoch or self.short)
 
     def state(self) -> State:
         return {"dealt": self.dealt, "records": len(self.records)}
@@ -64,3 +79,4 @@ class Deck(Generic[T]):
                 "changed; start a new run folder"
             )
         self.dealt = state["dealt"]
+        self.paid = min(self.dealt * self.size, len(self.records))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import resource
 import time
 from collections.abc import Iterator
@@ -32,6 +33,8 @@ class Ledger:
     flops: float = 0.0
     seconds: float = 0.0
     peak_bytes: int = 0
+    _most: float = field(default=math.inf, repr=False)
+    """Labels that may be spent."""
     _undealt: dict[int, bool] = field(default_factory=dict, repr=False)
     _seen: Meter = field(default_factory=Meter, repr=False)
     _since: float = field(default_factory=time.monotonic, repr=False)
@@ -79,9 +82,10 @@ _current: ContextVar[Ledger | None] = ContextVar("ledger", default=None)
 
 
 @contextmanager
-def counting(ledger: Ledger, base: Base) -> Iterator[Ledger]:
-    """Within the block, labels and scores are charged to this ledger."""
+def counting(ledger: Ledger, base: Base, labels: float | None = None) -> Iterator[Ledger]:
+    """Within the block, labels and scores are charged to this ledger; so many labels are all that it can pay for."""
     token = _current.set(ledger)
+    ledger._most = math.inf if labels is None else labels
     ledger.begin(base)
     try:
         yield ledger
@@ -96,6 +100,12 @@ def charge(*, labels: int = 0, scores: int = 0, seconds: float = 0.0) -> None:
         ledger.labels += labels
         ledger.scores += scores
         ledger.seconds += seconds
+
+
+def affordable(labels: int) -> int:
+    """How many of so many labels the running ledger can pay for."""
+    ledger = _current.get()
+    return labels if ledger is None else int(min(labels, max(0.0, ledger._most - ledger.labels)))
 
 
 def announce(deck: object, undealt: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -55,6 +56,17 @@ def load(path: str, how: Loading) -> tuple[Any, Any]:
     if how.quantize != "none":
         _prove_layers(model, how)
     return model, tokenizer
+
+
+def configured(path: str, how: Loading) -> Any:
+    """The configuration of a model; an error where there is none to be had."""
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(path, trust_remote_code=how.trust_remote_code)
+    except (OSError, ValueError, KeyError) as error:
+        here = "" if Path(path).exists() else "; there is no folder of that name here either"
+        raise ModelError(f"cannot read the configuration of the model '{path}': {error}{here}") from error
 
 
 def _has_sdpa(path: str, trust: dict[str, bool]) -> bool:

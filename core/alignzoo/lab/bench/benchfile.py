@@ -28,8 +28,9 @@ from alignzoo.lab.bench.tuning import Space, Tuning, read_space, read_tuning
 from alignzoo.lab.compare.umpire import Umpire, read_umpire
 from alignzoo.lab.plan import Answering, Plan, PlanError, check_judge
 from alignzoo.lab.runfile import PLACES, at_sight, by_source, held, local_files, plan_of, table_of_file, there
+from alignzoo.learning.choices import Budget
 from alignzoo.seam.discovery import discover
-from alignzoo.seam.settings import SettingsError
+from alignzoo.seam.settings import SettingsError, build
 from alignzoo.seam.zoo import Found, Unusable, Zoo, ZooError
 
 OWN = ("name", "model", "start", "feedback", "reward", "combine", "optimizer")
@@ -69,6 +70,11 @@ class Bench:
     def plugins(self) -> tuple[str, ...]:
         """Those that are files of one's own."""
         return tuple(self.shared.get("plugins", ()))
+
+    @property
+    def budget(self) -> Budget:
+        """What each entry may spend."""
+        return build(Budget, self.shared.get("budget", {}), "budget")
 
     def plan(self, entry: Entry, seed: int, changes: Mapping[str, Any] | None = None) -> Plan:
         """The run of an entry under a seed, with settings (dotted) that tuning has found or tries."""
@@ -187,7 +193,8 @@ def _check(bench: Bench, entry: Entry) -> None:
     if bench.tuning and entry.space:
         bench.tuning.check(plan)
         for place, one in entry.space.items():
-            bench.plan(entry, bench.seeds[0], {place: one.example()})
+            for value in one.examples():
+                bench.plan(entry, bench.seeds[0], {place: value})
 
 
 def _look_into(bench: Bench, entry: Entry) -> None:
@@ -196,7 +203,8 @@ def _look_into(bench: Bench, entry: Entry) -> None:
     there(plan, entry.name)
     check_judge(plan)
     for place, one in entry.space.items():
-        at_sight(bench.run_file(entry, bench.seeds[0], {place: one.example()}), bench.zoo, entry.name)
+        for value in one.examples():
+            at_sight(bench.run_file(entry, bench.seeds[0], {place: value}), bench.zoo, entry.name)
 
 
 def _told(entry: Entry, check: Callable[[], None]) -> Iterator[str]:

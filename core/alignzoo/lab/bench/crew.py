@@ -66,9 +66,7 @@ class Crew:
             server.set_forkserver_preload(["alignzoo.lab.bench.crew"])
         try:
             while self._fill(server):
-                for pipe in wait(list(self.at_work), POLL):
-                    assert isinstance(pipe, Connection)
-                    self._hear(pipe)
+                self._listen()
         finally:
             self._stop()
 
@@ -94,14 +92,27 @@ class Crew:
         self.at_work[here] = Hand(cell, process)
         self.watcher.began(cell)
 
+    def _listen(self) -> None:
+        """Hear who has something to say. Who says nothing and is dead has ended, too: what he began himself may live, and holds
+        his end of the pipe."""
+        speak = wait(list(self.at_work), POLL)
+        silent = [pipe for pipe in self.at_work if pipe not in speak and not self.at_work[pipe].process.is_alive()]
+        for pipe in (*speak, *(pipe for pipe in silent if not pipe.poll())):
+            assert isinstance(pipe, Connection)
+            self._hear(pipe) if pipe in speak else self._gone(pipe)
+
+    def _gone(self, pipe: Connection) -> None:
+        hand = self.at_work.pop(pipe)
+        hand.process.join()
+        pipe.close()
+        self._end(hand)
+
     def _hear(self, pipe: Connection) -> None:
         hand = self.at_work[pipe]
         try:
             what, facts = pipe.recv()
         except (EOFError, OSError):  # it is gone, perhaps in the middle of a word
-            hand.process.join()
-            del self.at_work[pipe]
-            self._end(hand)
+            self._gone(pipe)
             return
         if what == _LEFT:
             hand.left = str(*facts)

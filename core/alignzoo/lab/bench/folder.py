@@ -20,7 +20,7 @@ import os
 import shutil
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ class BenchFolder:
         for number in range(self.bench.tuning.trials if self.bench.tuning and entry.space else 0):
             if (outcome := self.outcome(Cell(entry.name, number, "trial"))) is None:
                 break
-            told.append(Trial(outcome.changes, outcome.value))
+            told.append(Trial(outcome.changes, outcome.value, outcome.reason))
         return told
 
     def tuned(self, entry: Entry) -> dict[str, Any] | None:
@@ -158,7 +158,7 @@ class BenchFolder:
             else:
                 facts = (outcome.reason, outcome.spent, outcome.served, outcome.start_served, outcome.stopped, outcome.seconds)
                 cells.append(CellStanding(seed, self.run(cell), outcome.state, *facts))
-        trials = [{"changes": dict(trial.changes), "value": trial.value} for trial in self.trials(entry)]
+        trials = [asdict(trial) for trial in self.trials(entry)]
         return Standing(entry.name, dict(entry.own), tuple(cells), self.tuned(entry) or {}, tuple(trials))
 
     def write_state(self) -> None:

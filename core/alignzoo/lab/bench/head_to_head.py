@@ -24,6 +24,7 @@ from alignzoo.lab.compare.comparison import Comparison
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.together import decided
 from alignzoo.lab.trackers import check
+from alignzoo.model.loading import ModelError, configured
 
 
 @dataclass
@@ -70,6 +71,8 @@ class HeadToHead:
                 self.watcher.line(line)
         if retry and (count := self.files.forget_failures()):
             self.watcher.line(f"{count} that failed will be tried again")
+        if next(self.files.open(), None):
+            self._check_models()
         self.files.write_state()
         self.watcher.whole(*self.files.progress())
         if jobs:
@@ -77,6 +80,21 @@ class HeadToHead:
         else:
             work_here(self.files, self.watcher, track)
         self.files.write_state()
+
+    def _check_models(self) -> None:
+        """A model that cannot be had is told once, and not by every run. If others can be had, it is a failure of its own
+        entries."""
+        plans = [self.bench.plan(entry, self.bench.seeds[0]) for entry in self.bench.entries if not entry.fault]
+        named = {plan.path: plan.loading for plan in plans if plan.path}
+        if not named or any(plan.model_part for plan in plans):
+            return
+        for path, how in named.items():
+            try:
+                configured(path, how)
+                return
+            except ModelError as error:
+                told = str(error)
+        raise BenchError(told)
 
     def standings(self) -> list[Standing]:
         return self.files.standings()
@@ -86,7 +104,7 @@ class HeadToHead:
         it has not said yet; one that fails stops no report."""
         self.undecided = ""
         with claimed(self.files.root / "claims" / "report", self.watcher.line):  # two that end together write the same files
-            return report(self.bench.name, self.standings(), self.files.root, self._decided)
+            return report(self.bench.name, self.standings(), self.files.root, self._decided, self.bench.budget)
 
     def _decided(self, found: Comparison, entrants: Sequence[Entrant]) -> Comparison:
         if self.bench.umpire is None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -20,8 +21,14 @@ from alignzoo.lab.compare.together import write
 from alignzoo.lab.compare.words import markdown, within
 from alignzoo.lab.statistics import Estimate
 from alignzoo.lab.strange import in_markdown
+from alignzoo.learning.choices import Budget
 
 _OPEN = ("to do", "under way")
+_OVER = 1.05
+"""The share of a budget above which it is a caution that more was spent."""
+_KEPT = """\
+Updates and labels are kept to exactly. Of tokens, FLOPs and seconds the last update may take more than was left: it is made \
+to its end. Shares are means over seeds, and in brackets the highest."""
 _FLATTERS = """\
 The best of several trials flatters and has no interval: it is the mean of one run, chosen for being high. Only its settings \
 are used."""
@@ -77,17 +84,25 @@ Decide = Callable[[Comparison, Sequence[Entrant]], Comparison]
 """Adds to a comparison what an umpire says of it."""
 
 
-def report(name: str, entries: Sequence[Standing], root: Path, decide: Decide = lambda found, entrants: found) -> str:
+def report(
+    name: str,
+    entries: Sequence[Standing],
+    root: Path,
+    decide: Decide = lambda found, entrants: found,
+    budget: Budget = Budget(),
+) -> str:
     """Write the report of a bench into its folder (report.html, report.md, report.json), and return it as Markdown."""
     entrants = [_entrant(one) for one in entries]
-    notes = [*_complete(entries), *_serving([one for one in entries if one.done]), *_tuning(entries), *_said(entrants)]
-    notes += _failures(entries)
+    kept = [_kept(entry, one, budget) for entry, one in zip(entries, entrants, strict=True) if entry.done]
+    notes = [*_complete(entries), *_budget(kept, budget), *_serving([one for one in entries if one.done])]
+    notes += [*_tuning(entries), *_said(entrants), *_failures(entries)]
     if not any(one.runs for one in entrants):
         told = [f"# {name}", "", "No contestant has finished a run.", *(f"* {line}" for n in notes for line in n.lines), ""]
         text = in_markdown("\n".join(told))
         store.write_text(root / "report.md", text)
         return text
-    found = decide(compare(name, entrants, notes), entrants)
+    found = compare(name, entrants, notes)
+    found = decide(replace(found, cautions=(*found.cautions, *_unequal(kept))), entrants)
     write(found, entrants, root, shlex.join(["alignzoo", "bench", str(root / "bench.toml")]))
     return markdown(found)
 
@@ -111,6 +126,52 @@ def _complete(entries: Sequence[Standing]) -> Iterator[Note]:
     missing = [f"{entry.name}/{cell.seed}: {cell.state}" for entry in entries for cell in entry.cells if cell.state in _OPEN]
     if missing:
         yield Note("Not complete", tuple(missing))
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """How an entry kept to the budget."""
+
+    name: str
+    shares: Mapping[str, Sequence[float]]
+    """What each seed spent of each limit, 1 for all of it."""
+    ended: Mapping[str, int]
+    """How many seeds were ended by each limit; "" is the optimizer's own end."""
+    idle: int
+    """Seeds that were ended before the first update."""
+
+
+def _kept(entry: Standing, one: Entrant, budget: Budget) -> _Kept:
+    """The budget is that of the optimizer, or of its rewards too; updates are always the optimizer's."""
+    own = [{"tokens": run.spent.get("read", 0.0) + run.spent.get("written", 0.0), **run.spent} for run in one.runs]
+    spent = [cell.spent for cell in entry.done] if budget.rewards else own
+    shares = {name: [row[name] / most for row in spent] for name, most in budget.limits().items()}
+    ended = Counter(cell.stopped.partition(" ")[0] for cell in entry.done)
+    return _Kept(entry.name, shares, ended, sum(bool(cell.stopped) and not cell.spent["updates"] for cell in entry.done))
+
+
+def _budget(kept: Sequence[_Kept], budget: Budget) -> Iterator[Note]:
+    """What each spent of the budget, and what ended it."""
+    if not kept or not budget.limits():
+        return
+    rows = []
+    for one in kept:
+        ends = ", ".join(f"{how or 'its own end'}{f' ({count})' * (len(one.ended) > 1)}" for how, count in one.ended.items())
+        rows.append((one.name, ends, *(f"{fmean(shares):.1%} [{max(shares):.1%}]" for shares in one.shares.values())))
+    head = ("entry", "ended by", *(f"of {most:,.6g} {name}" for name, most in budget.limits().items()))
+    yield Note("How the budget was kept", (_KEPT,), head, tuple(rows))
+
+
+def _unequal(kept: Sequence[_Kept]) -> Iterator[str]:
+    """What of it a reader must know first."""
+    for one in kept:
+        for name, shares in one.shares.items():
+            if (mean := fmean(shares)) > _OVER:
+                why = "an update that is begun is made to its end"
+                yield f"{one.name} spent {mean:.0%} of the {name} that the budget allows: {why}"
+        if one.idle:
+            seeds = f"(seeds: {one.idle})"
+            yield f"{one.name}: the budget was spent before its first update {seeds}, by the rewards that it trained"
 
 
 def _serving(entries: Sequence[Standing]) -> Iterator[Note]:
@@ -160,12 +221,15 @@ def _pays(trained: Standing, other: Standing) -> float | None:
 def _tuning(entries: Sequence[Standing]) -> Iterator[Note]:
     if not any(entry.trials for entry in entries):
         return
-    rows = []
+    rows, lines = [], [_FLATTERS]
     for entry in entries:
         values = [trial["value"] for trial in entry.trials if trial["value"] is not None]
+        failed = [(number, trial) for number, trial in enumerate(entry.trials) if trial["value"] is None]
+        lines += [f"{entry.name}, trial {number} failed: {' '.join(trial['reason'].split())}" for number, trial in failed]
+        trials = f"{len(entry.trials)}{f' ({len(failed)} failed)' if failed else ''}"
         changed = ", ".join(f"`{place} = {value}`" for place, value in entry.tuned.items()) or "nothing"
-        rows.append((entry.name, str(len(entry.trials)), f"{max(values):.3f}" if values else "–", changed))
-    yield Note("Tuning", (_FLATTERS,), ("entry", "trials", "best on validation prompts", "changed"), tuple(rows))
+        rows.append((entry.name, trials, f"{max(values):.3f}" if values else "–", changed))
+    yield Note("Tuning", tuple(lines), ("entry", "trials", "best on validation prompts", "changed"), tuple(rows))
 
 
 def _said(entrants: Sequence[Entrant]) -> Iterator[Note]:

@@ -55,7 +55,10 @@ class Tuning:
             raise PlanError("tune: needs a task, whose validation prompts trials are judged on; answer.file has only one kind")
         if isinstance(plan.task.made, Closed):
             raise PlanError(f"tune: no prompt is held out to tune on: {plan.task.made.closed}")
-        plan.task.made.prompts(self.split)
+        judged = {prompt.id for prompt in plan.task.made.prompts(plan.answer.split)}
+        if shared := [prompt for prompt in plan.task.made.prompts(self.split) if prompt.id in judged]:
+            others = f"are among those of '{plan.answer.split}', on which the bench is judged"
+            raise PlanError(f"tune.split: {len(shared)} prompts of '{self.split}' {others}; tune on others")
 
 
 @dataclass(frozen=True)
@@ -75,9 +78,9 @@ class Space:
         if self.log and self.low <= 0:
             raise ValueError("on a log scale low must be greater than 0")
 
-    def example(self) -> Any:
-        """One of the values, to see whether the setting is there."""
-        return self.choices[0] if self.choices else int(self.low) if self.whole else self.low
+    def examples(self) -> tuple[Any, ...]:
+        """Values to see by whether the setting is there and can have all of them: each of a list, both ends of a range."""
+        return self.choices or ((int(self.low), int(self.high)) if self.whole else (self.low, self.high))
 
     def table(self) -> Any:
         return list(self.choices) or {"low": self.low, "high": self.high, "log": self.log, "whole": self.whole}
@@ -89,6 +92,8 @@ class Trial:
 
     changes: Mapping[str, Any]
     value: float | None
+    reason: str = ""
+    """Why it failed."""
 
 
 def proposed(space: Mapping[str, Space], past: Sequence[Trial], seed: int) -> dict[str, Any]:

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache, cached_property, partial
 from typing import Any
 
-from alignzoo.lab.compare.backing import Asked, Made, made, noticed, unlike
+from alignzoo.lab.compare.backing import Asked, Made, made, noticed
 from alignzoo.lab.compare.duels import Duel, Entrant, duels
+from alignzoo.lab.compare.footing import CompareError as CompareError  # stood here once
+from alignzoo.lab.compare.footing import cautions, listed, one_judge
 from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.hearing import Hearing
 from alignzoo.lab.compare.ranking import Rank, ranking
 from alignzoo.lab.compare.significance import COST, ENOUGH, SHARE, over_seeds, spread_of
 from alignzoo.lab.compare.whose import Whose, whose
-from alignzoo.lab.statistics import FEW_PROMPTS, Estimate
+from alignzoo.lab.statistics import Estimate
 from alignzoo.lab.store import worded
 
 _MADE_WITH = ("settings", "tuned")
 FEW = 2
 """Prompts that all must have answered."""
-
-
-class CompareError(ValueError):
-    """Runs that cannot stand side by side."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +117,9 @@ class Comparison:
         open_ = [one.name for one in others if self.between(best.name, one.name).verdict == "not separable"]
         beaten = [one.name for one in others if one.name not in open_]
         if beaten:
-            told += f"; it is better than {_list(beaten)}"
+            told += f"; it is better than {listed(beaten)}"
         if open_:
-            told += f"{', but' if beaten else ';'} not separable from {_list(open_)}"
+            told += f"{', but' if beaten else ';'} not separable from {listed(open_)}"
             needed = [self.between(best.name, name).seeds_needed for name in open_]
             if best.seeds < ENOUGH:
                 told += f" (a verdict takes {ENOUGH} seeds)"
@@ -148,14 +146,12 @@ def compare(name: str, entrants: Sequence[Entrant], notes: Sequence[Note] = ()) 
     if not there:
         raise CompareError("there is no finished run to compare")
     runs = [run for one in there for run in one.runs]
-    judges = sorted({run.settings["judge"]["use"] for run in runs})
-    if len(judges) > 1:
-        raise CompareError(f"they were judged by {_list(judges)}; their figures cannot be compared")
+    judge = one_judge(runs)
     shared = set(runs[0].prompts).intersection(*(run.prompts for run in runs))
     prompts = [prompt for prompt in runs[0].prompts if prompt in shared]
     if len(prompts) < FEW:
         raise CompareError(f"they have {len(prompts)} test prompts in common; runs that are compared must answer the same ones")
-    there = [one.on(prompts) for one in there]
+    standing, there = there, [one.on(prompts) for one in there]
     values = [value for value in runs[0].values if all(value in run.policy for run in runs)]
     lines = sorted((_line(one, values) for one in there), key=lambda line: -line.reward.mean)
     ordered = [next(one for one in there if one.name == line.name) for line in lines]
@@ -163,7 +159,7 @@ def compare(name: str, entrants: Sequence[Entrant], notes: Sequence[Note] = ()) 
     fits = {name: fit for name, way in ways.items() if (fit := fitted(way)) is not None}
     return Comparison(
         name=name,
-        judge=judges[0],
+        judge=judge,
         prompts=tuple(prompts),
         start=_start(there[0], values),
         lines=tuple(lines),
@@ -171,7 +167,7 @@ def compare(name: str, entrants: Sequence[Entrant], notes: Sequence[Note] = ()) 
         ranks=tuple(ranking(ordered)),
         ways=ways,
         fits=fits,
-        cautions=tuple(_cautions(there, len(prompts))),
+        cautions=tuple(cautions(standing, len(prompts))),
         lost=lost,
         notes=tuple(notes),
         noticed=tuple(noticed(entrants)),
@@ -216,47 +212,14 @@ def _start(one: Entrant, values: Sequence[str]) -> Side:
     )
 
 
-def _cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
-    """What a reader must know before believing any of it."""
-    if few := [one.name for one in entrants if len(one.runs) == 1]:
-        yield f"one seed, so no interval: {_list(few)}. Nothing is known of another training of the same"
-    if few := [f"{one.name} ({len(one.runs)})" for one in entrants if 1 < len(one.runs) < 5]:
-        yield f"fewer than 5 seeds: {_list(few)}"
-    for one in entrants:
-        if one.failures:
-            yield f"{one.name}: {len(one.failures)} of its runs failed; those that did not may be the lucky ones"
-    if closed := sorted({run.closed for one in entrants for run in one.runs if run.closed}):
-        yield f"no prompt is held out ({_list(closed)}): intervals are for other seeds with these very prompts"
-    if others := unlike([run for one in entrants for run in one.runs]):
-        yield f"not all were made with the same {_list(others)}"
-    if len({_same(run.settings.get("answer")) for one in entrants for run in one.runs}) > 1:
-        yield "they did not answer in the same manner (settings under [answer] differ)"
-    starts: dict[int, set[bytes]] = {}
-    for one in entrants:
-        for run in one.runs:
-            starts.setdefault(run.seed, set()).add(run.start["score"].round(6).tobytes())
-    if any(len(seen) > 1 for seen in starts.values()):
-        yield "they did not begin with the same start: its answers were scored otherwise"
-    if prompts < FEW_PROMPTS:
-        yield f"{prompts} test prompts are few; 100 or more tell small differences"
-
-
 def _spent(rows: Sequence[Mapping[str, float]]) -> dict[str, Estimate]:
     """What all have counted, over seeds."""
     rows = [{"tokens": row.get("read", 0.0) + row.get("written", 0.0), **row} for row in rows]
     return {name: over_seeds([row[name] for row in rows], COST) for name in rows[0] if all(name in row for row in rows)}
 
 
-def _same(value: Any) -> str:
-    return repr(sorted(value.items())) if isinstance(value, Mapping) else repr(value)
-
-
 def _said(estimate: Estimate) -> str:
     return f"{estimate.mean:.3f} (one seed, no interval)" if math.isnan(estimate.low) else str(estimate)
-
-
-def _list(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _plain(value: Any) -> Any:

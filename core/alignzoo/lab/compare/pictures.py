@@ -54,7 +54,7 @@ class Axis:
         """From one tick to the next: 1, 2 or 5 of some power of ten, so that there are four to nine of them."""
         rough = (self.most - self.least) / 5 or 1.0
         power = 10.0 ** math.floor(math.log10(rough))
-        return power * max(nice for nice in (1, 2, 5) if nice * power <= rough)
+        return power * max(nice for nice in (1, 2, 5) if nice * power <= rough * (1 + 1e-9))  # a logarithm is rounded
 
     def ticks(self) -> list[float]:
         first, last = math.ceil(self.least / self.step - 1e-9), math.floor(self.most / self.step + 1e-9)

@@ -137,9 +137,12 @@ def _tables(rows: Sequence[Row], said: Sequence[Words], order: Sequence[str], ro
         if first[0]["kl"] is not None:
             columns["kl"] = [answer["kl"] for answer, _ in rows]
         by_prompt = np.argsort(at, kind="stable").reshape(len(order), -1)
-        return {name: np.array(column, dtype=float)[by_prompt] for name, column in columns.items()}
+        tables = {name: np.array(column, dtype=float)[by_prompt] for name, column in columns.items()}
     except (KeyError, TypeError) as gone:
         raise store.StoreError(f"{root}: an answer lacks a figure ({gone}); delete its scores and judge again") from None
+    if not all(np.isfinite(table).all() for name, table in tables.items() if name == "score" or name.startswith("value: ")):
+        raise store.StoreError(f"{root}: an answer's score is no number; delete its scores and judge again")
+    return tables
 
 
 def _distinct(firsts: Sequence[Words]) -> float:

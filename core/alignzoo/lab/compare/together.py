@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from alignzoo.lab.compare.page import page
 from alignzoo.lab.compare.played import Played, played
 from alignzoo.lab.compare.umpire import Umpire, umpire_in
 from alignzoo.lab.compare.words import markdown
+from alignzoo.lab.faults import faults_in
 
 _NOT_ITS_NATURE = ("name", "seed", "made_with")
 """Settings in which the runs of one entrant may differ."""
@@ -47,13 +49,30 @@ def together(
     for root in roots:
         if (root / "bench.toml").exists():
             raise CompareError(f"{root} is a bench; its report is made by: alignzoo bench {root}")
-    entrants = entrants_of([played(root) for root in roots])
-    found = compare(name, entrants)
-    if out:
-        found = decided(found, entrants, umpire, out, tell) if umpire else found
-        more = ("--duels", str(duels)) if duels else ()
-        write(found, entrants, out, shlex.join(["alignzoo", "compare", *map(str, roots), "--out", str(out), *more]))
+    more = ("--duels", str(duels)) if duels else ()
+    command = shlex.join(["alignzoo", "compare", *map(str, roots), *(("--out", str(out)) if out else ()), *more])
+    with _damage_named(roots):
+        entrants = entrants_of([played(root) for root in roots])
+        found = compare(name, entrants)
+        if out:
+            found = decided(found, entrants, umpire, out, tell) if umpire else found
+            write(found, entrants, out, command)
     return found
+
+
+@contextmanager
+def _damage_named(roots: Sequence[Path]) -> Iterator[None]:
+    """Where something cannot be because a run's file is not what a run writes, the file is named. To look at each before would
+    take as long as the comparison."""
+    try:
+        yield
+    except (CompareError, store.StoreError):
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        for root in roots:
+            if fault := next(faults_in(root), ""):
+                raise store.StoreError(f"{fault}; delete the file, then: alignzoo run {root}") from error
+        raise
 
 
 def decided(found: Comparison, entrants: Sequence[Entrant], umpire: Umpire, folder: Path, tell: Tell) -> Comparison:
