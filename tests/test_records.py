@@ -39,6 +39,7 @@ from alignzoo.records import (
     prompt_to_row,
     ratings_in,
     ratings_of_comparison,
+    record_from_row,
     to_json,
 )
 
@@ -139,6 +140,13 @@ def test_prompts_and_completions_come_back_from_their_rows(prompt: Prompt, compl
     assert completion_from_row(json.loads(json.dumps(completion_to_row(completion)))) == completion
 
 
+@given(feedback)
+def test_a_row_that_is_parsed_already_is_the_same_record_and_stays_as_it_is(record: Feedback) -> None:
+    row = json.loads(to_json(record))
+    assert record_from_row(row) == record
+    assert row == json.loads(to_json(record))
+
+
 def test_a_line_is_what_a_person_would_write() -> None:
     assert json.loads(to_json(Rating(ASK, A, 1.0, provenance=HERE))) == {
         "kind": "rating",
@@ -182,6 +190,8 @@ GOOD: dict[str, Any] = json.loads(to_json(Comparison(ASK, A, B, provenance=HERE)
         ({"prompt": {"turns": [{"speaker": "me", "text": "a"}]}}, "a turn belongs to one of system, user, assistant; got 'me'"),
         ({"prompt": {"turns": [{"speaker": 1, "text": "a"}]}}, "'comparison.prompt.turns[0].speaker' must be str"),
         ({"provenance": {"source": 1}}, "'comparison.provenance.source' must be str; got 1"),
+        ({"provenance": {"source": "\ud800"}}, "'comparison.provenance.source' holds half of a surrogate pair"),
+        ({"rejected": {"text": "\ud800"}}, "'comparison.rejected.text' holds half of a surrogate pair"),
     ],
 )
 def test_a_bad_line_says_what_and_where(change: dict[str, Any], message: str) -> None:
@@ -196,6 +206,8 @@ def test_a_bad_line_says_what_and_where(change: dict[str, Any], message: str) ->
         ("{", "not JSON"),
         ("[1]", "'kind' must be one of demonstration, comparison, ranking, rating, critique; got 'list'"),
         ('{"kind": "rating"}', "'rating' is missing"),
+        ('{"kind": ' + "[" * 100_000, "not JSON"),
+        ('{"kind": "rating", "score": ' + "9" * 5000 + "}", "not JSON"),
     ],
 )
 def test_a_line_that_is_no_record_says_so(line: str, message: str) -> None:

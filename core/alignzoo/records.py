@@ -185,13 +185,18 @@ def from_json(line: str) -> Feedback:
     """The record of one line; a `RecordError` says what is missing or wrong in it."""
     try:
         row = json.loads(line)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also a number with too many digits, and tables too deep
         raise RecordError(f"not JSON: {error}") from None
-    if not isinstance(row, dict) or row.get("kind") not in list(KINDS):
-        seen = row.get("kind") if isinstance(row, dict) else type(row).__name__
+    return record_from_row(row)
+
+
+def record_from_row(row: Any) -> Feedback:
+    """The record of what one line says, once it is parsed."""
+    if not isinstance(row, Mapping) or row.get("kind") not in list(KINDS):
+        seen = row.get("kind") if isinstance(row, Mapping) else type(row).__name__
         raise RecordError(f"'kind' must be one of {', '.join(KINDS)}; got {seen!r}")
-    kind = KINDS[row.pop("kind")]
-    record: Feedback = _built(kind, row, kind.__name__.lower())
+    name: str = row["kind"]
+    record: Feedback = _built(KINDS[name], {part: value for part, value in row.items() if part != "kind"}, name)
     return record
 
 
@@ -265,7 +270,7 @@ def _part(name: str, value: Any, where: str) -> Any:
         allowed = _SCALARS[name]
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             raise RecordError(f"'{here}' must be {' or '.join(t.__name__ for t in allowed)}; got {value!r}")
-        return value
+        return _whole(value, here) if isinstance(value, str) else value
     if name in ("turns", "completions"):
         if not isinstance(value, list):
             raise RecordError(f"'{here}' must be a list; got {type(value).__name__}")
@@ -277,7 +282,17 @@ def _part(name: str, value: Any, where: str) -> Any:
         return tuple(value)
     if not isinstance(value, str):
         raise RecordError(f"'{here}' must be str; got {value!r}")
-    return value
+    return _whole(value, here)
+
+
+def _whole(words: str, where: str) -> str:
+    """The words, if they can be written to a file again: JSON can hold half a surrogate pair, UTF-8 cannot."""
+    if not words.isascii():
+        try:
+            words.encode()
+        except UnicodeEncodeError:
+            raise RecordError(f"'{where}' holds half of a surrogate pair, which is no text") from None
+    return words
 
 
 # Conversions: each says what it loses ----------------------------------------------------------------------------------

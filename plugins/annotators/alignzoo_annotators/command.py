@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
-from alignzoo.records import Feedback, RecordError, from_json
+from alignzoo.records import Feedback, RecordError, record_from_row
 from alignzoo.rows import Fault, rows_in
 from alignzoo.who import Place, Who, WhoError
 
@@ -58,7 +58,7 @@ def gold_in(path: Path) -> Iterator[Feedback]:
         try:
             if isinstance(row, Fault):
                 raise RecordError(row.reason)
-            yield from_json(json.dumps(row))
+            yield record_from_row(row)
         except RecordError as error:
             raise WhoError(f"{path.with_name(place)}: {error}; mend this line, or delete it") from None
 

@@ -10,7 +10,6 @@ kind, …                                  → records as alignzoo writes them
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -19,11 +18,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from alignzoo.interfaces import Asking
-from alignzoo.records import Feedback, RecordError, from_json
+from alignzoo.records import Feedback, RecordError, record_from_row
 from alignzoo.rows import Fault
 from alignzoo_preference_sets.columns import Columns, ColumnsError, Form, resolved
 from alignzoo_preference_sets.data import Data, collected
-from alignzoo_preference_sets.fields import Row, Taken, Unfit, whole_text
+from alignzoo_preference_sets.fields import Row, Taken, Unfit
 from alignzoo_preference_sets.mapped import Verdicts, compared, demonstrated, judged, opening_of, ranked, rated
 
 _GIVES = {
@@ -130,8 +129,7 @@ def first_names(data: Data) -> tuple[str, ...]:
 def recorded(row: Row) -> Taken:
     """A record as `feedback.jsonl` holds it."""
     try:
-        line = whole_text(json.dumps(_said(row.cells), ensure_ascii=False), "the row")
-        record = from_json(line)
+        record = record_from_row(_said(row.cells))
     except RecordError as error:
         raise Unfit(f"no sound record: {str(error).partition('; got')[0]}") from None
     return Taken(opening_of(record.prompt.turns) or record.prompt.text, (record,))

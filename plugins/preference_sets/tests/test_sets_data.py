@@ -111,6 +111,12 @@ def test_sets_whose_groups_go_by_names_say_so(source: Any) -> None:
     assert convert(Row(shaped[source])).named
 
 
+def test_marked_summaries_are_grouped_by_the_posts_name() -> None:
+    marked = {"info": {"id": "i", "post": "Long."}, "summary": {"text": "a", "axes": {"overall": 3}}}
+    taken = SummarizeFromFeedback(kind="axis").marked(Row(marked))
+    assert (taken.group, taken.named) == ("i", True)
+
+
 def test_records_below_the_same_instructions_are_split_by_what_is_asked(tmp_path: Path) -> None:
     turns = [[{"speaker": "system", "text": "Be brief."}, {"speaker": "user", "text": f"question {i}?"}] for i in range(40)]
     rows = [

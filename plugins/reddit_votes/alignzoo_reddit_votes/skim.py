@@ -3,7 +3,8 @@ aside, or are posts of a link, and reading a line costs more than unpacking it.
 
 The bytes looked for begin and end with a quotation mark, and within a text of JSON every quotation mark has a backslash before
 it: what somebody wrote cannot look like them. A line that is not as the dumps write it is read, and so is one without a line
-end: it may be cut. No line is cut out of its block before it is known that it must be.
+end: it may be cut. So is one in which another row begins: the first was cut, and its line end with it. No line is cut out of
+its block before it is known that it must be.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
 from alignzoo_reddit_votes.dumps import Lines
 from alignzoo_reddit_votes.harvest import FEW
 
 Numbered = tuple[int, bytes]
-_CLOSING = ord("}")
+_OPENING, _CLOSING, _QUOTE, _NEWLINE = (ord(letter) for letter in '{}"\n')
+_PIECE = 1 << 16
+"""Bytes that are looked at together for tables: what is made of so many has room in a processor's cache."""
 
 
 class Passed(NamedTuple):
@@ -69,11 +74,15 @@ class Skim:
         held, reply, elsewhere, posts = lines.held, self.reply, self.elsewhere, self.posts
         find, rfind, begins = held.find, held.rfind, held.startswith
         answers, stands = b'"parent_id"' + colon + b'"t1_', b'"link_id"' + colon + b'"t3_'
+        torn = _torn(lines)
         rows: list[Numbered] = []
         replies: list[int] = []
         others: list[int] = []
         number = first
         for number, start, end in _bounds(first, lines):
+            if end in torn:
+                rows.append((number, bytes(held[start:end])))
+                continue
             if reply:
                 at = rfind(b'"parent_id"', start, end)
                 if at >= 0 and begins(answers, at) and find(b"}", at, end) == end - 1 and find(b"{", at, end) < 0:
@@ -94,9 +103,11 @@ class Skim:
         held, find, no = lines.held, lines.held.find, b'"is_self"' + colon + b"false"
         rows: list[Numbered] = []
         links: list[int] = []
+        torn = _torn(lines)
         for number, start, end in _bounds(first, lines):
             at = find(b'"is_self"', start, end)
-            if at >= 0 and held.startswith(no, at) and find(b'"is_self"', at + 1, end) < 0 and held[end - 1] == _CLOSING:
+            alone = at >= 0 and held.startswith(no, at) and find(b'"is_self"', at + 1, end) < 0
+            if alone and held[end - 1] == _CLOSING and end not in torn:
                 links.append(number)
             else:
                 rows.append((number, bytes(held[start:end])))
@@ -111,6 +122,24 @@ def _bounds(number: int, lines: Lines) -> Iterator[tuple[int, int, int]]:
         yield number, start, end
         number, start = number + 1, end + 1
     yield number, start, last
+
+
+def _torn(lines: Lines) -> set[int]:
+    """The ends of the lines in which another row begins. A table within a row stands behind a colon, a comma or a bracket; one
+    that stands elsewhere, or begins as the first row of these lines does, is another row."""
+    held, first, last, _ = lines
+    letters = np.frombuffer(held, np.uint8, last - first, first)
+    opening = bytes(held[held.find(b"{", first, last) : held.find(b'":', first, last) + 1])
+    places: list[int] = []
+    for at in range(0, len(letters) - 2, _PIECE):
+        piece = letters[at : at + _PIECE + 2]
+        inner = piece[1:-1] == _OPENING
+        inner &= piece[2:] == _QUOTE
+        inner &= piece[:-2] != _NEWLINE
+        if inner.any():
+            places += (first + at + 1 + int(place) for place in np.flatnonzero(inner))
+    those = (place for place in places if held[place - 1] not in b":,[ " or held.startswith(opening, place))
+    return {last if (end := held.find(b"\n", place, last)) < 0 else end for place in those}
 
 
 def _spoken(rows: Iterable[Numbered]) -> list[Numbered]:

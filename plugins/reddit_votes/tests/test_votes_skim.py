@@ -64,7 +64,7 @@ blocks = st.lists(lines, min_size=1, max_size=8)
 def whole(block: Sequence[bytes]) -> Lines:
     """Lines in memory that was used before: nothing may be read behind their end."""
     said = b"\n".join(block)
-    return Lines(bytearray(said + b'\n{"link_id":"t3_zzz","parent_id":"t1_x","is_self":false}'), 0, len(said))
+    return Lines(bytearray(said + b'\n{"link_id":"t3_zzz","parent_id":"t1_x","is_self":false}e{"x":1}'), 0, len(said))
 
 
 def divided(skim: Skim, first: int, block: list[bytes]) -> tuple[dict[int, bytes], dict[str, list[bytes]]]:
@@ -147,3 +147,31 @@ def test_a_line_without_its_end_is_read() -> None:
     for line in (b'{"x":{"parent_id":"t1_a"}', b'{"x":{"link_id":"t3_zzz"}', b'{"x":{"is_self":false}'):
         for skim in (Skim("", "nested", "elsewhere", HERE), Skim("self_post")):
             assert skim.over(7, Lines(line, 0, len(line), ended=False)).rows == [(7, line)]
+
+
+@pytest.mark.parametrize("skim", [Skim("", "nested", "elsewhere", HERE), Skim("self_post")])
+@pytest.mark.parametrize(
+    "after", [b"", b'"body":"cut he', b'"body":"cut ', b'"gildings":', b'"edited":false,', b'"all":[', b'"a":1}']
+)
+@pytest.mark.parametrize("far", [0, 70_000])
+def test_a_line_in_which_another_row_begins_is_read(skim: Skim, after: bytes, far: int) -> None:
+    """Its first row was cut with its line end, so the second one's fields are not all that it says."""
+    row = b'{"author":"a","x":"' + b"o" * far + b'","link_id":"t3_zzz","parent_id":"t1_one","is_self":false}'
+    torn = b'{"author":"a",' + after + row
+    other = b'{"author":"a","body":"cut he' + row.replace(b"author", b"archived")
+    read, passed, _ = skim.over(1, whole([row, torn, row, other, row]))
+    assert read == [(2, torn), (4, other)]
+    assert [rule.first for rule in passed if rule.lines] == [[1, 3, 5]]
+
+
+def test_tables_within_a_row_are_no_other_rows() -> None:
+    said = {
+        "author": "a",
+        "_meta": {"x": 1},
+        "all": [{"x": 1}, {"x": {"y": 2}}],
+        "body": 'say {"x":1}{"x"',
+        "parent_id": "t1_one",
+    }
+    for separators in ((",", ":"), (", ", ": ")):
+        within = json.dumps(said, separators=separators).encode()
+        assert not Skim("", "nested", "elsewhere", HERE).over(1, whole([b"", within, within])).rows

@@ -6,7 +6,6 @@ PAIRS is JSON lines: comparisons as `feedback.jsonl` has them, or pairs in LLMBa
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -120,18 +119,17 @@ def put_to(sitting: Sitting, pairs: Sequence[Pair], question: str) -> Sequence[P
 
 
 def _pairs(row: Mapping[str, Any]) -> Iterator[Pair]:
-    from alignzoo.records import Completion, Prompt, comparisons_in, from_json
+    from alignzoo.records import comparisons_in, completion_from_row, prompt_from_row, record_from_row
     from alignzoo_rlaif.judging import Case
 
-    line = json.dumps(row, ensure_ascii=False)
-    line.encode()  # half of a surrogate pair is no text
     if "output_1" in row:
-        case = Case(Prompt.ask(row["input"]), Completion(row["output_1"]), Completion(row["output_2"]))
+        asked = prompt_from_row({"turns": [{"speaker": "user", "text": row["input"]}]})
+        case = Case(asked, *(completion_from_row({"text": row[name]}) for name in ("output_1", "output_2")))
         if str(row["label"]) not in ("1", "2"):
             raise ValueError("'label' must be 1 or 2, the better output's number")
         yield case, float(str(row["label"]) == "1")
         return
-    for pair in comparisons_in([from_json(line)]):
+    for pair in comparisons_in([record_from_row(row)]):
         if Random(f"{pair.prompt.id} {pair.chosen.text} {pair.rejected.text}").random() < 0.5:
             yield Case(pair.prompt, pair.chosen, pair.rejected), pair.strength
         else:

@@ -212,7 +212,9 @@ def test_what_judge_check_cannot_do_is_told(pairs, capsys):
     (pairs / "odd.jsonl").write_text('{"kind": "comparison"}\n')
     (pairs / "none.jsonl").write_text("\n")
     (pairs / "third.jsonl").write_text('{"input": "Where?", "output_1": "a", "output_2": "b", "label": 3}\n')
+    (pairs / "number.jsonl").write_text('{"input": "Where?", "output_1": "a", "output_2": 3, "label": 1}\n')
     for words, hint in (
+        (["number.jsonl"], "number.jsonl:1: no pair with a known better answer: 'completion.text' must be str; got 3"),
         (["odd.jsonl"], "odd.jsonl:1: no pair with a known better answer"),
         (["none.jsonl"], "there are no pairs in it"),
         (["third.jsonl"], "third.jsonl:1: no pair with a known better answer: 'label' must be 1 or 2"),
