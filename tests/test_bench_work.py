@@ -163,7 +163,8 @@ def test_the_leaderboard_is_a_file_and_says_what_failed(done: tuple[HeadToHead, 
     text = bench.report()
     written = (bench.files.root / "report.md").read_text()
     assert written.startswith(text)  # and what the screen is spared: answers, and how it was made
-    assert f"Made again with `alignzoo bench {bench.files.root / 'bench.toml'}`" in written
+    root = bench.files.root
+    assert f"Made again with `alignzoo bench {root / 'bench.toml'} --out {root}-again`" in written
     assert re.search(r"\| dpo \| 0, 1 \| alignzoo \S+, python .*, torch .* \| .*\d cores, 1 thread, ", written)
     assert text.index("| best | 2 |") > 0
     assert f"* bad/1: {GONE}" in text
