@@ -98,13 +98,18 @@ class Bench:
         return {"name": self.name, "seeds": list(self.seeds), **self.shared, **tune, **duels, "entry": rows}
 
     @property
+    def asked(self) -> int:
+        """How many test prompts at most."""
+        answering = self.shared.get("answer", {})
+        there = answering.get("prompts", Answering.prompts) if isinstance(answering, Mapping) else Answering.prompts
+        return there if isinstance(there, int) else Answering.prompts
+
+    @property
     def verdicts(self) -> tuple[int, str]:
         """How many verdicts the umpire is asked for at most, and of what; 0 where there is none."""
         if self.umpire is None:
             return 0, ""
-        answering = self.shared.get("answer", {})
-        there = answering.get("prompts", Answering.prompts) if isinstance(answering, Mapping) else Answering.prompts
-        prompts = min(self.umpire.terms.prompts, there if isinstance(there, int) else Answering.prompts)
+        prompts = min(self.umpire.terms.prompts, self.asked)
         seeds, parties = len(self.seeds), len(self.entries) + 1  # the start, too
         pairs = parties * (parties - 1) // 2
         what = f"{pairs} pairs × {seeds} seeds × {prompts} prompts, in both orders: "
