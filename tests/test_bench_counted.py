@@ -16,7 +16,7 @@ import pytest
 from finished import in_hand
 
 from alignzoo.lab import store
-from alignzoo.lab.bench.benchfile import Bench, BenchError, Entry
+from alignzoo.lab.bench.benchfile import Bench, BenchError, Entry, _table
 from alignzoo.lab.bench.calibration import calibrated
 from alignzoo.lab.bench.damage import undo
 from alignzoo.lab.bench.folder import BenchFolder, settle, table_in
@@ -266,6 +266,19 @@ def test_a_plugin_is_copied_byte_by_byte_and_its_copy_made_again_where_it_is_gon
     for _ in range(2):
         settle(there, tmp_path / "out")
         assert copy.read_bytes() == mine.read_bytes()
+
+
+def test_the_file_in_a_benchs_folder_means_the_plugins_that_lie_beside_it(tmp_path: Path) -> None:
+    """The report's command must give the same numbers, whatever has become of the plugin since."""
+    mine, out = tmp_path / "mine.py", tmp_path / "out"
+    mine.write_text("ONE = 1\n")
+    other = tmp_path / "other.py"
+    other.write_text("")
+    settle(bench(Entry("x", {}, {}), plugins=[str(mine)]), out)
+    copy = out / "plugins" / "mine.py"
+    assert _table(out / "bench.toml", (), [str(other)])["plugins"] == [str(copy), str(other)]
+    (tmp_path / "bench.toml").write_text((out / "bench.toml").read_text())
+    assert _table(tmp_path / "bench.toml", (), ())["plugins"] == [str(mine)]
 
 
 def test_a_kill_while_a_folder_is_made_leaves_one_that_can_be_made(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import tomli_w
 
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import drawn
-from alignzoo.lab.bench.crew import Crew, Hand, worker
+from alignzoo.lab.bench.crew import Crew, Hand, _say, worker
 from alignzoo.lab.bench.folder import BenchFolder
 from alignzoo.lab.bench.outcome import Cell, Outcome
 from alignzoo.lab.bench.work import DiskFull, Watcher
@@ -87,6 +87,14 @@ def test_a_worker_without_room_says_so(files: BenchFolder, lived: Lived) -> None
 
     assert lived(full) == ([("left", ("no room",))], 1)
     assert holder(files.claim(CELL)) is None
+
+
+def test_what_a_worker_says_in_words_is_in_its_log(capfd: pytest.CaptureFixture[str]) -> None:
+    here, there = multiprocessing.Pipe(duplex=False)
+    for word in (("stage", ("train", "dpo")), ("line", ("2 are ties",)), ("update", (1, {}))):
+        _say(there, *word)
+        assert here.recv() == word
+    assert capfd.readouterr().out == "train dpo\n2 are ties\n"
 
 
 class Heard:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from alignzoo.cli import main
 from alignzoo.lab import store
 from alignzoo.lab.bench.benchfile import BenchError
-from alignzoo.lab.bench.calibration import calibrated, short
+from alignzoo.lab.bench.calibration import Estimate, calibrated, short
 from alignzoo.lab.bench.head_to_head import HeadToHead
 from alignzoo.lab.bench.outcome import Cell, Outcome, apart
 from alignzoo.lab.bench.report import Standing
@@ -163,7 +163,8 @@ def test_the_leaderboard_is_a_file_and_says_what_failed(done: tuple[HeadToHead, 
     text = bench.report()
     written = (bench.files.root / "report.md").read_text()
     assert written.startswith(text)  # and what the screen is spared: answers, and how it was made
-    assert f"Made again with `alignzoo bench {bench.files.root / 'bench.toml'}`" in written
+    root = bench.files.root
+    assert f"Made again with `alignzoo bench {root / 'bench.toml'} --out {root}-again`" in written
     assert re.search(r"\| dpo \| 0, 1 \| alignzoo \S+, python .*, torch .* \| .*\d cores, 1 thread, ", written)
     assert text.index("| best | 2 |") > 0
     assert f"* bad/1: {GONE}" in text
@@ -348,6 +349,30 @@ def test_a_dry_run_calibrates_and_leaves_nothing(place: Path, capsys: pytest.Cap
     assert rows == {"dpo": "4", "best": "0"}
     assert "minutes with 2 at once" in said
     assert not (place / "runs").exists()
+
+
+def test_a_dry_run_counts_what_is_left(place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two entries under two seeds, one of them tuned, two runs and one of two trials are left; nothing is written."""
+    pytest.importorskip("optuna")
+    text = DPO + "tune = {optimizer.beta = [0.1, 0.2]}\n" + BEST + 'tune = "none"\n'
+    file = ground(place, "toyjudge", text, budget="[tune]\ntrials = 2\nprompts = 3\n")
+    bench = HeadToHead.open(file, tmp_path / "out")
+    for cell in (Cell("best", 0), Cell("dpo", 0, "trial"), Cell("best", 1)):
+        bench.files.end(cell, Outcome("failed", "so it was"))
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["bench", str(file), "--dry-run", "--out", str(tmp_path / "out")]) == 0
+    said = capsys.readouterr().out
+    assert f"still to do in {tmp_path / 'out'}: runs 2, trials 1" in said
+    assert [line.split()[0] for line in said.splitlines() if line.startswith(("dpo", "best"))] == ["dpo"]
+    assert sorted(tmp_path.rglob("*")) == before
+    assert main(["bench", str(file), "--dry-run", "--out", str(tmp_path / "out"), "--set", "budget.updates=9"]) == 2
+    assert "was begun with other settings" in capsys.readouterr().err
+
+
+def test_what_an_entry_will_take_is_told_part_by_part() -> None:
+    guess = Estimate("a", 3, training=6.0, answering=4.0, loading=1.0)
+    assert (guess.seconds, guess.trial(0.5), guess.trial(2.0)) == (11.0, 9.0, 15.0)
+    assert guess.cells() == ("a", "3", "11", "4", "")
 
 
 def test_a_dry_run_of_a_model_that_is_not_there_says_that_it_does_not_know(

@@ -71,6 +71,16 @@ def test_a_log_of_a_bench_says_now_and_then_how_far_each_training_is(at: At) -> 
     ]
 
 
+def test_what_a_run_of_a_bench_says_in_words_is_shown_once() -> None:
+    shown = Progress(console=Console(file=io.StringIO(), width=200))
+    for made in (bench_progress._Lines(Console(file=io.StringIO())), bench_progress._Bars(shown.console, shown)):
+        for cell, line in ((CELL, "no tracker\nis there"), (Cell("ppo", 0), "no tracker\nis there"), (CELL, "another")):
+            made.began(cell)
+            made.said(cell, "line", (line,))
+        told = [line for line in written(made.console) if not line.endswith("begun")]
+        assert told == ["dpo/3: no tracker is there", "dpo/3: another"]
+
+
 def test_a_bar_of_a_bench_says_how_far_its_training_is_and_how_long_it_will_take(at: At) -> None:
     shown = Progress(TextColumn("{task.fields[told]}"), console=Console(file=io.StringIO()))
     bars = bench_progress._Bars(shown.console, shown)

@@ -124,6 +124,30 @@ def test_trackers_are_begun_and_told_the_settings(tmp_path: Path, monkeypatch: p
     assert [one.told for one in made.values()] == [["begun", {"a.lr": 0.5}]] * 2
 
 
+def test_a_tracker_that_cannot_begin_is_told_of_and_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    @dataclass
+    class Away(Notebook):
+        at: str = "start"
+
+        def start(self) -> None:
+            if self.at == "start":
+                raise PermissionError("log in\nfirst")
+
+        def store_init_configuration(self, settings: dict[str, Any]) -> None:
+            if self.at == "settings":
+                raise ConnectionError("nobody there")
+
+    made = {"wandb": Away(), "trackio": Away(at="settings"), "mlflow": Away(at="")}
+    monkeypatch.setattr("alignzoo.lab.trackers.check", lambda names: None)
+    monkeypatch.setattr("alignzoo.lab.trackers._made", lambda name, *others: made[name])
+    lines: list[str] = []
+    assert started([*made], "bench", "dpo/0", tmp_path, {}, lines.append) == [made["mlflow"]]
+    assert lines == [
+        "the tracker 'wandb' cannot begin and is told nothing: PermissionError: log in first",
+        "the tracker 'trackio' cannot begin and is told nothing: ConnectionError: nobody there",
+    ]
+
+
 def test_without_trackers_nothing_is_between() -> None:
     listener = Listener()
     with tracking(listener, started((), "bench", "run", Path("nowhere"), {})) as told:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from alignzoo.cli.naming import add_plugin
@@ -39,7 +40,8 @@ def run(args: argparse.Namespace) -> int:
     from alignzoo.lab.bench.head_to_head import HeadToHead
 
     if args.dry_run:
-        return dry(_read(args), args.jobs)
+        read = _read(args)
+        return dry(read, _root(args, read), args.jobs)
     with watching() as watcher:
         bench = HeadToHead.open(args.target, args.out, args.changes, watcher, args.plugins)
         watcher.line(_size(bench.bench))
@@ -61,8 +63,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _look(args: argparse.Namespace) -> None:
     """Tell a mistake at first sight, before anything heavy is imported."""
-    from pathlib import Path
-
     from alignzoo.lab.bench.benchfile import look
     from alignzoo.lab.bench.grid import BenchError
 
@@ -74,8 +74,6 @@ def _look(args: argparse.Namespace) -> None:
 
 def _read(args: argparse.Namespace) -> Bench:
     """The bench of a file, or of a folder, of which nothing is made."""
-    from pathlib import Path
-
     from alignzoo.lab.bench.benchfile import bench_of, read_bench
     from alignzoo.lab.bench.folder import table_in
     from alignzoo.lab.runfile import local_files
@@ -91,16 +89,27 @@ def _read(args: argparse.Namespace) -> Bench:
     return bench_of(table, discover(files=(*local_files(table, "bench.toml"), *args.plugins)), "bench.toml")
 
 
+def _trials(bench: Bench) -> int:
+    return sum(bench.tuning.trials for entry in bench.entries if entry.space) if bench.tuning else 0
+
+
 def _size(bench: Bench) -> str:
-    trials = sum(bench.tuning.trials for entry in bench.entries if entry.space) if bench.tuning else 0
+    trials = _trials(bench)
     tuned = f", after {trials} trials" if trials else ""
     return f"{len(bench.entries)} entries × {len(bench.seeds)} seeds = {len(bench.entries) * len(bench.seeds)} runs{tuned}"
 
 
-def dry(bench: Bench, jobs: int) -> int:
+def _root(args: argparse.Namespace, bench: Bench) -> Path:
+    """Where the bench's files are, or will be."""
+    target = Path(args.target)
+    return target if target.is_dir() else Path(args.out) if args.out else Path("runs") / bench.name
+
+
+def dry(bench: Bench, root: Path, jobs: int) -> int:
     """What would be done, and about how long that would take."""
     from alignzoo.cli.table import table
     from alignzoo.lab.bench.calibration import calibrated
+    from alignzoo.lab.bench.folder import unmade
 
     print(_size(bench))
     limits = bench.shared.get("budget", {})
@@ -109,10 +118,18 @@ def dry(bench: Bench, jobs: int) -> int:
     if bench.umpire:
         count, what = bench.verdicts
         print(f"duels by {bench.umpire.name}: {what}at most {count:,} verdicts, less what is kept and what is said alike")
-    guesses = [calibrated(bench, entry) for entry in bench.entries]
+    left = {entry.name: unmade(bench, root).left(entry) for entry in bench.entries}
+    runs, trials = (sum(counts) for counts in zip(*left.values(), strict=True))
+    if runs < len(bench.entries) * len(bench.seeds) or trials < _trials(bench):
+        print(f"still to do in {root}: runs {runs}{f', trials {trials}' if _trials(bench) else ''}")
+    guesses = [calibrated(bench, entry) for entry in bench.entries if any(left[entry.name])]
     print(table(("ENTRY", "UPDATES", "SECONDS EACH", "OF THAT ANSWERING", "NOTE"), [guess.cells() for guess in guesses]))
-    whole = sum(guess.seconds for guess in guesses) * len(bench.seeds) / jobs
+    share = bench.tuning.prompts / bench.asked if bench.tuning else 0.0
+    each = [(guess, *left[guess.entry]) for guess in guesses]
+    whole = sum(guess.seconds * runs + guess.trial(share) * trials for guess, runs, trials in each) / jobs
     least = "about" if all(guess.known for guess in guesses) else "more than"
-    apart = "rewards of their own, feedback and duels" if bench.umpire else "rewards of their own and feedback"
+    apart = (
+        "rewards of their own, feedback, judging and duels" if bench.umpire else "rewards of their own, feedback and judging"
+    )
     print(f"together {least} {whole / 60:,.1f} minutes with {jobs} at once, starts, {apart} not counted")
     return 0

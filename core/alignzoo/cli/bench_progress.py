@@ -43,6 +43,7 @@ class _Lines:
     def __init__(self, console: Console) -> None:
         self.console, self.pace = console, Pace()
         self.since: dict[Cell, float] = {}
+        self.heard: set[str] = set()
         self.trained: dict[Cell, _Training] = {}
 
     def line(self, line: str) -> None:
@@ -56,6 +57,8 @@ class _Lines:
         if what == "stage":
             self.trained.pop(cell, None)
             self.line(f"{cell}: {' '.join(facts)}")
+        elif what == "line" and new(facts[0], self.heard):
+            self.line(f"{cell}: {on_one_line(facts[0])}")
         elif (training := heard(self.trained, cell, what, facts)) and time.monotonic() - training.told >= _NEWS:
             training.told = time.monotonic()
             self.line(f"{cell}: {training}")
@@ -75,6 +78,7 @@ class _Bars:
         self.trained: dict[Cell, _Training] = {}
         self.all = shown.add_task("bench", total=None, told="")
         self.bars: dict[Cell, TaskID] = {}
+        self.heard: set[str] = set()
 
     def line(self, line: str) -> None:
         self.console.print(line, markup=False)
@@ -88,6 +92,8 @@ class _Bars:
             self.trained.pop(cell, None)
             self.shown.update(bar, completed=0, told=" ".join(facts))
             next(task for task in self.shown.tasks if task.id == bar).total = None  # to `update` None means "as it was"
+        elif what == "line" and new(facts[0], self.heard):
+            self.line(f"{cell}: {on_one_line(facts[0])}")
         elif training := heard(self.trained, cell, what, facts):
             self.shown.update(bar, completed=training.done, total=training.whole or None, told=str(training))
         elif what == "progress":
@@ -117,6 +123,14 @@ class _Training:
     def __str__(self) -> str:
         of = f" of {self.whole}" if self.whole else ""
         return f"update {self.done}{of}{self.left}  {self.figures}"
+
+
+def new(line: str, before: set[str]) -> bool:
+    """Whether a sentence is said for the first time: many runs of a bench say the same."""
+    if line in before:
+        return False
+    before.add(line)
+    return True
 
 
 def heard(trained: dict[Cell, _Training], cell: Cell, what: str, facts: tuple[Any, ...]) -> _Training | None:

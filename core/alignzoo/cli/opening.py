@@ -94,7 +94,9 @@ def working(args: argparse.Namespace) -> Iterator[Run]:
     from alignzoo.lab.training import Interrupted
 
     run = Run.open(args.target, args.out, args.changes, telling(), args.plugins, other_bytes=args.other_bytes)
-    sent = started(args.track, run.plan.name, run.files.root.name, run.files.root / "tracked", run.plan.table())
+    sent = started(
+        args.track, run.plan.name, run.files.root.name, run.files.root / "tracked", run.plan.table(), run.listener.line
+    )
     try:
         with tracking(run.listener, sent) as run.listener:
             yield run

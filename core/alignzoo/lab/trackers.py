@@ -62,16 +62,32 @@ def check(names: Sequence[str]) -> None:
             raise TrackerError(f"the tracker '{name}' needs its own library, which is not installed: pip install {name}")
 
 
-def started(names: Sequence[str], project: str, run: str, folder: Path, settings: Mapping[str, Any]) -> list[Tracker]:
-    """The trackers of these names, told what the run is and which project it is of."""
+def started(
+    names: Sequence[str],
+    project: str,
+    run: str,
+    folder: Path,
+    settings: Mapping[str, Any],
+    tell: Callable[[str], None] = lambda line: None,
+) -> list[Tracker]:
+    """The trackers of these names, told what the run is and which project it is of. One that cannot begin (nobody is logged in,
+    its server is away) is told of and left out."""
     check(names)
     made: list[Tracker] = []
     for name in names:
-        tracker = _made(name, project, run, folder)
-        tracker.start()
-        tracker.store_init_configuration(_flat(settings))
+        try:
+            tracker = _made(name, project, run, folder)
+            tracker.start()
+            tracker.store_init_configuration(_flat(settings))
+        except Exception as error:
+            tell(f"the tracker '{name}' cannot begin and is told nothing: {_why(error)}")
+            continue
         made.append(Ascending(tracker) if name in _ASCENDING else tracker)
     return made
+
+
+def _why(error: Exception) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def _made(name: str, project: str, run: str, folder: Path) -> Any:
@@ -98,8 +114,7 @@ def tracking(listener: Listener, trackers: Sequence[Tracker]) -> Iterator[Listen
             tell()
         except Exception as error:  # no training dies of its audience
             there.remove(tracker)
-            why = f"{type(error).__name__}: {' '.join(str(error).split())}"
-            listener.line(f"{type(tracker).__name__} fails and is told no more: {why}")
+            listener.line(f"{type(tracker).__name__} fails and is told no more: {_why(error)}")
 
     def begin(name: str, what: str) -> None:
         stage[0] = name if name != "load" else stage[0]

@@ -98,13 +98,18 @@ class Bench:
         return {"name": self.name, "seeds": list(self.seeds), **self.shared, **tune, **duels, "entry": rows}
 
     @property
+    def asked(self) -> int:
+        """How many test prompts at most."""
+        answering = self.shared.get("answer", {})
+        there = answering.get("prompts", Answering.prompts) if isinstance(answering, Mapping) else Answering.prompts
+        return there if isinstance(there, int) else Answering.prompts
+
+    @property
     def verdicts(self) -> tuple[int, str]:
         """How many verdicts the umpire is asked for at most, and of what; 0 where there is none."""
         if self.umpire is None:
             return 0, ""
-        answering = self.shared.get("answer", {})
-        there = answering.get("prompts", Answering.prompts) if isinstance(answering, Mapping) else Answering.prompts
-        prompts = min(self.umpire.terms.prompts, there if isinstance(there, int) else Answering.prompts)
+        prompts = min(self.umpire.terms.prompts, self.asked)
         seeds, parties = len(self.seeds), len(self.entries) + 1  # the start, too
         pairs = parties * (parties - 1) // 2
         what = f"{pairs} pairs × {seeds} seeds × {prompts} prompts, in both orders: "
@@ -113,13 +118,22 @@ class Bench:
 
 def read_bench(path: Path, zoo: Zoo | None = None, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> Bench:
     """The bench of a file, with settings overridden as "budget.labels=400", and with more plugins in files."""
-    table = table_of_file(path, changes, plugins, "bench", BenchError)
+    table = _table(path, changes, plugins)
     return bench_of(table, zoo or discover(files=local_files(table, path.name)), path.name)
+
+
+def _table(path: Path, changes: Sequence[str], plugins: Sequence[str]) -> dict[str, Any]:
+    """A bench file as it is meant. The one in a bench's folder means the plugins that lie beside it, as they were."""
+    table = table_of_file(path, changes, plugins, "bench", BenchError)
+    if path.name != "bench.toml" or "plugins" not in table:
+        return table
+    copies = {file: path.parent / "plugins" / Path(file).name for file in local_files(table, path.name)}
+    return {**table, "plugins": [str(copy if copy.is_file() else file) for file, copy in copies.items()]}
 
 
 def look(path: Path, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> None:
     """Refuse a bench file for what is wrong with it at first sight (`runfile.look`): nothing heavy is imported."""
-    table = table_of_file(path, changes, plugins, "bench", BenchError)
+    table = _table(path, changes, plugins)
     zoo = discover(files=local_files(table, path.name))
     bench, problems = drawn(table, zoo, path.name)
     said: dict[str, list[str]] = {}

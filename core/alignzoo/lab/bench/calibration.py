@@ -6,6 +6,7 @@ an untrained base are often longer than those of a start: the estimate is rather
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,10 +34,16 @@ class Estimate:
     note: str = ""
     known: bool = True
     """Whether it could be tried at all."""
+    loading: float = 0.0
+    """Seconds for the base, and for all that is done once in a run."""
 
     @property
     def seconds(self) -> float:
-        return self.training + self.answering
+        return self.loading + self.training + self.answering
+
+    def trial(self, share: float) -> float:
+        """Seconds for a trial, whose prompts are this share of a run's."""
+        return self.loading + self.training + self.answering * share
 
     def cells(self) -> tuple[str, str, str, str, str]:
         updates = "?" if self.updates is None else f"{self.updates:,}"
@@ -53,7 +60,10 @@ def calibrated(bench: Bench, entry: Entry) -> Estimate:
         run = Run(short(plan), store.Folder(Path(folder) / "run"))
         try:
             settle(run.plan, run.files)  # plugins in files are taken along
+
+            began = time.monotonic()
             run.answer()
+            whole = time.monotonic() - began
         except Exception as error:  # a forecast need not come true: the bench itself tells what is wrong
             said = " ".join(str(error).split())
             return Estimate(entry.name, None, 0.0, 0.0, f"could not be calibrated: {type(error).__name__}: {said}", known=False)
@@ -65,9 +75,9 @@ def calibrated(bench: Bench, entry: Entry) -> Estimate:
     prompts = plan.answer.prompts * plan.answer.n
     answering = sum(served[who]["seconds"] / served[who]["answers"] for who in ("start", "policy")) * prompts
     known = planned is not None or not spent["updates"]
-    return Estimate(
-        entry.name, done if known else None, each * done, answering, "" if known else f"training: {UPDATES} updates"
-    )
+    note = "" if known else f"training: {UPDATES} updates"
+    loading = max(0.0, whole - spent["seconds"] - sum(served[who]["seconds"] for who in ("start", "policy")))
+    return Estimate(entry.name, done if known else None, each * done, answering, note, loading=loading)
 
 
 def short(plan: Plan) -> Plan:

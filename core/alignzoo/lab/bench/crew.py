@@ -163,13 +163,20 @@ def worker(root: str, cell: Cell, track: Sequence[str], pipe: Connection) -> Non
         if files.outcome_file(cell).exists():  # done between the look and the claim
             _send(pipe, _LEFT, (_TAKEN,))
         else:
-            carry_out(files, cell, passing(partial(_send, pipe)), track)
+            carry_out(files, cell, passing(partial(_say, pipe)), track)
     except DiskFull:
         _send(pipe, _LEFT, (_ROOM,))
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
         taken.release()
+
+
+def _say(pipe: Connection, what: str, facts: tuple[Any, ...]) -> None:
+    """To the bench; what is said in words stands in the worker's log, too."""
+    if what in ("stage", "line"):
+        print(*facts, flush=True)
+    _send(pipe, what, facts)
 
 
 def _send(pipe: Connection, what: str, facts: tuple[Any, ...]) -> None:

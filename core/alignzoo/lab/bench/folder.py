@@ -132,6 +132,14 @@ class BenchFolder:
         through = sum(self.outcome_file(cell).exists() for cell in runs) + sum(len(self.trials(entry)) for entry in tuned)
         return through, len(runs) + trials * len(tuned)
 
+    def left(self, entry: Entry) -> tuple[int, int]:
+        """How many runs and trials of an entry have not ended."""
+        trials = self.bench.tuning.trials if self.bench.tuning and entry.space else 0
+        runs = [Cell(entry.name, seed) for seed in self.bench.seeds]
+        tried = [Cell(entry.name, number, "trial") for number in range(trials)]
+        open_runs, open_trials = (sum(not self.outcome_file(cell).exists() for cell in cells) for cells in (runs, tried))
+        return open_runs, open_trials
+
     def forget_failures(self) -> int:
         """Let everything that failed be tried again, from its last checkpoint; how many those are."""
         failed = [cell for cell in self.cells() if (outcome := self.outcome(cell)) and outcome.state == "failed"]
@@ -187,6 +195,14 @@ def settle(bench: Bench, root: Path) -> BenchFolder:
             if not files.plugin(path).exists():
                 _copy(Path(path), files.plugin(path))
         store.write_text(files.settings, tomli_w.dumps(now))
+    return files
+
+
+def unmade(bench: Bench, root: Path) -> BenchFolder:
+    """The folder as it is, or is not there yet, to look at: refused as when it is taken up, and nothing is written."""
+    files = BenchFolder(bench, root)
+    if files.settings.exists():
+        _refuse_changes(files, _read(files.settings), bench.table())
     return files
 
 

@@ -103,7 +103,8 @@ def report(
         return text
     found = compare(name, entrants, notes)
     found = decide(replace(found, cautions=(*found.cautions, *_unequal(kept))), entrants)
-    write(found, entrants, root, shlex.join(["alignzoo", "bench", str(root / "bench.toml")]))
+    again = ["alignzoo", "bench", str(root / "bench.toml"), "--out", f"{root}-again"]
+    write(found, entrants, root, shlex.join(again))
     return markdown(found)
 
 

@@ -66,7 +66,7 @@ def carry_out(files: BenchFolder, cell: Cell, listener: Listener, track: Sequenc
         plan, changes = planned(files, entry, cell)
         folder = store.Folder(files.run(cell))
         settle(plan, folder)
-        trackers = started(track, files.bench.name, str(cell), files.root / "tracked", plan.table())
+        trackers = started(track, files.bench.name, str(cell), files.root / "tracked", plan.table(), listener.line)
         with tracking(listener, trackers) as told:
             Run(plan, folder, told, shelf=files.shelf).report()
         outcome = ended(plan, folder, time.monotonic() - began, changes)
