@@ -58,6 +58,8 @@ class Oasst:
             raise Aside("in another language than `languages` names")
         if root.has("deleted") and root.yes("deleted"):
             raise Unfit("the first message was deleted")
+        if root.has("review_result") and not root.yes("review_result"):
+            raise Unfit("the first message did not pass review")
         records: list[Feedback] = []
         notices: list[str] = []
         ahead: list[tuple[Row, tuple[Turn, ...]]] = [(root, (_turn(root),))]
@@ -92,12 +94,15 @@ class Oasst:
 
 
 def _there(message: Row, notices: list[str]) -> list[Row]:
-    """The replies to a message that were not deleted, with their text."""
-    replies = message.tables("replies") if message.has("replies") else ()
-    kept = [Row(reply.cells, "replies[].") for reply in replies if not (reply.has("deleted") and reply.yes("deleted"))]
-    if len(kept) < len(replies):
+    """The replies to a message that were not deleted, and not refused by those who reviewed them."""
+    replies = [Row(reply.cells, "replies[].") for reply in (message.tables("replies") if message.has("replies") else ())]
+    there = [reply for reply in replies if not (reply.has("deleted") and reply.yes("deleted"))]
+    if len(there) < len(replies):
         notices.append("deleted messages, left out")
-    return kept
+    passed = [reply for reply in there if not reply.has("review_result") or reply.yes("review_result")]
+    if len(passed) < len(there):
+        notices.append("messages that did not pass review, left out")
+    return passed
 
 
 def _turn(message: Row) -> Turn:

@@ -214,6 +214,26 @@ def test_three_annotators() -> None:
             PandaLM().taken(voices(**changes))
 
 
+def test_messages_that_did_not_pass_review_are_left_out() -> None:
+    def reply(text: str, rank: int, passed: bool | None) -> dict[str, Any]:
+        return {"text": text, "role": "assistant", "rank": rank, "review_result": passed, "deleted": False, "synthetic": True}
+
+    root = {"text": "Why?", "role": "prompter", "rank": None, "review_result": True}
+    replies = [reply("refused", 0, False), reply("first", 1, True), reply("second", 2, None)]
+    taken = Oasst().taken(
+        Row({"message_tree_id": "t", "tree_state": "ready_for_export", "prompt": {**root, "replies": replies}})
+    )
+    assert [answer.text for answer in only(taken).completions] == ["first", "second"]
+    assert taken.notices == ("messages that did not pass review, left out",)
+    bad = {
+        "message_tree_id": "t",
+        "tree_state": "ready_for_export",
+        "prompt": {**root, "review_result": False, "replies": replies},
+    }
+    with pytest.raises(Unfit, match="the first message did not pass review"):
+        Oasst().taken(Row(bad))
+
+
 def four(**changes: Any) -> Row:
     return Row({"query": "Once", "sample0": "a", "sample1": "b", "sample2": "c", "sample3": "d", "best": 2, **changes})
 
