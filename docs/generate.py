@@ -289,6 +289,7 @@ API_PAGES = {
     "alignzoo.model.forest": "The packed batch.",
     "alignzoo.learning.decks": "Records in shuffled batches, with a cursor that survives.",
     "alignzoo.learning.descent": "The step: micro-batches that are exactly one batch.",
+    "alignzoo.learning.intake": "Whether a lesson can be learned from.",
     "alignzoo.learning.memory": "What survives an update.",
     "alignzoo.learning.reference": "A frozen role that is asked about each text once.",
     "alignzoo.learning.rollouts": "Sampling, scoring and log-probabilities, for those who learn from a reward.",

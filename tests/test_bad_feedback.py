@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from alignzoo.cli import main
-from alignzoo.model.role import Role
-from alignzoo.records import Comparison, Completion, Feedback, Prompt, Rating, to_json
-from alignzoo.testing import toy_folder
+from alignzoo.interfaces import Lesson, LessonError
+from alignzoo.model.role import Role, policy_on
+from alignzoo.records import Comparison, Completion, Demonstration, Feedback, Prompt, Ranking, Rating, to_json
+from alignzoo.seam.discovery import discover
+from alignzoo.testing import toy_base, toy_folder
 
 RUN = """
 name = "bad"
@@ -109,6 +111,51 @@ def test_pairs_in_ids_of_another_tokenizer(name: str, tried: Tried) -> None:
 def test_ratings_in_ids_of_another_tokenizer(name: str, tried: Tried) -> None:
     said = tried(name, records(lambda prompt, number: Rating(prompt, FOREIGN, float(number % 2))))
     assert "dropped 12: token ids of another tokenizer" in said
+
+
+YES, NO, ASK = Completion("yes please"), Completion("no"), Prompt.ask("why")
+ODD = {
+    "an empty reply": Completion("", finished=False),
+    "an empty reply, blank": Completion(" \n "),
+    "token ids of another tokenizer": FOREIGN,
+    "token ids of another tokenizer, below nought": Completion("yes please", (-1, 2)),
+    "token ids of another tokenizer, of other words": Completion("yes please", (3, 2)),
+    "a reply longer than the context": Completion("yes " * 200),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("name", [*PAIRED, *RATED, "sft", "reward-model", "rankings", "ppo"])
+def test_who_calls_an_optimizer_in_python_is_told_of_the_row(name: str, odd: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is in the lesson, before the first forward pass."""
+    for asked in ("read", "ends", "sample"):
+        monkeypatch.setattr(Role, asked, lambda *given, **named: pytest.fail("a pass was made"))
+    reply = ODD[odd]
+    lesson = Lesson(
+        prompts=(ASK,),
+        demonstrations=[*[Demonstration(ASK, YES)] * 12, Demonstration(ASK, reply)],
+        comparisons=[*[Comparison(ASK, YES, NO)] * 12, Comparison(ASK, NO, reply)],
+        rankings=[*[Ranking(ASK, (YES, NO))] * 12, Ranking(ASK, (YES, reply))],
+        ratings=[*(Rating(Prompt.ask(asked), YES, place % 2) for place, asked in enumerate(ASKED)), Rating(ASK, reply, 1)],
+        reward=lambda prompts, completions: [0.0] * len(completions),
+    )
+    kind = discover().find("optimizer", "reward-model" if name == "rankings" else name).load()
+    optimizer = kind(**{"ppo": {"ptx": 1.0}, "rankings": {"on": "rankings"}}.get(name, {}))
+    [row] = set(optimizer.needs) - {"prompts", "reward"}
+    with pytest.raises(LessonError, match=rf"^{row}\[12\] cannot be learned from: {odd.partition(',')[0]}\. .* begins: 'why'"):
+        next(iter(optimizer.improve(policy_on(toy_base()), lesson)))
+
+
+@pytest.mark.parametrize(
+    "name", [*PAIRED, *RATED, "sft", "reward-model", *("ppo", "rloo", "grpo", "reinforce-plus-plus", "nlpo")]
+)
+def test_a_lesson_without_what_is_needed_is_told_in_python(name: str) -> None:
+    optimizer, base = discover().find("optimizer", name).load()(), toy_base()
+    for lesson in (Lesson(), Lesson(prompts=(ASK,))):
+        lacking = " and ".join(need for need in optimizer.needs if need != "prompts" or not lesson.prompts)
+        with pytest.raises(LessonError, match=f"^this run lacks {lacking};"):
+            next(iter(optimizer.improve(policy_on(base), lesson)))
+    assert base.meter.read == base.meter.written == 0
 
 
 @pytest.mark.parametrize("name", [*PAIRED, "reward-model"])

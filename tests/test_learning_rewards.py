@@ -126,6 +126,7 @@ def raising(count: int) -> Iterator[float]:
         (lambda count: dict.fromkeys(range(count), 1.0), r"gave .* \(TypeError: a dict is no list of scores\)"),
         (lambda count: set(range(count)), r"gave .* \(TypeError: a set is no list of scores\)"),
         (lambda count: [None] * count, r"gave no number for each answer \(TypeError: "),
+        (lambda count: [1e39] * count, r"gave 1e\+39 for answer 1; a score is a finite number"),
         (raising, r"gave no number for each answer \(OSError: the line is cut\)"),
         (sys.exit, "raised SystemExit: 3"),
     ],

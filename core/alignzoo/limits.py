@@ -13,7 +13,7 @@ A run file is held to them by `alignzoo.seam.settings`. Who makes settings in Py
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from numbers import Integral, Real
 from types import NoneType, UnionType
@@ -89,6 +89,9 @@ _KINDS: Mapping[Any, tuple[type[Any], str]] = {
 }
 
 
+_PLAIN = (Mapping, Sequence, Real, NoneType)
+
+
 def _wrong(hint: Any, value: Any, default: Any = None) -> str:
     """What is wrong with a value of this type, in words; "" where nothing is. Types that no table has are not looked at."""
     if get_origin(hint) is Annotated:
@@ -103,8 +106,8 @@ def _wrong(hint: Any, value: Any, default: Any = None) -> str:
         return "" if value in get_args(hint) else f"must be {' or '.join(map(repr, get_args(hint)))}"
     if get_origin(hint) is tuple:
         return _wrong_in_row(get_args(hint), value)
-    if is_dataclass(hint) and isinstance(hint, type):
-        return "" if isinstance(value, hint) else f"must be a {hint.__name__}"
+    if is_dataclass(hint):  # or what can stand in its place, but no table: that is how a file says it
+        return f"must be a {getattr(hint, '__name__', hint)}" if isinstance(value, _PLAIN) else ""
     kind, said = _KINDS.get(hint, (object, ""))
     if not isinstance(value, kind) or (isinstance(value, bool) and hint in (int, float)):
         return f"must be {said}"

@@ -4,11 +4,11 @@ and a run refuses to go on where it is more than a stated share."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from alignzoo.interfaces import Lesson
+from alignzoo.interfaces import Lesson, LessonError
 from alignzoo.learning.choices import Limits
 from alignzoo.model.text import Text, TextError
 from alignzoo.records import Comparison, Completion, Prompt, Rating
@@ -43,27 +43,36 @@ class Intake:
         return {"rows": self.rows, "kept": self.kept, "dropped": dict(self.dropped), "noticed": dict(self.noticed)}
 
 
+def check_lesson(lesson: Lesson, needs: Sequence[str], text: Text) -> None:
+    """Raise `LessonError`, before the first forward pass, where something needed is missing or a row of it cannot be learned
+    from. By then a run has left such rows out, and counted them (`admit`); who calls an optimizer himself is told."""
+    lesson.check(needs)
+    for kind in (need for need in needs if need in _UNFIT):
+        for place, row in enumerate(getattr(lesson, kind)):
+            if reason := _UNFIT[kind](row, text):
+                about = f"it begins: {row.prompt.text[:60]!r}"
+                raise LessonError(f"{kind}[{place}] cannot be learned from: {reason}. Leave it out ({about})")
+
+
 def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Limits()) -> tuple[Lesson, Intake]:
     """The lesson without the rows that an optimizer with these needs cannot use, and the count of everything odd in it."""
     intake = Intake()
     changes: dict[str, Any] = {}
     if "comparisons" in needs:
-        changes["comparisons"] = _kept(lesson.comparisons, intake, lambda pair: _unfit_pair(pair, text))
+        changes["comparisons"] = _kept("comparisons", lesson.comparisons, intake, text)
         _notice_cuts(((pair.prompt, (pair.chosen, pair.rejected)) for pair in changes["comparisons"]), text, intake)
         _notice_pairs(lesson.comparisons, intake)
         _refuse_ties(changes["comparisons"])
     if "demonstrations" in needs:
-        changes["demonstrations"] = _kept(
-            lesson.demonstrations, intake, lambda shown: _unfit((shown.completion,), text, shown.prompt)
-        )
+        changes["demonstrations"] = _kept("demonstrations", lesson.demonstrations, intake, text)
         _notice_cuts(((shown.prompt, (shown.completion,)) for shown in changes["demonstrations"]), text, intake)
         _notice_doubles(((d.prompt, d.completion.text) for d in lesson.demonstrations), intake)
     if "ratings" in needs:
-        changes["ratings"] = _kept(lesson.ratings, intake, lambda rated: _unfit((rated.completion,), text, rated.prompt))
+        changes["ratings"] = _kept("ratings", lesson.ratings, intake, text)
         _notice_cuts(((rated.prompt, (rated.completion,)) for rated in changes["ratings"]), text, intake)
         _notice_ratings(lesson.ratings, intake)
     if "rankings" in needs:
-        changes["rankings"] = _kept(lesson.rankings, intake, lambda r: _unfit(r.completions, text, r.prompt))
+        changes["rankings"] = _kept("rankings", lesson.rankings, intake, text)
         _notice_cuts(((ranked.prompt, ranked.completions) for ranked in changes["rankings"]), text, intake)
     if intake.rows and intake.dropped.total() > limits.dropped * intake.rows:
         raise IntakeError(
@@ -79,11 +88,11 @@ def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Lim
     return replace(lesson, **changes), intake
 
 
-def _kept(rows: Sequence[T], intake: Intake, unfit: Callable[[T], str]) -> tuple[T, ...]:
+def _kept(kind: str, rows: Sequence[T], intake: Intake, text: Text) -> tuple[T, ...]:
     intake.rows += len(rows)
     kept = []
     for row in rows:
-        if reason := unfit(row):
+        if reason := _UNFIT[kind](row, text):
             intake.dropped[reason] += 1
         else:
             kept.append(row)
@@ -111,6 +120,15 @@ def _unfit_pair(pair: Comparison, text: Text) -> str:
     if unfit := _unfit((pair.chosen, pair.rejected), text, pair.prompt):
         return unfit
     return "both sides are the same to this tokenizer" if text.reply_ids(pair.chosen) == text.reply_ids(pair.rejected) else ""
+
+
+_UNFIT: Mapping[str, Callable[[Any, Text], str]] = {
+    "comparisons": _unfit_pair,
+    "demonstrations": lambda shown, text: _unfit((shown.completion,), text, shown.prompt),
+    "ratings": lambda rated, text: _unfit((rated.completion,), text, rated.prompt),
+    "rankings": lambda ranked, text: _unfit(ranked.completions, text, ranked.prompt),
+}
+"""(row, text) → why nothing can be learned from a row of this kind; empty where something can."""
 
 
 def _notice_cuts(asked: Iterable[tuple[Prompt, Sequence[Completion]]], text: Text, intake: Intake) -> None:

@@ -54,7 +54,7 @@ def checked(name: str, scores: Iterable[float], count: int) -> list[float]:
         raise ScoreError(f"{name} gave no number for each answer ({type(error).__name__}: {error})") from error
     if len(given) != count:
         raise ScoreError(f"{name} gave {len(given)} scores for {count} answers")
-    if odd := [place for place, score in enumerate(given) if not math.isfinite(score)]:
+    if odd := [place for place, score in enumerate(given) if not abs(score) <= _MOST]:
         raise ScoreError(f"{name} gave {given[odd[0]]} for answer {odd[0] + 1}; a score is a finite number")
     return given
 
@@ -128,3 +128,7 @@ class Combined:
 
 def _clipped(voice: Voice, scores: Sequence[float]) -> list[float]:
     return list(scores) if voice.clip is None else [max(-voice.clip, min(voice.clip, score)) for score in scores]
+
+
+_MOST = 3.4e38
+"""What a score may be in size: beyond it is endless in single precision, which optimizers compute in."""

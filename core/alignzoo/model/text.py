@@ -165,7 +165,9 @@ class Text:
     def wrote(self, completion: Completion) -> bool:
         """Whether the ids of a completion, if it has any, are this tokenizer's: whether they say its text."""
         ids = completion.tokens
-        return not ids or (max(ids) < len(self.tokenizer) and (self.said(ids) == completion.text or self.stopped(completion)))
+        return not ids or (
+            0 <= min(ids) <= max(ids) < len(self.tokenizer) and (self.said(ids) == completion.text or self.stopped(completion))
+        )
 
     def stopped(self, completion: Completion) -> bool:
         """Whether a stop string ended it: it is finished without an end token, and its text is the beginning of what was

@@ -27,6 +27,7 @@ CONTRACT: Mapping[str, tuple[str, ...]] = {
     "alignzoo.model.forest": ("Tree", "Forest", "plant", "joined", "per_reply"),
     "alignzoo.learning.decks": ("Deck",),
     "alignzoo.learning.descent": ("Loss", "Descent", "Step", "DescentError"),
+    "alignzoo.learning.intake": ("check_lesson",),
     "alignzoo.learning.memory": ("State", "Tracked", "track", "Dice"),
     "alignzoo.learning.reference": ("Remembered",),
     "alignzoo.learning.rollouts": ("Exploring", "Experience", "Explorer"),

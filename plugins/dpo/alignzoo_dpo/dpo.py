@@ -23,6 +23,7 @@ from torch.nn.functional import logsigmoid, relu
 from alignzoo.interfaces import Count, Lesson, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.learning.intake import check_lesson
 from alignzoo.learning.reference import Remembered
 from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest, per_reply
@@ -98,6 +99,7 @@ class DPO:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         base = policy.base
+        check_lesson(lesson, self.needs, base.text)
         reference = Remembered(policy.frozen(), self.descent.micro_tokens) if self.reference == "start" else level
         deck = Deck(lesson.comparisons, self.batch_size, self.epochs, self.seed)
         descend = self.descent.on(policy, updates=len(deck))

@@ -24,6 +24,7 @@ from torch.nn.functional import logsigmoid
 from alignzoo.interfaces import Count, Lesson, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.learning.intake import check_lesson
 from alignzoo.limits import check_settings
 from alignzoo.model import whole
 from alignzoo.model.forest import Forest, per_reply
@@ -81,6 +82,7 @@ class ORPO:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         base = policy.base
+        check_lesson(lesson, self.needs, base.text)
         deck = Deck(lesson.comparisons, self.batch_size, self.epochs, self.seed)
         descend = self.descent.on(policy, updates=len(deck))
         for comparisons in deck:

@@ -24,6 +24,7 @@ from torch import Tensor
 from alignzoo.interfaces import Count, Lesson, LessonError, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.learning.intake import check_lesson
 from alignzoo.learning.rewards import checked
 from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest
@@ -118,7 +119,7 @@ class ILQL:
         return ("ratings", "reward") if self.rewards == "reward" else ("ratings",)
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
-        lesson.check(self.needs)
+        check_lesson(lesson, self.needs, policy.base.text)
         paths = self.paths(lesson, policy.base.text)
         values = self.seat_values(policy)
         heads = grown_on(values, shared=self.heads == "shared", hidden=self.hidden, seed=self.seed)

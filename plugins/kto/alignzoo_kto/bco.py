@@ -26,6 +26,7 @@ from torch.nn.functional import logsigmoid
 from alignzoo.interfaces import Count, Lesson, Metrics, Seed, Share
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.learning.intake import check_lesson
 from alignzoo.learning.memory import State, track
 from alignzoo.learning.reference import Remembered
 from alignzoo.limits import check_settings
@@ -103,7 +104,7 @@ class BCO:
             raise ValueError("desirable and undesirable are both 0: thumbs that count nothing teach nothing")
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
-        lesson.check(self.needs)
+        check_lesson(lesson, self.needs, policy.base.text)
         thumbs = thumbs_in(lesson.ratings, self.threshold)
         weights = thumbs.weights(self.desirable, self.undesirable)
         thumbs.announce(weights)

@@ -28,6 +28,7 @@ from torch import Tensor
 from alignzoo.interfaces import Count, Lesson, LessonError, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.learning.intake import check_lesson
 from alignzoo.learning.reference import Remembered
 from alignzoo.limits import check_settings
 from alignzoo.model.ahead import Ahead
@@ -112,7 +113,7 @@ class KTO:
             raise ValueError("desirable and undesirable are both 0: thumbs that count nothing teach nothing")
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
-        lesson.check(self.needs)
+        check_lesson(lesson, self.needs, policy.base.text)
         thumbs = thumbs_in(lesson.ratings, self.threshold)
         self.check(thumbs)
         weights = thumbs.weights(self.desirable, self.undesirable)

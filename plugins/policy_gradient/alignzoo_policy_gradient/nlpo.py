@@ -81,6 +81,7 @@ class NLPO:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         """Algorithm 1."""
+        lesson.check(self.needs)
         mask = Mask(policy, self.mask_top_p, self.mask_every)
         masked, reference = Masked(policy, mask), Masked(policy.frozen(), mask)
         note = partial(self.note, mask)

@@ -76,6 +76,7 @@ class ReinforcePlusPlus:
         return self.exploring.max_tokens
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
+        lesson.check(self.needs)
         explore = Explorer(self.exploring, policy, policy.frozen(), lesson, self.seed)
         deck = Deck.rounds(lesson.prompts, self.prompts_per_update, self.updates, self.seed)
         descend = self.descent.on(policy, updates=self.updates * self.epochs * self.minibatches)

@@ -322,7 +322,7 @@ def test_reinforce_plus_plus_needs_one_answer_only() -> None:
 
 
 def test_without_prompts_there_is_nothing_to_do() -> None:
-    with pytest.raises(LessonError, match="there is no prompt to answer"):
+    with pytest.raises(LessonError, match="this run lacks prompts"):
         next(iter(RLOO().improve(policy_on(toy_base()), Lesson(reward=things))))
 
 

@@ -25,6 +25,7 @@ from alignzoo.learning.credit import at_last, clipped, gae, whitened
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss, Step
 from alignzoo.learning.divergence import Leash, k3
+from alignzoo.learning.intake import check_lesson
 from alignzoo.learning.memory import Dice
 from alignzoo.learning.rollouts import Experience, Explorer, Exploring
 from alignzoo.limits import check_settings
@@ -107,7 +108,7 @@ class PPO:
         return self.exploring.max_tokens
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
-        lesson.check(self.needs)
+        check_lesson(lesson, self.needs, policy.base.text)
         reference = policy.frozen()
         critic = self.seat_critic(policy)
         roles = (policy,) if critic is policy else (policy, critic)

@@ -25,6 +25,7 @@ from torch import Tensor
 from alignzoo.interfaces import Count, Lesson, Manner, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.learning.intake import check_lesson
 from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role
@@ -78,6 +79,7 @@ class RewardModel:
         return (self.on,)
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
+        check_lesson(lesson, self.needs, policy.base.text)
         start = policy.frozen("start")
         records = judgements_in(lesson, self.on)
         asked = self.asked(lesson, policy.base.text)

@@ -17,6 +17,7 @@ from torch import Tensor
 from alignzoo.interfaces import Count, Lesson, Metrics, Seed
 from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
+from alignzoo.learning.intake import check_lesson
 from alignzoo.limits import check_settings
 from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role
@@ -45,6 +46,7 @@ class SFT:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         base = policy.base
+        check_lesson(lesson, self.needs, base.text)
         deck = Deck(lesson.demonstrations, self.batch_size, self.epochs, self.seed)
         descend = self.descent.on(policy, updates=len(deck))
         for shown in deck:
