@@ -74,9 +74,7 @@ def test_five_seeds_unless_said_otherwise() -> None:
     assert bench("seeds = [7, 3]\n" + SHARED + TWO).seeds == (7, 3)
 
 
-@pytest.mark.parametrize(
-    "seeds", ["0", "-1", "1.5", "[]", "[1, 1]", "true", '"five"', "[1, -1]", "1_000_000_000", f"[1, {2**63}]"]
-)
+@pytest.mark.parametrize("seeds", ["0", "-1", "1.5", "[]", "[1, 1]", "true", '"five"', "[1, -1]", "10_001", f"[1, {2**63}]"])
 def test_seeds_that_are_none_are_refused(seeds: str) -> None:
     assert "toy.toml: seeds: " in told(f"seeds = {seeds}\n" + SHARED + TWO)
 
