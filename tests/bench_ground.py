@@ -70,6 +70,14 @@ def words(prompts, completions):
     return [len(set(said.text.split())) + 0.1 * len(asked.text) for asked, said in zip(prompts, completions)]
 
 
+ASKED = []
+
+
+def recording(prompts, completions):
+    ASKED.extend(asked.id for asked in prompts)
+    return words(prompts, completions)
+
+
 def fails(prompts, completions):
     raise RuntimeError("the reward has gone home")
 

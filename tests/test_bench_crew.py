@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import subprocess
+import sys
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -168,3 +170,15 @@ def test_a_dead_worker_is_not_waited_for_because_its_child_lives(files: BenchFol
     assert (ended[0].state, crew.at_work) == ("failed", {})
     assert "killed (signal 9)" in ended[0].reason
     there.close()
+
+
+def test_workers_find_the_libraries_of_models_imported(files: BenchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They were not for a while, when refusals came to wait for no library: four seconds of every run."""
+    asked: list[str] = []
+    context = SimpleNamespace(set_forkserver_preload=asked.extend)
+    monkeypatch.setattr("alignzoo.lab.bench.crew.multiprocessing.get_context", lambda how: context)
+    monkeypatch.setattr("alignzoo.lab.bench.crew.torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr(Crew, "_fill", lambda self, server: False)
+    Crew(files, 1, Watcher()).work()
+    code = f"import sys, {', '.join(asked)}; print(*({{'torch', 'transformers', 'peft'}} - sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"

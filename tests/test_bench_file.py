@@ -74,7 +74,7 @@ def test_five_seeds_unless_said_otherwise() -> None:
     assert bench("seeds = [7, 3]\n" + SHARED + TWO).seeds == (7, 3)
 
 
-@pytest.mark.parametrize("seeds", ["0", "-1", "1.5", "[]", "[1, 1]", "true", '"five"', "[1, -1]"])
+@pytest.mark.parametrize("seeds", ["0", "-1", "1.5", "[]", "[1, 1]", "true", '"five"', "[1, -1]", "10_001", f"[1, {2**63}]"])
 def test_seeds_that_are_none_are_refused(seeds: str) -> None:
     assert "toy.toml: seeds: " in told(f"seeds = {seeds}\n" + SHARED + TWO)
 
@@ -133,6 +133,11 @@ def test_an_impossible_pairing_is_refused_with_the_sources_that_fit() -> None:
         ('[[entry]]\nname = "x"\nseed = 3\n', "entry 'x': seed: the same for all entries"),
         ('[[entry]]\nname = "dpo"\noptimizer.use = "ipo"\n', "two are called 'dpo'"),
         ('[[entry]]\noptimizer.use = "ipo"\n', "each needs a name"),
+        (f'[[entry]]\nname = "{300 * "x"}"\n', "name of up to 200 letters"),
+        (
+            f"[grid]\noptimizer.beta = {[*range(1, 102)]}\nwatch.every = {[*range(100)]}\n",
+            "10,100 entries, and 10,000 are the most",
+        ),
         ('[[entry]]\nname = "a/b"\noptimizer.use = "ipo"\n', "one has 'a/b'"),
         ('[[entry]]\nname = "x"\noptimizer.use = "dpp"\n', "no optimizer named 'dpp'; did you mean 'dpo'?"),
         ('[[entry]]\nname = "x"\noptimizer = {use = "dpo", betta = 1}\n', "optimizer.betta: no such setting"),

@@ -73,3 +73,18 @@ def test_what_differs_between_two_runs_of_a_seed_is_named(tmp_path: Path, change
 def test_what_may_differ_is_left_alone(tmp_path: Path, changes: dict[str, Any]) -> None:
     one, other = outcome(tmp_path / "one"), outcome(tmp_path / "other", **changes)
     assert apart(other, [(Cell("dpo", 0), one)]) == ""
+
+
+def test_a_file_that_settings_name_is_the_same_under_every_seed(tmp_path: Path) -> None:
+    """Feedback of another seed has no other reason to differ from that of the first."""
+    data = tmp_path / "a file of pairs.jsonl"
+    data.write_text("{}\n")
+    source = {"use": "file", "data": str(data)}
+    one = outcome(tmp_path / "one", source=source)
+    again = outcome(tmp_path / "again", source=source, seed=1)
+    assert apart(again, [(Cell("dpo", 0), one)]) == ""
+    judging = outcome(tmp_path / "judging", judge={"use": "gold", "log": str(data)})
+    data.write_text("{ }\n")
+    assert apart(outcome(tmp_path / "judged", judge={"use": "gold", "log": str(data)}), [(Cell("dpo", 0), judging)]) == ""
+    other = outcome(tmp_path / "other", source=source, seed=1)
+    assert f"not on the same ground as dpo/0: its file {data} differ" in apart(other, [(Cell("dpo", 0), one)])

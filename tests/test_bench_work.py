@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -318,7 +319,8 @@ def test_tuning_gives_trials_on_validation_prompts_and_runs_the_best_once(place:
     tuned = DPO + "tune = {optimizer.descent.lr = [1e-3, 1e-2], optimizer.beta = {low = 0.05, high = 1.0, log = true}}\n"
     tune = "[tune]\ntrials = 3\nprompts = 4\n"
     file = ground(place, "toyjudge", tuned + BEST + 'tune = "none"\n', seeds="1", budget=tune + "[budget]\nupdates = 1\n")
-    heard = Heard()
+    heard, judged = Heard(), '[judge]\nuse = "toyjudge:'
+    file.write_text(file.read_text().replace(f"{judged}words", f"{judged}recording"))
     bench = HeadToHead.open(file, place / "tuned", watcher=heard.watcher())
     bench.run(jobs=0)
     assert heard.began == ["dpo, trial 0", "dpo, trial 1", "dpo, trial 2", "dpo/0", "best/0"]
@@ -331,6 +333,10 @@ def test_tuning_gives_trials_on_validation_prompts_and_runs_the_best_once(place:
     test = {row["prompt"] for row in store.read_rows(dpo.cells[0].folder / "scores.jsonl")}
     assert len(asked) == 4
     assert not asked & test
+    import toyjudge
+
+    counts = Counter(prompt for prompt in toyjudge.ASKED if prompt in test)
+    assert counts == dict.fromkeys(test, 4), "the start's answer and the policy's, in the run of either entry"
     assert dpo.trials[1]["changes"].keys() == {"optimizer.descent.lr", "optimizer.beta"}
     assert "| dpo | 3 |" in bench.report()
     heard.began.clear()

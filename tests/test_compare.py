@@ -406,7 +406,14 @@ def test_the_page_is_whole_by_itself_and_says_what_the_data_say(tmp_path: Path) 
     assert colours["good"] != colours["poor"]
     assert "&lt;script&gt;alert(0)&lt;/script&gt; &amp; more" in page
     assert reader.seen.count("svg") == 6  # rewards; gold and proxy by KL; gold by three costs
-    for told in (found.answer(), "▲", "the chosen fell", "prefers-color-scheme: dark", "@media print", "--out"):
+    for told in (
+        found.answer(),
+        "▲",
+        "the chosen fell",
+        "@media screen and (prefers-color-scheme: dark)",
+        "@media print",
+        "--out",
+    ):
         assert told in page.replace("&#x27;", "'"), told
     data = json.loads((tmp_path / "out" / "report.json").read_text())
     assert data["answer"] == found.answer()

@@ -36,6 +36,10 @@ def add(verbs: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     quiet_libraries()
     _look(args)
+    if args.track:
+        from alignzoo.lab.trackers import check
+
+        check(args.track)
     from alignzoo.cli.bench_progress import watching
     from alignzoo.lab.bench.head_to_head import HeadToHead
 

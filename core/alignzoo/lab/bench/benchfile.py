@@ -23,7 +23,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from alignzoo.lab.bench.grid import BenchError, laid, nested, rows_of
+from alignzoo.lab.bench.grid import MOST, BenchError, laid, nested, rows_of
 from alignzoo.lab.bench.tuning import Space, Tuning, read_space, read_tuning
 from alignzoo.lab.compare.umpire import Umpire, read_umpire
 from alignzoo.lab.plan import Answering, Plan, PlanError, check_judge
@@ -267,10 +267,10 @@ def trimmed(plan: Plan) -> Plan:
 
 
 def _seeds(given: Any, file: str) -> tuple[int, ...]:
-    if isinstance(given, list) and given and all(type(seed) is int and seed >= 0 for seed in given):
+    if isinstance(given, list) and given and all(type(seed) is int and 0 <= seed < 2**63 for seed in given):
         if len(set(given)) < len(given):
             raise BenchError(f"{file}: seeds: one is there twice; the same run again says nothing new")
         return tuple(given)
-    if type(given) is int and given > 0:
+    if type(given) is int and 0 < given <= MOST:
         return tuple(range(given))
-    raise BenchError(f"{file}: seeds: must be how many (1 or more), or a list of seeds; got {given!r}")
+    raise BenchError(f"{file}: seeds: must be how many (1 to {MOST:,}), or a list of seeds below 2⁶³; got {repr(given)[:60]}")

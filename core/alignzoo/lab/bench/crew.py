@@ -33,6 +33,8 @@ from alignzoo.lab.claims import claim
 from alignzoo.lab.runfile import local_files
 from alignzoo.seam.discovery import discover
 
+_LIBRARIES = ("alignzoo.lab.bench.crew", "alignzoo.model.base")
+"""What every run needs, imported once for all workers: the second brings the libraries of models, seconds each time."""
 _LEFT = "left"
 """A worker's word that it leaves its cell undone. Not its exit code: a plugin may end the process with any."""
 _TAKEN, _ROOM = "taken", "no room"
@@ -63,7 +65,7 @@ class Crew:
         """Until nothing is left to do, here or elsewhere."""
         server: Any = multiprocessing.get_context("spawn" if torch.cuda.is_available() else "forkserver")
         if not torch.cuda.is_available():  # what has seen a GPU cannot be forked
-            server.set_forkserver_preload(["alignzoo.lab.bench.crew"])
+            server.set_forkserver_preload(list(_LIBRARIES))
         try:
             while self._fill(server):
                 self._listen()

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from itertools import product
+from math import prod
 from typing import Any
+
+MOST = 10_000
+"""Entries, and seeds, of a bench: more are a slip of the hand."""
 
 
 class BenchError(ValueError):
@@ -22,8 +26,9 @@ def rows_of(entries: Any, grid: Any, shared: Mapping[str, Any], file: str) -> It
     names: list[str] = []
     for row, (suffix, point) in product(rows, points):
         name = "-".join(part for part in (str(row.get("name", "")), suffix) if part)
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]*", name):
-            raise BenchError(f"{file}: entry: each needs a name of letters, digits, '.', '_' and '-'; one has {name!r}")
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,199}", name):
+            told = f"{name[:40]!r}{'…' * (len(name) > 40)}"
+            raise BenchError(f"{file}: entry: each needs a name of up to 200 letters, digits, '.', '_' and '-'; one has {told}")
         if name in names:
             raise BenchError(f"{file}: entry: two are called '{name}'; give each a name of its own")
         names.append(name)
@@ -35,6 +40,8 @@ def _points(grid: Any, file: str) -> Iterator[tuple[str, dict[str, Any]]]:
     if not isinstance(grid, Mapping):
         raise BenchError(f'{file}: grid: must be a table of lists: optimizer.use = ["dpo", "ipo"]')
     axes = list(_axes(grid, "", file))
+    if (count := prod(len(values) for _, values in axes)) > MOST:
+        raise BenchError(f"{file}: grid: its lists make {count:,} entries, and {MOST:,} are the most")
     for values in product(*(values for _, values in axes)):
         point: dict[str, Any] = {}
         for (place, _), value in zip(axes, values, strict=True):

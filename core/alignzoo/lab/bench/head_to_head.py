@@ -86,7 +86,7 @@ class HeadToHead:
         entries."""
         plans = [self.bench.plan(entry, self.bench.seeds[0]) for entry in self.bench.entries if not entry.fault]
         named = {plan.path: plan.loading for plan in plans if plan.path}
-        if not named or any(plan.model_part for plan in plans):
+        if not named or any(plan.model_part or Path(plan.path).is_dir() for plan in plans):
             return
         for path, how in named.items():
             try:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from alignzoo.lab import store
 from alignzoo.lab.bench.serving import UNITS, each
 from alignzoo.lab.plan import Plan
-from alignzoo.lab.shelf import weights
+from alignzoo.lab.shelf import named_files, weights
 
 Spent = Mapping[str, float]
 _COUNTED = ("updates", "labels", "scores", "read", "written", "flops", "seconds")
@@ -131,6 +131,7 @@ def ground(plan: Plan, files: store.Folder) -> dict[str, str]:
         "decoding": _digest(table["answer"]),
         "judge": _digest(table.get("judge")),
         f"base {base}": _digest(weights(plan.model)),
+        **{f"file {path}": digest for path, digest in named_files(_read(table)).items()},  # under every seed
         f"answers of the start {start}": _digest(first),
     }
     if plan.start:
@@ -144,12 +145,26 @@ def apart(ours: Outcome, others: Iterable[tuple[Cell, Outcome]]) -> str:
     """On what ground a finished cell does not stand beside another, in words; empty if it may be compared with all."""
     for cell, other in others:
         if differing := [key for key in ours.ground if other.ground.get(key, ours.ground[key]) != ours.ground[key]]:
-            names = " and ".join(key.partition(" ")[0] if " of " not in key else "answers of the start" for key in differing)
+            names = " and ".join(map(_told, differing))
             return (
                 f"not on the same ground as {cell}: its {names} differ. Something changed between the two (a model, a plugin, "
                 "the machine); start the bench in a new folder, or remove both runs to have them made again"
             )
     return ""
+
+
+def _read(table: Mapping[str, Any]) -> list[Any]:
+    """The settings of what is learned from and asked. (A reward may write the file that it names.)"""
+    rewards = table.get("reward", [])
+    of_rewards = [row.get("feedback") for row in (rewards if isinstance(rewards, list) else [rewards])]
+    return [*(table.get(place) for place in ("task", "start", "feedback", "answer")), *of_rewards]
+
+
+def _told(key: str) -> str:
+    """What a key says is the same, in words."""
+    if key.startswith("file "):
+        return key
+    return key.partition(" ")[0] if " of " not in key else "answers of the start"
 
 
 def _digest(content: Any) -> str:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Annotated, Any
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Closed
 from alignzoo.lab.plan import Plan, PlanError
@@ -30,7 +30,7 @@ from alignzoo.seam.settings import SettingsError, build, table_of
 class Tuning:
     """How much tuning each entry gets."""
 
-    trials: Annotated[int, Ge(1)] = 8
+    trials: Annotated[int, Interval(ge=1, le=10_000)] = 8
     """Runs of each entry, the one with its settings as written among them."""
     prompts: Annotated[int, Ge(1)] = 100
     """How many prompts a trial is judged on."""
