@@ -177,11 +177,28 @@ def _json_lines(numbered: Iterator[tuple[int, bytes | Fault]], path: Path) -> It
 _NOT_JSON = "not JSON"
 
 
+class _TwiceError(ValueError):
+    """A table has two fields of one name. Python's parser takes the last one; which of them is meant, nobody knows."""
+
+
+def _once(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(fields)
+    if len(table) < len(fields):
+        names = [name for name, _ in fields]
+        raise _TwiceError(f"'{next(name for name in names if names.count(name) > 1)[:40]}' is there twice")
+    return table
+
+
+_JSON = json.JSONDecoder(object_pairs_hook=_once)
+
+
 def _row(line: bytes) -> Cells | Fault:
     try:
-        row = json.loads(line.decode("utf-8"))
+        row = _JSON.decode(line.decode("utf-8"))
     except UnicodeDecodeError:
         return Fault("invalid UTF-8")
+    except _TwiceError as twice:
+        return Fault(str(twice))
     except RecursionError:
         return Fault("JSON nested too deeply")
     except ValueError:  # also a number with too many digits
@@ -191,7 +208,7 @@ def _row(line: bytes) -> Cells | Fault:
 
 def _array(pieces: Iterator[bytes], path: Path) -> Iterator[Placed]:
     """The objects of one JSON array. A fault in it is an error: what comes after it cannot be told apart any more."""
-    decode, text = json.JSONDecoder().raw_decode, _Text(pieces, path)
+    text = _Text(pieces, path)
     text.to_next()  # the bracket
     text.go(1)
     while (letter := text.to_next()) != "]":
@@ -199,16 +216,24 @@ def _array(pieces: Iterator[bytes], path: Path) -> Iterator[Placed]:
             raise ReadError(f"{path}:{text.line}: the JSON array breaks off here; fetch the file again")
         place, wrong = f"{path.name}:{text.line}", "it has no end"
         try:
-            row, end = decode(text.held, text.at)
+            row, end = _decoded_once(text.held, text.at)
         except RecursionError:
             raise ReadError(f"{path}:{text.line}: JSON nested too deeply") from None
         except ValueError as error:
             end, wrong = len(text.held), str(error)
         if end < len(text.held):
             text.go(end - text.at)
-            yield place, row if isinstance(row, dict) else Fault("a row must be a JSON object")
+            yield place, row if isinstance(row, dict | Fault) else Fault("a row must be a JSON object")
         elif len(text.held) - text.at > LONGEST or not text.grow():
             raise ReadError(f"{path}:{text.line}: the JSON array breaks off or is broken in the element here ({wrong})")
+
+
+def _decoded_once(text: str, at: int) -> tuple[Any, int]:
+    """What stands there, or the fault in it, and where it ends."""
+    try:
+        return _JSON.raw_decode(text, at)
+    except _TwiceError as twice:
+        return Fault(str(twice)), json.JSONDecoder().raw_decode(text, at)[1]
 
 
 class _Text:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
 from statistics import fmean
 from typing import Any
 
@@ -51,10 +53,13 @@ class Row:
         return words
 
     def maybe(self, name: str) -> str:
-        """Words, or nothing where they are missing."""
+        """Words, or nothing where they are missing. A day or a moment, which Arrow makes of words that look like one, is its
+        words again."""
         if not self.has(name):
             return ""
         value = self.cells[name]
+        if isinstance(value, date):
+            return value.isoformat()
         if not isinstance(value, str):
             raise self._wrong(name, "text")
         return whole_text(value, f"{self.at}{name}").strip()
@@ -67,7 +72,7 @@ class Row:
         return self.text(name), False
 
     def number(self, name: str) -> float:
-        """A finite number; also one that is written as text, as in a CSV file."""
+        """A finite number; also one that is written as text, as in a CSV file, or by its digits, as parquet may have it."""
         value = self.cells.get(name)
         if value is None:
             raise Unfit(f"'{self.at}{name}' is {self._missing(name)}")
@@ -76,7 +81,7 @@ class Row:
                 value = float(value)
             except ValueError:
                 raise self._wrong(name, "a number") from None
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
             raise self._wrong(name, "a number")
         if (isinstance(value, int) and abs(value) > 2**53) or not math.isfinite(value):
             raise Unfit(f"'{self.at}{name}' must be a finite number")
@@ -122,7 +127,9 @@ class Row:
         return found
 
     def numbers(self, name: str) -> tuple[float, ...]:
-        return tuple(Row({name: item}, self.at).number(name) for item in self._list(name, int | float | str, "numbers"))
+        return tuple(
+            Row({name: item}, self.at).number(name) for item in self._list(name, int | float | str | Decimal, "numbers")
+        )
 
     def _list(self, name: str, kind: Any, what: str) -> Iterator[Any]:
         value = self.cells.get(name)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -79,11 +80,13 @@ class File:
         return _GIVES[self._resolved()[0] if self.form == "guess" else self.form]
 
     def collect(self, asking: Asking) -> Iterator[Feedback]:
-        """The records of each row; what was guessed is noticed first."""
+        """The records of each row; what was guessed is noticed first, and what nobody reads: a guess may have missed it."""
         form, columns = self._resolved()
         guessed = {part: name for part, name in columns.named().items() if getattr(self.columns, part) != name}
         if guessed:
             told = ", ".join(f"{part} = '{name}'" for part, name in guessed.items())
+            rest = [f"'{name}'" for name in first_names(self.data) if name not in columns.named().values()]
+            told += f"; not read: {', '.join(rest)}" if rest else ""
             asking.tally.notice(f"{form}; columns that were guessed: {told}", f"{Path(self.data.path).name}:1")
         return collected(self.data, partial(self.taken, form, columns), asking.tally)
 
@@ -136,7 +139,10 @@ def recorded(row: Row) -> Taken:
 
 
 def _said(value: Any) -> Any:
-    """The value without what is null: where rows have different fields, parquet writes null for those that a row lacks."""
+    """The value without what is null: where rows have different fields, parquet writes null for those that a row lacks. A
+    moment is its words."""
     if isinstance(value, Mapping):
         return {name: _said(inner) for name, inner in value.items() if inner is not None}
+    if isinstance(value, date):
+        return value.isoformat()
     return [_said(inner) for inner in value] if isinstance(value, list) else value

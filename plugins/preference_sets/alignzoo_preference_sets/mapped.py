@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import Any
 
 from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Provenance, Rating, Speaker, Turn
@@ -218,10 +219,12 @@ def _provenance(row: Row, columns: Columns, source: str, licence: str) -> Proven
 
 
 def _cell(row: Row, column: str) -> str:
-    """A name or a number, as text."""
+    """A name or a number, as text; also a day or a moment, which parquet has of its own."""
     value = row.cells.get(column) if column else None
     if value is None:
         return ""
+    if isinstance(value, date):
+        return value.isoformat()
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise Unfit(f"'{column}' must be text or a number, not {kind_of(value)}")
     return whole_text(str(value), column).strip()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet as pq
 
 from alignzoo.interfaces import Asking
 from alignzoo.records import Comparison, Completion, Demonstration, Feedback, Prompt, Ranking, Rating, to_json
@@ -176,6 +180,34 @@ def test_csv(tmp_path: Path) -> None:
         "ratings; columns that were guessed: prompt = 'question', completion = 'answer', score = 'score', "
         "annotator = 'worker', time = 'created_at', group = 'thread_id'"
     ]
+
+
+def test_columns_that_a_guess_leaves_unread_are_told(tmp_path: Path) -> None:
+    """A column that nobody reads may be the judgement: here every answer is taken for one to follow, the unsafe one too."""
+    asking = Asking()
+    [record] = File(written(tmp_path, {"prompt": "Hi", "response": "Hello", "is_safe": False, "turn": 1})).collect(asking)
+    assert isinstance(record, Demonstration)
+    assert list(asking.tally.noticed) == [
+        "demonstrations; columns that were guessed: prompt = 'prompt', completion = 'response'; not read: 'is_safe', 'turn'"
+    ]
+
+
+def test_days_moments_and_exact_numbers_of_parquet(tmp_path: Path) -> None:
+    """As pandas and Arrow write them; also words that Arrow took for a moment."""
+    day, noon = date(2024, 1, 31), datetime(2024, 1, 31, 12, tzinfo=UTC)
+
+    def given(rows: list[dict[str, Any]]) -> Any:
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "mine.parquet")
+        [record] = records(File(Data(str(tmp_path / "mine.parquet"))))
+        return record
+
+    marked = given([{"prompt": "Hi", "completion": "Hello", "score": Decimal("1.25"), "time": noon, "annotator": day}])
+    assert (marked.score, marked.provenance.time, marked.provenance.annotator) == (1.25, noon.isoformat(), "2024-01-31")
+    exact = [Decimal("0.5"), Decimal("0.75")]
+    assert given([{"prompt": noon, "completions": ["a", "b"], "scores": exact}]).completions[0].text == "b"
+    rating = {"kind": "rating", "prompt": {"turns": [{"speaker": "user", "text": "Hi"}]}, "completion": {"text": "a"}}
+    told = given([{**rating, "score": 1.0, "provenance": {"source": "s", "time": noon}}])
+    assert told.provenance.time == noon.isoformat()
 
 
 def test_what_is_named_is_not_told_as_guessed(tmp_path: Path) -> None:

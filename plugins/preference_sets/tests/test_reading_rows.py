@@ -61,6 +61,14 @@ def test_places_in_an_array_are_where_its_elements_begin(tmp_path: Path) -> None
     assert faults(path) == [("a.json:5", "a row must be a JSON object")]
 
 
+def test_a_field_that_is_there_twice_costs_one_element_of_an_array(tmp_path: Path) -> None:
+    """However its parts come, which are read a piece at a time."""
+    long = '{"a": {"n": 1, "n": 2}, "long": "' + "o" * 600_000 + '"}'
+    path = written(tmp_path, "a.json", f'[{{"a": 1}},\n{long},\n{{"a": 1, "a": 2}}, {{"a": 3}}]')
+    assert faults(path) == [("a.json:2", "'n' is there twice"), ("a.json:3", "'a' is there twice")]
+    assert [row for _, row in rows_in(path) if not isinstance(row, Fault)] == [{"a": 1}, {"a": 3}]
+
+
 def test_an_archive_is_told_by_its_bytes(tmp_path: Path) -> None:
     assert [row for _, row in rows_in(written(tmp_path, "a.jsonl", gzip.compress(LINES.encode())))] == ROWS
     assert [row for _, row in rows_in(written(tmp_path, "a.jsonl.gz", LINES))] == ROWS
@@ -74,6 +82,8 @@ BAD_LINES = {
     b'"text"': "a row must be a JSON object",
     b'{"n": ' + b"1" * 5000 + b"}": "not JSON",
     b"\x00\x01": "not JSON",
+    b'{"chosen": "a", "rejected": "b", "chosen": "c"}': "'chosen' is there twice",
+    b'{"a": [{"text": "a", "text": "a"}], "b": 1}': "'text' is there twice",
 }
 
 

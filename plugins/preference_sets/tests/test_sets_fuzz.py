@@ -63,6 +63,7 @@ def rows_like(sound: Any) -> st.SearchStrategy[Any]:
     return st.one_of(shape, shape, shape, JSON)
 
 
+MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]
 SAID = {"message_id": "m", "text": "A", "role": "assistant", "rank": 0, "deleted": False, "lang": "en"}
 SOUND: dict[str, tuple[list[Callable[[Row], Taken]], dict[str, Any]]] = {
     "hh": (
@@ -152,6 +153,20 @@ SOUND: dict[str, tuple[list[Callable[[Row], Taken]], dict[str, Any]]] = {
         [HelpSteer(values=("helpfulness", "verbosity")).taken],
         {"prompt": "p\n<extra_id_1>Assistant\na\n<extra_id_1>User\nb", "response": "r", "helpfulness": 3, "verbosity": 0},
     ),
+    "binarized": (
+        [UltraFeedback(kind="pairs").paired],
+        {
+            "prompt": "Hi",
+            "chosen": MESSAGES,
+            "rejected": [*MESSAGES[:1], {"role": "assistant", "content": "No"}],
+            "score_chosen": 8.5,
+            "score_rejected": 3,
+        },
+    ),
+    "preferences": (
+        [HelpSteer(kind="preferences").preferred, HelpSteer(kind="preferences", strength="graded").preferred],
+        {"split": "train", "prompt": "p", "response_1": "a", "response_2": "b", "preference_strength": -2},
+    ),
     "saferlhf": (
         [SafeRLHF(value=value).taken for value in ("helpful", "safe", "safe or not")],
         {
@@ -181,7 +196,6 @@ SOUND: dict[str, tuple[list[Callable[[Row], Taken]], dict[str, Any]]] = {
         {"query": [20, 21], "sample0": [22], "sample1": "b", "sample2": [23, 50_259], "sample3": [24], "best": 2},
     ),
 }
-MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]
 OWN: dict[str, dict[str, Any]] = {
     "comparisons": {
         "prompt": "Hi",

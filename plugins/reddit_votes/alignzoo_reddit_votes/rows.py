@@ -17,7 +17,7 @@ from hashlib import blake2b
 from typing import Any
 
 from alignzoo_reddit_votes.votes import Comment, Place, Post
-from alignzoo_reddit_votes.words import plain, sound
+from alignzoo_reddit_votes.words import NOBODYS, plain, sound
 
 EARLIEST, LATEST = 1_100_000_000, 4_102_444_800
 """Between them (the end of 2004 and of 2099) a number of seconds can be a time of Reddit; milliseconds cannot."""
@@ -69,7 +69,7 @@ class Reader:
                 created,
                 score_of(row),
                 plain(body, self.links),
-                sound(optional_text(row, "subreddit") or ""),  # community
+                community(row),
                 "" if parent == link else parent.removeprefix("t1_"),
                 self.hashed(author) if submitter is None else None,
                 body.strip() in GONE or (bool(meta) and meta_deleted(meta)),  # deleted
@@ -100,7 +100,7 @@ class Reader:
             score=score_of(row) if "score" in row else None,
             title=plain(title, self.links),
             text=plain(words, self.links),
-            community=sound(optional_text(row, "subreddit") or ""),
+            community=community(row),
             author=self.hashed(author),
             deleted=bool({words.strip(), title.strip()} & GONE or row.get("removed_by_category") or meta_deleted(meta)),
             author_deleted=None if author is None else author in GONE,
@@ -162,6 +162,12 @@ def optional_text(row: Mapping[str, Any], name: str) -> str | None:
     if value is not None and not isinstance(value, str):
         raise RowError(f"'{name}' must be text or null")
     return value
+
+
+def community(row: Mapping[str, Any]) -> str:
+    """Where it was written, without a name: of a user's own page none is told."""
+    name = sound(optional_text(row, "subreddit") or "")
+    return NOBODYS if name[:2] in ("u_", "U_") else name
 
 
 def flag(row: Mapping[str, Any], name: str) -> bool | None:

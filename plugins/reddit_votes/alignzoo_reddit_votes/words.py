@@ -5,8 +5,20 @@ from __future__ import annotations
 import html
 import re
 
-NOBODY = "u/someone"
-_USER = re.compile(r"(?<!\w)/?(?:u|user)/[\w-]{2,}", re.IGNORECASE)
+NOBODY, NOBODYS = "u/someone", "u_someone"
+_NAME = r"(?:\\?[\w-]){2,}"
+"""Reddit's editor writes a_b as a\\_b."""
+_USER = re.compile(rf"(?<![^\W_])(?:\\?/)?u(?:ser)?\\?/{_NAME}", re.IGNORECASE)
+"""Also right behind the mark of italics, which is an underscore."""
+_OWN = re.compile(rf"(?<![^\W_])(r\\?/)u\\?_{_NAME}", re.IGNORECASE)
+"""What users write on their own pages stands in a community that is called after them."""
+_LINKED_USER = re.compile(
+    rf"\[[^\[\]]*\]\((?:[^()\s]*/)?u(?:ser)?/{_NAME}/?(?:[?#][^()\s]*)?(?:\s\"[^\"]*\")?\)", re.IGNORECASE
+)
+"""A link to a user, whose words are most often the name."""
+_PROFILE = re.compile(r"<a\b(?>[^<>]*?/users/\d)[^<>]*+>[^<]*</a>", re.IGNORECASE)
+_ADDRESS = re.compile(r"(/users/)\d+(?:/[\w-]*)?", re.IGNORECASE)
+"""Both on the sites of Stack Exchange. What the first parts have taken they keep: whatever the text, it is read once."""
 _LINK = re.compile(r"!?\[([^\[\]]*)\]\((?:[^()\s]|\([^()\s]*\))+(?:\s\"[^\"]*\")?\)")
 _BREAK = re.compile(r"<(?:br|hr|/p|/li|/ul|/ol|/pre|/blockquote|/h\d|/div|/tr)\b[^>]*>", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z][^<>]*>", re.IGNORECASE)
@@ -17,13 +29,14 @@ def plain(text: str, links: bool) -> str:
     if text.isascii() and "/" not in text and "&" not in text and "](" not in text:
         return text.strip()  # most comments: there is nothing to undo
     text = unescaped(sound(text)).strip()
+    text = _LINKED_USER.sub(NOBODY, text) if "](" in text else text
     return nameless(text if links else unlinked(text))
 
 
 def of_html(text: str) -> str:
     """The words of an answer that is kept as HTML."""
-    text = html.unescape(_TAG.sub("", _BREAK.sub("\n", sound(text))))
-    return nameless(re.sub(r"\n\s*\n", "\n\n", text).strip())
+    text = html.unescape(_TAG.sub("", _BREAK.sub("\n", _PROFILE.sub("someone", sound(text)))))
+    return nameless(_ADDRESS.sub(r"\1someone", re.sub(r"\n\s*\n", "\n\n", text).strip()))
 
 
 def sound(text: str) -> str:
@@ -43,4 +56,4 @@ def unlinked(text: str) -> str:
 
 def nameless(text: str) -> str:
     """Without the names of users that are spoken to, or of, as u/name."""
-    return _USER.sub(NOBODY, text) if "/" in text else text
+    return _OWN.sub(rf"\1{NOBODYS}", _USER.sub(NOBODY, text)) if "/" in text else text

@@ -221,6 +221,29 @@ def test_users_that_are_spoken_to_are_nobody() -> None:
     assert nameless("ask u/Jane_Doe-7, /u/John!") == "ask u/someone, u/someone!"
     assert nameless("www.reddit.com/user/JaneDoe/comments") == "www.reddit.com/u/someone/comments"
     assert nameless("you/they and a/b") == "you/they and a/b"
+    assert nameless("xu/name 1u/name or/u") == "xu/name 1u/name or/u"
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("ask u/jane\\_doe\\_7.", "ask u/someone."),  # as Reddit's editor writes what would be italics
+        ("_u/jane_doe_ says", "_u/someone says"),
+        ("**/u/jane**", "**u/someone**"),
+        ("u\\/jane \\/u\\/jane", "u/someone u/someone"),
+        ("on r/u_jane, r/u\\_jane\\_doe", "on r/u_someone, r/u_someone"),
+        ('[jane](/u/jane) or [jane d](https://old.reddit.com/user/jane/?x=1 "jane")', "u/someone or u/someone"),
+        ("[this](https://www.reddit.com/user/jane/comments/1/x)", "this"),
+    ],
+)
+def test_however_a_user_is_spoken_to(written: str, read: str) -> None:
+    assert plain(written, links=False) == read
+    assert "jane" not in plain(written, links=True)
+
+
+def test_a_community_that_is_called_after_a_user_is_not_told(make: Any) -> None:
+    for name, told in (("u_jane", "u_someone"), ("U_Jane", "u_someone"), ("ukulele", "ukulele"), (None, "")):
+        assert (post(make, subreddit=name).community, comment(make, subreddit=name).community) == (told, told)
 
 
 def test_half_a_letter_can_be_written() -> None:
@@ -229,7 +252,10 @@ def test_half_a_letter_can_be_written() -> None:
 
 def test_html_becomes_words() -> None:
     said = "<p>Use <b>tongs</b> &amp; a &lt;glove&gt;.</p>\n\n<ul><li>one</li><li>two</li></ul>"
-    assert of_html(said + "<p>See <a href='/users/7/jane'>it</a>.</p>") == "Use tongs & a <glove>.\n\none\ntwo\n\nSee it."
+    assert of_html(said + "<p>See <a href='/users/7/jane'>it</a>.</p>") == "Use tongs & a <glove>.\n\none\ntwo\n\nSee someone."
+    assert of_html("<a href='/q/7'>it</a> by <A\nHREF='x/users/7/jane' rel=x>jane d</a>, at x.com/users/7/jane-d?y") == (
+        "it by someone, at x.com/users/someone?y"
+    )
 
 
 @CALM
