@@ -182,3 +182,17 @@ def test_workers_find_the_libraries_of_models_imported(files: BenchFolder, monke
     Crew(files, 1, Watcher()).work()
     code = f"import sys, {', '.join(asked)}; print(*({{'torch', 'transformers', 'peft'}} - sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "\n"
+
+
+def test_a_worker_that_has_done_its_work_and_does_not_end_is_ended(files: BenchFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread that a plugin began, and that waits for ever, keeps the process; after half a minute it is not waited for."""
+    now, killed = [100.0], list[float]()
+    process: Any = SimpleNamespace(kill=lambda: killed.append(now[0]))
+    crew, hand = Crew(files, 1, Watcher()), Hand(CELL, process)
+    monkeypatch.setattr("alignzoo.lab.bench.crew.time", SimpleNamespace(monotonic=lambda: now[0]))
+    for second in (100, 200, 201, 231, 232):
+        now[0] = float(second)
+        crew._see_off(hand)
+        if second == 200:
+            files.end(CELL, Outcome("done", value=0.5))
+    assert killed == [232.0]

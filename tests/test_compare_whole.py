@@ -106,7 +106,12 @@ def test_starts_may_differ_from_seed_to_seed_and_not_within_one() -> None:
     runs = [in_hand(seed, np.zeros((30, 1)), start=float(seed)) for seed in range(5)]
     assert cautions(Entrant("a", tuple(runs)), Entrant("b", tuple(runs))) == ""
     other = [*runs[:4], in_hand(4, np.zeros((30, 1)), start=3.0)]
-    assert cautions(Entrant("a", tuple(runs)), Entrant("b", tuple(other))).startswith("they did not begin with the same start")
+    said = "they did not begin with the same start: its answers were scored otherwise"
+    assert cautions(Entrant("a", tuple(runs)), Entrant("b", tuple(other))) == said
+    big = {**other[4].settings, "model": {"path": "big", "quantize": "nf4"}}
+    other[4] = replace(other[4], settings=big)
+    named = f"{said} (their bases are big, nf4 and not told, as it is)"
+    assert cautions(Entrant("a", tuple(runs)), Entrant("b", tuple(other))) == named
 
 
 def test_other_versions_and_other_bytes_are_named() -> None:

@@ -37,6 +37,8 @@ _LIBRARIES = ("alignzoo.lab.bench.crew", "alignzoo.model.base")
 """What every run needs, imported once for all workers: the second brings the libraries of models, seconds each time."""
 _LEFT = "left"
 """A worker's word that it leaves its cell undone. Not its exit code: a plugin may end the process with any."""
+_LINGER = 30.0
+"""Seconds that a worker may live after its work: a thread or process that a plugin began, and that does not end, keeps it."""
 _TAKEN, _ROOM = "taken", "no room"
 """And why: somebody else had claimed it, or the disk is full."""
 
@@ -49,6 +51,8 @@ class Hand:
     process: BaseProcess
     left: str = ""
     """Why it leaves the cell undone."""
+    over: float = 0.0
+    """When it was first seen to have done it and to live on."""
 
 
 @dataclass
@@ -102,6 +106,16 @@ class Crew:
         for pipe in (*speak, *(pipe for pipe in silent if not pipe.poll())):
             assert isinstance(pipe, Connection)
             self._hear(pipe) if pipe in speak else self._gone(pipe)
+        for hand in self.at_work.values():
+            self._see_off(hand)
+
+    def _see_off(self, hand: Hand) -> None:
+        """End a worker that has done its work and does not end."""
+        if not self.files.outcome_file(hand.cell).exists():
+            return
+        hand.over = hand.over or time.monotonic()
+        if time.monotonic() - hand.over > _LINGER:
+            hand.process.kill()
 
     def _gone(self, pipe: Connection) -> None:
         hand = self.at_work.pop(pipe)

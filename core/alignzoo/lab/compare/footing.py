@@ -54,9 +54,17 @@ def cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
         for run in one.runs:
             starts.setdefault(run.seed, set()).add(run.start["score"].round(6).tobytes())
     if any(len(seen) > 1 for seen in starts.values()):
-        yield "they did not begin with the same start: its answers were scored otherwise"
+        bases = sorted({_base(run) for one in entrants for run in one.runs})
+        on = f" (their bases are {listed(bases)})" if len(bases) > 1 else ""
+        yield f"they did not begin with the same start: its answers were scored otherwise{on}"
     if prompts < FEW_PROMPTS:
         yield f"{prompts} test prompts are few; 100 or more tell small differences"
+
+
+def _base(run: Played) -> str:
+    """The model that a run stands on, as its settings call it."""
+    model = run.settings.get("model", {})
+    return f"{model.get('path') or model.get('use', 'not told')}, {model.get('quantize', 'as it is')}"
 
 
 def _limits(run: Played) -> str:
