@@ -13,7 +13,7 @@ import tomli_w
 
 from alignzoo.lab import store
 from alignzoo.lab.costs import guess
-from alignzoo.lab.listener import Listener
+from alignzoo.lab.listener import UPDATES, Listener
 from alignzoo.lab.plan import PlanError
 from alignzoo.lab.run import Run
 from alignzoo.lab.runfile import read_plan
@@ -178,12 +178,23 @@ def test_a_function_of_ones_own_is_a_reward(tmp_path: Path, monkeypatch: pytest.
 # In a run ---------------------------------------------------------------------------------------------------------------
 
 
+PROGRESS: list[tuple[str, int, int]] = []
+"""What the run below told on its way."""
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("rewards")
-    run = Run.open(written(folder, LEARNED, str(toy_folder(folder / "model"))), folder / "first")
+    listener = Listener(progress=lambda *told: PROGRESS.append(told))
+    run = Run.open(written(folder, LEARNED, str(toy_folder(folder / "model"))), folder / "first", (), listener)
     run.report()
     return run
+
+
+def test_each_training_is_told_with_how_many_updates_it_will_make(done: Run) -> None:
+    """By its own feedback: 24 demonstrations in batches of 8, 40 comparisons in batches of 8, and PPO's three rounds."""
+    told = [(update, whole) for what, update, whole in PROGRESS if what == UPDATES]
+    assert told == [*((n, 3) for n in (1, 2, 3)), *((n, 5) for n in (1, 2, 3, 4, 5)), *((n, 3) for n in (1, 2, 3))]
 
 
 def test_a_reward_is_trained_in_a_stage_of_its_own(done: Run) -> None:

@@ -111,6 +111,25 @@ def test_so_is_what_stands_beside_it(kind: type[Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"temperature": 9e-7}, "temperature is 0, for greedy, or at least 1e-6; got 9e-07"),
+        ({"stop": "yes"}, "stop is a list of texts, even of one: ('yes',)"),
+        ({"stop": ("no", "")}, "an empty stop string would end every reply before it begins"),
+        ({"stop": ("no", 3)}, "stop [1] must be text"),
+        ({"temperature": 1e-6}, ""),
+        ({"stop": ("yes", "no")}, ""),
+    ],
+)
+def test_a_manner_that_cannot_be(settings: dict[str, Any], said: str) -> None:
+    if said:
+        with pytest.raises(ValueError, match=re.escape(said)):
+            Manner(**settings)
+    else:
+        assert Manner(**settings)
+
+
+@pytest.mark.parametrize(
     ("name", "settings"),
     [
         ("ppo", {"gamma": 2}),

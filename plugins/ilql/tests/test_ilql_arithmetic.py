@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from alignzoo.seam.settings import SettingsError, build
 from alignzoo_ilql import asked as asking
@@ -100,6 +102,29 @@ def test_the_vocabulary_is_gone_through_in_chunks(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(torch, "addmm", lambda *given: seen.append(plain(*given)) or seen[-1])
     asked(torch.randn(10, 4, requires_grad=True), nn.Linear(4, 50), torch.zeros(10, dtype=torch.long))
     assert [len(values) for values in seen] == [3, 3, 3, 1]
+
+
+class Sizes(TorchDispatchMode):
+    """How many entries the largest tensor has that an operation makes."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, operation: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        made = operation(*given, **(named or {}))
+        found = [made] if isinstance(made, Tensor) else made if isinstance(made, tuple | list) else []
+        self.largest = max([self.largest, *(each.numel() for each in found if isinstance(each, Tensor))])
+        return made
+
+
+@pytest.mark.parametrize("twins", [1, 2])
+def test_nowhere_is_there_an_entry_for_each_state_and_token(twins: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 60 states and 50 tokens, 3000 for each twin: forwards and backwards nothing is larger than the layer and a chunk."""
+    monkeypatch.setitem(asking._ENTRIES, "cpu", 300)
+    hidden, layer = torch.randn(60, 4, requires_grad=True), nn.Linear(4, 50 * twins)
+    with Sizes() as sizes:
+        taken, total = asked(hidden, layer, torch.zeros(60, dtype=torch.long), twins=twins)
+        torch.autograd.backward(taken.sum() + total)
+    assert sizes.largest == max(300, 50 * twins * 4)
 
 
 # Steering -----------------------------------------------------------------------------------------------------------------
