@@ -287,11 +287,42 @@ def test_groups_are_counted_over_all_that_was_learned_from(tmp_path: Path) -> No
     assert store.groups_in(files.feedbacks()) == {"old": 1, "young": 3}
 
 
+def test_what_is_only_heard_teaches_the_policy_nothing(tmp_path: Path) -> None:
+    """The second and third of those that are trained: rewards without feedback have no folder."""
+    files = store.Folder(tmp_path)
+    for place, group in enumerate(("all", "old", "young", "few"), start=1):
+        store.write_text(files.reward(place).feedback, "")
+        store.write_json(store.tally_beside(files.reward(place).feedback), {"groups": {group: place}})
+    assert list(store.groups_in(store.learned_from(files))) == [
+        "all",
+        "few",
+        "old",
+        "young",
+    ]  # of who has no settings, nothing is known
+    trained = "feedback = {use = 'file'}"
+    weights = [
+        ("", trained),
+        ("weight = 0.0", ""),
+        ("weight = 0.0", trained),
+        ("weight = 0", trained),
+        ("weight = -1.0", trained),
+    ]
+    rewards = "".join(f"[[reward]]\nuse = 'x'\n{weight}\n{feedback}\n" for weight, feedback in weights)
+    store.write_text(files.settings, f"name = 'x'\n{rewards}")
+    assert store.groups_in(store.learned_from(files)) == {"all": 1, "few": 4}
+    assert len(files.feedbacks()) == 4
+    store.write_text(files.settings, f"name = 'x'\n[reward]\nuse = 'x'\n{trained}\n")
+    assert len(store.learned_from(files)) == 4
+
+
 def gathered_from(root: Path, **groups: int) -> store.Folder:
-    """A finished run that learned from so many judgements of each group."""
+    """A finished run that learned from so many judgements of each group, and heard a reward that learned from others'."""
     files = store.Folder(finished(root, lambda who, prompt, number: 0.0))
-    store.write_text(files.feedback, "")
-    store.write_json(store.tally_beside(files.feedback), {"groups": groups})
+    for path, counts in ((files.feedback, groups), (files.reward(1).feedback, {"heard": 9})):
+        store.write_text(path, "")
+        store.write_json(store.tally_beside(path), {"groups": counts})
+    heard = "\n[reward]\nuse = 'reward-model'\nweight = 0.0\nfeedback = {use = 'file'}\n"
+    store.write_text(files.settings, files.settings.read_text() + heard)
     return files
 
 

@@ -254,7 +254,7 @@ def _stages(files: store.Folder) -> Iterator[Stage]:
 
 def _groups(files: store.Folder) -> Iterator[Group]:
     """By name, where there are several, or some of their choices were held back."""
-    learned = store.groups_in(files.feedbacks())
+    learned = store.groups_in(store.learned_from(files))
     choices = store.read_rows(files.opinions) if files.opinions.exists() else []
     if not choices and len([name for name in learned if name]) < 2:
         return

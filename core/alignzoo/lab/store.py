@@ -101,7 +101,7 @@ class Folder:
         return Training(self.root / ("reward" if number == 1 else f"reward{number}"))
 
     def feedbacks(self) -> list[Path]:
-        """The feedback that the policy, or a reward that it raises, learned from."""
+        """The feedback that the policy, or a reward that it hears, learned from."""
         rewards = (self.reward(number).feedback for number in range(1, 10))
         return [path for path in (self.feedback, *rewards) if path.exists()]
 
@@ -143,6 +143,14 @@ def held_beside(feedback: Path) -> Path:
 def tally_beside(feedback: Path) -> Path:
     """Where it is told what a source came across, and of which groups of annotators its records are."""
     return feedback.with_suffix(".tally.json")
+
+
+def learned_from(files: Folder) -> list[Path]:
+    """The feedback that the policy, or a reward that it raises, learned from: a reward of weight 0 is heard and not raised."""
+    rewards = read_settings(files).get("reward", []) if files.settings.exists() else []
+    trained = [one for one in (rewards if isinstance(rewards, list) else [rewards]) if "feedback" in one]
+    heard = {files.reward(number).feedback for number, one in enumerate(trained, start=1) if one.get("weight") == 0}
+    return [path for path in files.feedbacks() if path not in heard]
 
 
 def groups_in(feedbacks: Iterable[Path]) -> dict[str, int]:

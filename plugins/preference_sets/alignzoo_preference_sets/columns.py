@@ -124,18 +124,20 @@ OURS = {"kind", *(f.name for kind in KINDS.values() for f in fields(kind))}
 """The fields of records as alignzoo writes them."""
 
 
-def resolved(names: Iterable[str], said: Columns, form: str = "") -> tuple[Form, Columns]:
-    """The form of a table with these columns (or this one), and the column of every part that it has."""
+def resolved(names: Iterable[str], said: Columns, form: str = "", more: Iterable[str] = ()) -> tuple[Form, Columns]:
+    """The form of a table with these columns (or this one), and the column of every part that it has; what a form takes only if
+    it is there may also be among `more`, which some rows have and the first has not."""
     there = list(names)
-    if missing := [f"columns.{part} = '{column}'" for part, column in said.named().items() if column not in there]:
-        raise ColumnsError(f"there is no such column: {', '.join(missing)}; there are {', '.join(there)}")
+    every = [*there, *(name for name in more if name not in there)]
+    if missing := [f"columns.{part} = '{column}'" for part, column in said.named().items() if column not in every]:
+        raise ColumnsError(f"there is no such column: {', '.join(missing)}; there are {', '.join(every)}")
     if form == "records" or (not form and not said.named() and "kind" in there and set(there) <= OURS):
         return "records", Columns()
     for known, needed in NEEDS:
         if form in ("", known):
             found = {part: _column(part, there, said, needed) for part in needed}
             if all(found.values()):
-                return known, _filled(known, {part: str(column) for part, column in found.items()}, there, said)
+                return known, _filled(known, {part: str(column) for part, column in found.items()}, there, every, said)
     if len(there) == 1 and (mark := next((mark for mark in (";", "\t", "|") if mark in there[0]), "")):
         raise ColumnsError(f"one column, '{there[0]}': its cells are parted by {mark!r}; .csv has commas, .tsv has tabs")
     wanted = " or ".join(" + ".join(needed) for known, needed in NEEDS if form in ("", known))
@@ -145,10 +147,11 @@ def resolved(names: Iterable[str], said: Columns, form: str = "") -> tuple[Form,
     )
 
 
-def _filled(form: Form, found: dict[str, str], there: list[str], said: Columns) -> Columns:
+def _filled(form: Form, found: dict[str, str], there: list[str], every: list[str], said: Columns) -> Columns:
     taken = set(found.values())
     for part in (*BESIDE[form], "annotator", "time", "group", "id", "note"):
-        column = _column(part, there, said, ("prompt",))  # a prompt that is there twice is asked about, too
+        # a prompt that is there twice is asked about, too, if it is in one row
+        column = _column(part, there if part == "prompt" else every, said, ("prompt",))
         if column and part not in found and column not in taken:
             found[part] = column
             taken.add(column)

@@ -11,9 +11,9 @@ kind, …                                  → records as alignzoo writes them
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
-from functools import partial
+from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -35,7 +35,8 @@ _GIVES = {
     "records": ("demonstration", "comparison", "ranking", "rating", "critique"),
 }
 _LOOKED_AT = 20
-"""Rows in which a first sound one is looked for, to read the columns from it."""
+"""Rows that are looked at first, to read the columns from them."""
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,17 @@ class File:
         guessed = {part: name for part, name in columns.named().items() if getattr(self.columns, part) != name}
         if guessed:
             told = ", ".join(f"{part} = '{name}'" for part, name in guessed.items())
-            rest = [f"'{name}'" for name in first_names(self.data) if name not in columns.named().values()]
+            rest = [f"'{name}'" for name in self._names[1] if name not in columns.named().values()]
             told += f"; not read: {', '.join(rest)}" if rest else ""
             asking.tally.notice(f"{form}; columns that were guessed: {told}", f"{Path(self.data.path).name}:1")
-        return collected(self.data, partial(self.taken, form, columns), asking.tally)
+        return collected(self.data, partial(self._watched, form, columns), asking.tally)
+
+    def _watched(self, form: Form, columns: Columns, row: Row) -> Taken:
+        """A row's records, and a column that nobody looked at when it was settled what the columns are."""
+        taken, known = self.taken(form, columns, row), self._names[1]
+        new = [] if form == "records" else [name for name in row.cells if name not in known and row.has(name)]
+        told = tuple(f"a column that the first {_LOOKED_AT} rows do not have: '{name}'" for name in new)
+        return replace(taken, notices=taken.notices + told) if told else taken
 
     def taken(self, form: Form, columns: Columns, row: Row) -> Taken:
         """A row's records, once it is known what the columns are."""
@@ -107,20 +115,29 @@ class File:
             case _:
                 return recorded(row)
 
+    @cached_property
+    def _names(self) -> tuple[Names, Names]:
+        return names_in(self.data)
+
     def _resolved(self) -> tuple[Form, Columns]:
         try:
-            return resolved(first_names(self.data), self.columns, "" if self.form == "guess" else self.form)
+            return resolved(self._names[0], self.columns, "" if self.form == "guess" else self.form, self._names[1])
         except ColumnsError as error:
             raise ColumnsError(f"{self.data.path}: {error}") from None
 
 
-def first_names(data: Data) -> tuple[str, ...]:
-    """The columns of the first sound row."""
-    first = ""
+def names_in(data: Data) -> tuple[Names, Names]:
+    """The columns of the first sound row, and of all rows that are looked at: some rows lack what others have."""
+    first, every = "", dict[str, None]()
+    own: Names = ()
     for place, cells in islice(data.rows(), _LOOKED_AT):
         if not isinstance(cells, Fault):
-            return tuple(map(str, cells))
-        first = first or f"{place}: {cells.reason}"
+            own = own or tuple(map(str, cells))
+            every |= dict.fromkeys(map(str, cells))
+        else:
+            first = first or f"{place}: {cells.reason}"
+    if every:
+        return own, tuple(every)
     if not first:
         raise ColumnsError("it has no rows")
     raise ColumnsError(

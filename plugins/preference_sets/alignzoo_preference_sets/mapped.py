@@ -50,11 +50,13 @@ def compared(row: Row, columns: Columns, source: str, licence: str) -> Taken:
     turns = _continued(asked, before)
     if turns != _continued(asked, other_before):
         raise Unfit("chosen and rejected part before the last answer")
-    strength = row.number(columns.strength) if columns.strength else 1.0
+    sure = not columns.strength or columns.strength not in row.cells  # also where other rows say how sure they are
+    strength = 1.0 if sure else row.number(columns.strength)
     if not 0 <= strength <= 1:
         raise Unfit(f"'{columns.strength}' must be between 0 and 1")
     comparison = Comparison(_prompt(turns), *different(better, worse), strength, _provenance(row, columns, source, licence))
-    return _taken(row, columns, turns, comparison)
+    taken = _taken(row, columns, turns, comparison)
+    return replace(taken, notices=("no strength: it counts as sure",)) if columns.strength and sure else taken
 
 
 def judged(row: Row, columns: Columns, words: Verdicts, source: str, licence: str) -> Taken:

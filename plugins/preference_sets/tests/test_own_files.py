@@ -192,6 +192,44 @@ def test_columns_that_a_guess_leaves_unread_are_told(tmp_path: Path) -> None:
     ]
 
 
+def test_what_the_first_row_lacks_is_found_in_others(tmp_path: Path) -> None:
+    """An input, or how sure somebody was, stands only in rows that have one."""
+    shown = [
+        {"instruction": "Sing.", "output": "La."},
+        {"instruction": "Add.", "output": "4", "input": "2 and 2", "system": "Brief."},
+    ]
+    first, second = records(File(written(tmp_path, *shown)))
+    assert (first.prompt.text, second.prompt.text) == ("Sing.", "Add.\n\n2 and 2")
+    assert second.prompt.turns[0].text == "Brief."
+    pair = {"prompt": "Hi", "chosen": "Hello", "rejected": "Go away"}
+    for columns in (Columns(), Columns(strength="strength")):
+        asking = Asking()
+        pairs = list(File(written(tmp_path, pair, {**pair, "strength": 0.75}), columns=columns).collect(asking))
+        assert [record.strength for record in pairs if isinstance(record, Comparison)] == [1.0, 0.75]
+        assert asking.tally.noticed["no strength: it counts as sure"].places == ["mine.jsonl:1"]
+    asking = Asking()
+    assert len(list(File(written(tmp_path, pair, {**pair, "strength": None})).collect(asking))) == 1
+    assert list(asking.tally.dropped) == ["'strength' is null"]
+
+
+def test_a_column_that_comes_too_late_is_told(tmp_path: Path) -> None:
+    pair = {"prompt": "Hi", "chosen": "Hello", "rejected": "Go away"}
+    asking = Asking()
+    assert (
+        len(list(File(written(tmp_path, *[pair] * 20, {**pair, "strength": 0.6}, {**pair, "y": None})).collect(asking))) == 22
+    )
+    late = asking.tally.noticed["a column that the first 20 rows do not have: 'strength'"]
+    assert late.places == ["mine.jsonl:21"]
+    assert not any("'y'" in told for told in asking.tally.noticed)
+
+
+def test_a_row_of_another_schema_costs_itself(tmp_path: Path) -> None:
+    asking = Asking()
+    old, new = {"prompt": "Hi", "chosen": "a", "rejected": "b"}, {"question": "Ho", "chosen": "c", "rejected": "d"}
+    assert len(list(File(written(tmp_path, old, new)).collect(asking))) == 1
+    assert list(asking.tally.dropped) == ["'prompt' is missing"]
+
+
 def test_days_moments_and_exact_numbers_of_parquet(tmp_path: Path) -> None:
     """As pandas and Arrow write them; also words that Arrow took for a moment."""
     day, noon = date(2024, 1, 31), datetime(2024, 1, 31, 12, tzinfo=UTC)

@@ -108,7 +108,7 @@ def played(root: Path) -> Played:
         machine=summary.get("machine", {}),
         bounds=_bounds(judging.get("bounds", {})),
         closed=judging.get("closed", ""),
-        learned=store.groups_in(files.feedbacks()),
+        learned=store.groups_in(store.learned_from(files)),
         opinions=tuple(store.read_rows(files.opinions)) if files.opinions.exists() else (),
     )
 
