@@ -45,8 +45,6 @@ def names(limits: Iterable[Any], number: float) -> bool:
 def _judged(value: Any, metadata: Iterable[Any]) -> Iterator[tuple[str, bool]]:
     for limit in metadata:
         match limit:
-            case GroupedMetadata():
-                yield from _judged(value, limit)
             case Gt(gt):
                 yield f"must be greater than {gt}", value > gt
             case Ge(ge):
@@ -63,6 +61,8 @@ def _judged(value: Any, metadata: Iterable[Any]) -> Iterator[tuple[str, bool]]:
                 yield f"must hold at most {most}", len(value) <= most
             case Predicate(holds):
                 yield f"must satisfy {getattr(holds, '__name__', 'its condition')}", bool(holds(value))
+            case GroupedMetadata():  # last, for to be asked whether it is one takes longer than all the others
+                yield from _judged(value, limit)
             case _:
                 pass
 
