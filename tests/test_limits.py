@@ -41,7 +41,7 @@ NEVER_NOUGHT = {
 """But not here."""
 ANY = {"threshold", "cut", "unfinished_score", "weight", "at_most"}
 """Any number with an end: scores have no zero."""
-ENDLESS = {"Watch.kl_limit"}
+ENDLESS = {"Watch.kl_limit", "Descent.clip"}
 """May be inf: never."""
 OFF = {"threshold", "cut", "desirable", "undesirable", "stop_kl", "clip", "clip_high", "at_most", "most_cost", "most_requests"}
 """May be None, where that is the default."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal, Protocol, Self, TypeVar
 
 import torch
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, Le
 from torch import Tensor, nn
 
 from alignzoo.interfaces import Metrics
@@ -61,8 +61,8 @@ class Descent:
     """How the rate goes after the warm-up: stays, or falls to zero over the planned updates."""
     warmup: Annotated[int, Ge(0)] = 0
     """Updates over which the rate rises to its highest."""
-    clip: Annotated[float, Gt(0)] = 1.0
-    """The largest norm of a gradient, over all roles together."""
+    clip: Annotated[float, Gt(0), Le(math.inf)] = 1.0
+    """The largest norm of a gradient, over all roles together; inf clips none."""
     weight_decay: Annotated[float, Ge(0)] = 0.0
     """AdamW's decoupled decay."""
     beta1: Annotated[float, Interval(ge=0, lt=1)] = 0.9
