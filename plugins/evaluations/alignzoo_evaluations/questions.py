@@ -62,6 +62,8 @@ def questions_in(path: Path, tally: Tally, column: str = "") -> Iterator[Questio
         tally.kept += 1
         if len(question.options) > 2:
             tally.notice("more than two options", place)
+        if len({option[:1].isspace() for option in question.options}) > 1:
+            tally.notice("some options begin with a space and some do not, which may decide between them", place)
         if (name := (question.behaviour, question.prompt.id)) in seen:
             tally.notice("a question that was there before", place)
         seen.add(name)
@@ -86,7 +88,10 @@ def _answers(cells: Cells, name: str) -> tuple[str, ...]:
     answers = said if isinstance(said, list) else [said]
     if not answers or not all(isinstance(answer, str) and answer.strip() for answer in answers):
         raise _Unfit(f"'{name}' is missing, empty, or neither text nor a list of texts")
-    return tuple(dict.fromkeys(answers))
+    said_once: dict[str, str] = {}
+    for answer in answers:  # with a space before it or without, it is one answer
+        said_once.setdefault(answer.strip(), answer)
+    return tuple(said_once.values())
 
 
 def _rest(asked: str, matching: tuple[str, ...], other: tuple[str, ...]) -> tuple[str, ...]:

@@ -46,6 +46,17 @@ def test_lists_are_several_options() -> None:
     assert (found.options, found.matching, found.chance) == ((" (A)", " (B)", " (C)"), 1, pytest.approx(1 / 3))
     found = of([" (B)", " (C)"], " (A)")
     assert (found.options, found.matching, found.chance) == ((" (B)", " (C)", " (A)"), 2, pytest.approx(2 / 3))
+    assert of([" (B)", "(B)"], "(A)").options == (" (B)", "(A)")  # one answer, with a space before it and without
+
+
+def test_options_that_do_not_begin_alike_are_noticed(tmp_path: Path) -> None:
+    rows = [row(" Yes", " No", "a"), row(" Yes", "No", "b"), row("Yes", "No", "c")]
+    (tmp_path / "b.jsonl").write_text("".join(json.dumps(one) + "\n" for one in rows))
+    tally = Tally()
+    assert len(list(questions_in(tmp_path / "b.jsonl", tally))) == 3
+    [told] = tally.noticed.items()
+    assert told[0].startswith("some options begin with a space and some do not")
+    assert told[1].places == ["b.jsonl:2"]
 
 
 def test_choices_that_no_answer_names_count_as_not_matching() -> None:
