@@ -165,7 +165,7 @@ def test_how_much_is_asked_at_most_is_told_before(place: Path, capfd: pytest.Cap
     told = "duels by toyumpire:Prefers: 3 pairs × 2 seeds × 4 prompts, in both orders: at most 48 verdicts"
     out = capfd.readouterr().out
     assert told in out
-    assert out.rstrip().endswith("feedback and duels not counted")
+    assert out.rstrip().endswith("feedback, judging and duels not counted")
     wide = ground(place, "duelled", DPO + BEST, budget=DUELS.replace("4", "400"))
     assert read_bench(wide).verdicts[0] == 3 * 2 * 6 * 2, "no more prompts than are answered"
 

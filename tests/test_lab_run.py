@@ -255,7 +255,7 @@ def test_a_budget_stops_after_the_update_that_reaches_it(run_file: Path, tmp_pat
     run = Run.open(run_file, tmp_path / "short", ["budget.labels=20", "watch.every=0"])
     run.train()
     summary = store.read_json(run.files.train.summary)
-    assert summary["stopped"] == "labels 32 of 20"
+    assert summary["stopped"] == "labels 20 of 20"
     assert summary["ledger"]["updates"] == 2
 
 
