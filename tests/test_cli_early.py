@@ -69,7 +69,7 @@ def test_an_impossible_pairing_is_refused_at_once(tmp_path: Path, verb: tuple[st
         (["optimizer.descent.lr=fast"], ['optimizer.descent.lr: must be a number; got "fast"']),
         (["optimizer.use=dpp"], ["optimizer.use: no optimizer named 'dpp'; did you mean 'dpo'?"]),
         (["judgee.use=x"], ["judgee: no such setting; did you mean 'judge'?"]),
-        (["feedback.use=helpsteer", "feedback.kind=none"], ["feedback.kind: no such setting"]),
+        (["feedback.use=helpsteer", "feedback.kind=none"], ['feedback.kind: must be "marks" or "preferences"; got "none"']),
         (["model.path=/no/such/folder"], ["model.path: there is no folder /no/such/folder"]),
         (["answer.file=nowhere.jsonl"], ["answer.file: there is no file nowhere.jsonl"]),
         (["seed=-1", "watch.every=-2"], ["seed: must be at least 0; got -1", "watch.every: must be at least 0; got -2"]),

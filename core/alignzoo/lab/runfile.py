@@ -106,8 +106,6 @@ def there(plan: Plan, file: str) -> None:
         read_prompts(Path(plan.answer.file))  # what is wrong in it is told before anything is trained
     if Path(plan.path).is_file() or (_is_place(plan.path) and not Path(plan.path).is_dir()):
         raise PlanError(f"{file}: model.path: there is no folder {plan.path}")
-    if Path(plan.path).is_dir() and plan.path and not (Path(plan.path) / "config.json").is_file():
-        raise PlanError(f"{file}: model.path: there is no model in the folder {plan.path}, for it has no config.json")
     if plan.trail.every and (plan.judge is None or plan.task is None):
         raise PlanError(f"{file}: trail: its points are judged on a task's prompts; name a task and a judge, or leave it out")
 
