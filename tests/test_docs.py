@@ -390,3 +390,9 @@ def test_every_setting_has_words() -> None:
     for row in reference("run-file.md").splitlines():
         if row.startswith("| `") and row.count("|") == 6:
             assert row.split("|")[-2].strip(), f"no meaning: {row}"
+
+
+def test_a_text_is_told_as_it_is_set_and_not_by_the_name_it_has_in_the_source() -> None:
+    rows = [row.split("|") for row in reference("run-file.md").splitlines() if "` | text | " in row]
+    assert len(rows) > 50
+    assert [row[1] for row in rows if row[3].strip() != "(required)" and not row[3].strip().startswith('`"')] == []

@@ -18,7 +18,7 @@ from alignzoo_preference_sets.mapped import compared, messages_of, opening_of
 
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 
-MARKED, PAIRED, STEERED = "openbmb/UltraFeedback", "HuggingFaceH4/ultrafeedback_binarized", "nvidia/HelpSteer2"
+PAIRED = "HuggingFaceH4/ultrafeedback_binarized"
 _PAIR = Columns(prompt="prompt", chosen="chosen", rejected="rejected")
 _MARKS = (("score_chosen", "score_rejected"), ("chosen-rating", "rejected-rating"))
 """How two published forms of the pairs name the marks."""
@@ -33,7 +33,7 @@ class UltraFeedback:
 
     asks: ClassVar[tuple[str, ...]] = ()
 
-    data: Data = Data(path=MARKED)
+    data: Data = Data(path="openbmb/UltraFeedback")
     """Rows with an instruction and its completions, each with annotations; for pairs, with prompt, chosen and rejected."""
 
     kind: Literal["ratings", "rankings", "pairs"] = "ratings"
@@ -55,7 +55,7 @@ class UltraFeedback:
         """The ratings, or the ranking, of each instruction; or each pair."""
         if self.kind != "pairs":
             return collected(self.data, self.taken, asking.tally)
-        data = replace(self.data, path=PAIRED) if self.data.path == MARKED else self.data
+        data = replace(self.data, path=PAIRED) if self.data.path == UltraFeedback.data.path else self.data
         if (data.path, data.published) == (PAIRED, "train"):
             data = replace(data, published="train_prefs")  # its other splits are for learning otherwise
         return collected(data, self.paired, asking.tally)
@@ -125,7 +125,7 @@ class HelpSteer:
 
     asks: ClassVar[tuple[str, ...]] = ()
 
-    data: Data = Data(path=STEERED)
+    data: Data = Data(path="nvidia/HelpSteer2")
     """Rows with prompt, response and the attributes: HelpSteer and HelpSteer2 have the same. For preferences, rows with two
     responses: the subset "preference" of HelpSteer2, which is read where none is given, and HelpSteer3."""
 
@@ -153,7 +153,7 @@ class HelpSteer:
         """A rating for each attribute of each row, or a comparison."""
         if self.kind == "marks":
             return collected(self.data, self.taken, asking.tally)
-        theirs = self.data.path == STEERED and not self.data.subset
+        theirs = self.data.path == HelpSteer.data.path and not self.data.subset
         return collected(replace(self.data, subset="preference") if theirs else self.data, self.preferred, asking.tally)
 
     def taken(self, row: Row) -> Taken:
