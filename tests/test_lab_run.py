@@ -369,7 +369,10 @@ def test_a_preview_leaves_nothing(run_file: Path, tmp_path: Path, capsys: pytest
     assert "--preview shows 0 records or more; got -1" in capsys.readouterr().err
 
 
-def test_what_only_takes_a_folder_makes_none(run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_only_takes_a_folder_makes_none(
+    run_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for command in (["chat", str(run_file)], ["export", str(run_file), str(tmp_path / "model")]):
         assert main(command) == 2
         assert "is no run: there is no run.toml in it" in capsys.readouterr().err

@@ -286,13 +286,20 @@ def _part(name: str, value: Any, where: str) -> Any:
 
 
 def _whole(words: str, where: str) -> str:
-    """The words, if they can be written to a file again: JSON can hold half a surrogate pair, UTF-8 cannot."""
-    if not words.isascii():
-        try:
-            words.encode()
-        except UnicodeEncodeError:
-            raise RecordError(f"'{where}' holds half of a surrogate pair, which is no text") from None
+    if not is_whole(words):
+        raise RecordError(f"'{where}' holds half of a surrogate pair, which is no text")
     return words
+
+
+def is_whole(words: str) -> bool:
+    """Whether words can be written to a file again: JSON can hold half of a surrogate pair, UTF-8 cannot."""
+    if words.isascii():
+        return True
+    try:
+        words.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 # Conversions: each says what it loses ----------------------------------------------------------------------------------

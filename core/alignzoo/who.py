@@ -15,7 +15,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from alignzoo.records import Provenance
+from alignzoo.records import Provenance, is_whole
 
 Place = Literal["note", "annotator", "source", "split", "licence"]
 FIRST = ("first", "left", "1", "a")
@@ -110,7 +110,7 @@ def _of_pairs(told: Iterable[tuple[str, Any, Any]]) -> dict[str, str]:
     for place, name, group in told:
         if not name or not isinstance(group, str) or not group:
             raise WhoError(f"{place}: a line names an annotator and a group, which is text; got {name!r} and {group!r}")
-        if any("\ud800" <= letter <= "\udfff" for letter in name + group):
+        if not is_whole(name + group):
             raise WhoError(f"{place}: half of a surrogate pair, which is no text")
         if groups.setdefault(name, group) != group:
             raise WhoError(f"{place}: '{name}' is in two groups; leave one of them")

@@ -8,7 +8,7 @@ from typing import Any
 
 from alignzoo.lab.plan import Plan
 from alignzoo.lab.store import StoreError
-from alignzoo.records import Prompt, RecordError, prompt_from_row
+from alignzoo.records import Prompt, RecordError, is_whole, prompt_from_row
 from alignzoo.rows import Fault, rows_in
 
 
@@ -49,6 +49,6 @@ def _prompt(row: Mapping[str, Any]) -> Prompt:
         raise RecordError('a row needs "prompt" (a text) or "turns" (a list)')
     if not prompt.text.strip():
         raise RecordError("the prompt is empty")
-    if any("\ud800" <= letter <= "\udfff" for turn in prompt.turns for letter in turn.text):
+    if not all(is_whole(turn.text) for turn in prompt.turns):
         raise RecordError("the prompt holds half of a surrogate pair, which is no text")
     return prompt

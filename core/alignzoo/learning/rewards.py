@@ -13,6 +13,9 @@ from alignzoo.learning.ledger import charge
 from alignzoo.learning.memory import State
 from alignzoo.records import Completion, Prompt
 
+_MOST = 3.4e38
+"""What a score may be in size: beyond it is endless in single precision, which optimizers compute in."""
+
 
 class ScoreError(ValueError):
     """A reward whose scores cannot be used."""
@@ -128,7 +131,3 @@ class Combined:
 
 def _clipped(voice: Voice, scores: Sequence[float]) -> list[float]:
     return list(scores) if voice.clip is None else [max(-voice.clip, min(voice.clip, score)) for score in scores]
-
-
-_MOST = 3.4e38
-"""What a score may be in size: beyond it is endless in single precision, which optimizers compute in."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from alignzoo.records import Prompt
+from alignzoo.records import Prompt, is_whole
 from alignzoo.rows import Cells, Fault, rows_in
 from alignzoo.tally import Tally
 
@@ -78,7 +78,7 @@ def question_of(cells: Cells, behaviour: str) -> Question:
     matching, other = _answers(cells, MATCHING), _answers(cells, OTHER)
     if {answer.strip() for answer in matching} & {answer.strip() for answer in other}:
         raise _Unfit("an answer both matches and does not")
-    if any("\ud800" <= letter <= "\udfff" for text in (asked, *matching, *other) for letter in text):
+    if not all(map(is_whole, (asked, *matching, *other))):
         raise _Unfit("half of a surrogate pair, which is no text")
     return Question(behaviour, Prompt.ask(asked), (*matching, *_rest(asked, matching, other)), len(matching))
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from statistics import fmean
 from typing import Any
 
-from alignzoo.records import Completion, Feedback, Prompt, Provenance, Ranking
+from alignzoo.records import Completion, Feedback, Prompt, Provenance, Ranking, is_whole
 
 
 class Unfit(ValueError):
@@ -147,12 +147,9 @@ class Row:
 
 
 def whole_text(words: str, name: str) -> str:
-    """The words, if they can be written to a file: JSON can hold half a surrogate pair, UTF-8 cannot."""
-    if not words.isascii():
-        try:
-            words.encode("utf-8")
-        except UnicodeEncodeError:
-            raise Unfit(f"'{name}' holds half of a surrogate pair, which is no text") from None
+    """The words, if they can be written to a file."""
+    if not is_whole(words):
+        raise Unfit(f"'{name}' holds half of a surrogate pair, which is no text")
     return words
 
 

@@ -189,8 +189,10 @@ def rows_of(path: Path) -> Iterator[tuple[int, Attributes]]:
         fed += len(piece)
         try:
             parser.Parse(piece, not piece)
-        except expat.ExpatError as error:
-            fault = _fault(path, error, at_end=not piece)
+        except DumpError:
+            raise
+        except (expat.ExpatError, LookupError, ValueError) as error:  # the latter where it declares an encoding that is none
+            fault = _fault(f"{path}:{parser.ErrorLineNumber}", error, at_end=not piece)
         yield from found
         found.clear()
         if fed - parser.CurrentByteIndex > LONGEST + len(piece):
@@ -210,10 +212,10 @@ def _with_end(path: Path) -> Iterator[bytes | CutError]:
     yield b""
 
 
-def _fault(path: Path, error: expat.ExpatError, at_end: bool) -> DumpError:
+def _fault(place: str, error: Exception, at_end: bool) -> DumpError:
     if at_end:
-        return CutError(f"{path}:{error.lineno} ends before its end; fetch it again")
-    return DumpError(f"{path}:{error.lineno}: not XML from here on ({error}); it must be Posts.xml of a dump, in UTF-8")
+        return CutError(f"{place} ends before its end; fetch it again")
+    return DumpError(f"{place}: not XML from here on ({error}); it must be Posts.xml of a dump, in UTF-8")
 
 
 def attribute(row: Attributes, name: str) -> str:

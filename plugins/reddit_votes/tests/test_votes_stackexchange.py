@@ -139,6 +139,12 @@ def test_a_document_type_is_refused(tmp_path: Path, make: Any) -> None:
         collect(tmp_path, bomb, make)
 
 
+@pytest.mark.parametrize("encoding", ["tf-8", "shift_jis", "idna"])
+def test_an_encoding_that_cannot_be_is_told(encoding: str, tmp_path: Path, make: Any) -> None:
+    with pytest.raises(DumpError, match=r"Posts.xml:1: not XML from here on .* it must be Posts.xml of a dump, in UTF-8"):
+        collect(tmp_path, f'<?xml version="1.0" encoding="{encoding}"?>\n<posts/>', make)
+
+
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_a_cut_file_is_an_error_and_on_demand_what_is_there(pack: Any, tmp_path: Path, make: Any) -> None:
     whole = xml(QUESTION, *(answer(11 + i, 2 + i, i % 24) for i in range(20))).encode()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from alignzoo.interfaces import Asking, Share
-from alignzoo.records import Completion, Critique, Feedback, Prompt, Provenance, Speaker, Turn
+from alignzoo.records import Completion, Critique, Feedback, Prompt, Provenance, Speaker, Turn, is_whole
 from alignzoo.rows import Fault, rows_in
 
 SOURCE = "critique-chains"
@@ -133,6 +133,6 @@ def _text(row: Mapping[str, Any], name: str, at: str = "") -> str:
     value = row.get(name)
     if not isinstance(value, str):
         raise ChainError(f"'{at}{name}' must be text" if name in row else f"'{at}{name}' is missing")
-    if not value.isascii() and any("\ud800" <= letter <= "\udfff" for letter in value):
+    if not is_whole(value):
         raise ChainError(f"'{at}{name}' holds half of a surrogate pair, which is no text")
     return value

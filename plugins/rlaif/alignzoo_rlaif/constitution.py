@@ -22,6 +22,7 @@ from random import Random
 from typing import Any, Literal
 
 from alignzoo.interfaces import Positive
+from alignzoo.records import is_whole
 from alignzoo.seam.settings import SettingsError, build
 
 Use = Literal["revision", "comparison", "instruction"]
@@ -55,7 +56,7 @@ class Principle:
     def __post_init__(self) -> None:
         if not self.id.strip() or len(self.id.splitlines()) > 1:
             raise ValueError("a principle needs an id of one line: it is named in every record that it was applied in")
-        if any("\ud800" <= letter <= "\udfff" for part in fields(self) for letter in str(getattr(self, part.name))):
+        if not all(is_whole(str(getattr(self, part.name))) for part in fields(self)):
             raise ValueError("it holds half of a surrogate pair, which is no text")
         if not math.isfinite(self.weight):
             raise ValueError("a weight is a number that others can be weighed against, and not without end")

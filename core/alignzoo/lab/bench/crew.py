@@ -103,9 +103,12 @@ class Crew:
         his end of the pipe."""
         speak = wait(list(self.at_work), POLL)
         silent = [pipe for pipe in self.at_work if pipe not in speak and not self.at_work[pipe].process.is_alive()]
-        for pipe in (*speak, *(pipe for pipe in silent if not pipe.poll())):
+        for pipe in speak:
             assert isinstance(pipe, Connection)
-            self._hear(pipe) if pipe in speak else self._gone(pipe)
+            self._hear(pipe)
+        for pipe in silent:
+            if not pipe.poll():
+                self._gone(pipe)
         for hand in self.at_work.values():
             self._see_off(hand)
 
