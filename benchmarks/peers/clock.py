@@ -78,6 +78,23 @@ def step_flops(size: Size, lengths: Sequence[Lengths], rank: int) -> float:
     return linear + lora + head + attention
 
 
+def prompt_flops(size: Size, lengths: Sequence[Lengths], rank: int) -> float:
+    """What a loss adds to a step that asks for every token of a prompt, too: the head there, and the rows that others leave
+    out behind the last attention."""
+    unread = sum(pair.unread for pair in lengths)
+    linear, lora = 2 * 2 * size.closing_parameters * unread, 3 * 2 * rank * size.closing_sides * unread
+    attention = 3.5 * 4 * size.hidden * sum(pair.prompt**2 / 2 for pair in lengths)
+    return linear + lora + 2 * 2 * size.head_parameters * unread + attention
+
+
+def met_flops(size: Size, met: Sequence[tuple[int, int]], rank: int) -> float:
+    """Replies that are read without a gradient, behind a prompt that is read in any case: (its length, the reply's)."""
+    tokens = sum(reply for _, reply in met)
+    seen = sum(reply * (prompt + reply / 2) for prompt, reply in met)
+    parameters = size.linear_parameters + rank * size.lora_sides + size.head_parameters
+    return 2 * parameters * tokens + 4 * size.hidden * size.layers * seen
+
+
 def reward_flops(size: Size, lengths: Sequence[Lengths], rank: int) -> float:
     """The same of a reward model's step: there is no head to speak of, and after the last attention only the last token of
     each reply is read."""

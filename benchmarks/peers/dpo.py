@@ -11,9 +11,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import clock
+from pairs import Lengths
 from setting import CASES, METHODS, Case, Setting
 
 PARITY_UPDATES, PARITY_EPOCHS, PARITY_TOLERANCE = 20, 4, 1e-4
@@ -80,8 +82,6 @@ def parity(case: Case, method: str) -> dict[str, Any]:
 def race(case: Case, method: str, rounds: int, *, first_epoch: bool) -> dict[str, Any]:
     """CPU time per update, in alternating rounds over the same batches, after one round to warm up. In the first epoch our
     side still asks the reference about each pair; the peer has always precomputed it, outside of the clock."""
-    from models import SIZES
-
     updates, laps = UPDATES_PER_ROUND, rounds + 1
     if first_epoch:
         ours, theirs, batches = _contenders(case, method, updates * laps, 1)
@@ -106,12 +106,26 @@ def race(case: Case, method: str, rounds: int, *, first_epoch: bool) -> dict[str
         "ratio_by_round": [round(a / b, 2) for a, b in zip(times["theirs"], times["ours"], strict=True)],
         "ceiling_gflops": round(ceiling / 1e9, 1),
     }
-    if method in ("kto", "orpo"):  # they read more than the pairs once
-        return raced
-    pairs = [ours.lengths[place] for batch in batches[updates:] for place in batch]
-    flops = clock.step_flops(SIZES[case.size], pairs, Setting(case.batch).rank) / (rounds * updates)
+    flops = _least_flops(case, method, ours.lengths, batches[:updates], batches[updates:]) / (rounds * updates)
     share = {name: flops / of / ceiling for name, of in seconds.items()}
     return raced | {"gflop_per_update": round(flops / 1e9, 2), "share_of_ceiling": share}
+
+
+def _least_flops(
+    case: Case, method: str, pairs: Sequence[Lengths], first: Sequence[Sequence[int]], batches: Sequence[Sequence[int]]
+) -> float:
+    """Of these batches, with nothing done twice and nothing for nobody. KTO's batches are of rated answers, two for each pair,
+    and the first epoch settles whose answer each prompt meets."""
+    from models import SIZES
+
+    size, rank, places = SIZES[case.size], Setting(case.batch).rank, [place for batch in batches for place in batch]
+    if method == "kto":
+        rated = [Lengths(pair.prompt, reply, 0) for pair in pairs for reply in (pair.chosen, pair.rejected)]
+        other = {place: batch[at - 1] for batch in first for at, place in enumerate(batch)}
+        met = [(rated[place].prompt, rated[other[place]].chosen) for place in places]
+        return clock.step_flops(size, [rated[place] for place in places], rank) + clock.met_flops(size, met, rank)
+    dealt = [pairs[place] for place in places]
+    return clock.step_flops(size, dealt, rank) + (clock.prompt_flops(size, dealt, rank) if method == "orpo" else 0.0)
 
 
 def memory(case: Case, method: str) -> dict[str, float]:

@@ -122,9 +122,9 @@ def steering(size: str, rounds: int) -> dict[str, Any]:
     from alignzoo_ilql.steering import Steered, Steering
 
     ways = {
-        "all tokens": ((), Steering(beta=4.0)),
-        "among the 64 likeliest": ((), Steering(beta=4.0, among=64)),
-        "rank 64, all tokens": ((64,), Steering(beta=4.0)),
+        "as shipped": ((), Steering(beta=4.0)),
+        "values of all tokens": ((), Steering(beta=4.0, among=0)),
+        "rank 64, values of all tokens": ((64,), Steering(beta=4.0, among=0)),
     }
     sides = {hidden: _contenders(size, 1, 1, hidden)[0] for hidden in {hidden for hidden, _ in ways.values()}}
     prompts: list[Prompt] = [Prompt.ask(" ".join(f"w{5 + (7 * i * j) % 900}" for j in range(64 + 4 * i))) for i in range(16)]

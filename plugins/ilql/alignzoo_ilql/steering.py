@@ -22,6 +22,9 @@ from alignzoo.model.steering import Sight
 from alignzoo.records import Completion, Prompt
 from alignzoo_ilql.heads import Heads
 
+_SMALL, _FEW = 4096, 128
+"""Values of so many tokens cost less than the model beside them; of a larger vocabulary, those of so few are read."""
+
 
 @dataclass(frozen=True)
 class Steering:
@@ -31,19 +34,24 @@ class Steering:
     """β: how much an advantage counts against the policy's own log-probability; 0 is the policy itself."""
     top_k: Annotated[int, Ge(0)] = 0
     """Draw only among so many tokens of the highest score, advantage included; 0 among all (trlX's rule)."""
-    among: Annotated[int, Ge(0)] = 0
-    """Look only at so many tokens that the policy finds likeliest, advantage not included; 0 at all (the authors' rule). Fast
-    where the vocabulary is large: no other rows of the Q heads are read."""
+    among: Annotated[int, Ge(0)] | None = None
+    """Read the values of so many tokens that the policy finds likeliest, 0 of all; whatever else it might write counts as the
+    worst of them. No other rows of the Q heads are read. Left out, all of 4,096 tokens or fewer, and 128 of more."""
     cut: float | None = None
     """Advantages above this count as this; 0 only takes away from bad tokens (the authors' `adv_clip`)."""
 
     def __post_init__(self) -> None:
         check_settings(self)
 
+    def seen(self, vocabulary: int) -> int:
+        """How many tokens' values are read."""
+        few = (0 if vocabulary <= _SMALL else _FEW) if self.among is None else self.among
+        return min(few or vocabulary, vocabulary)
+
     @property
     def idle(self) -> bool:
         """Whether nothing is changed."""
-        return not (self.beta or self.top_k or self.among)
+        return not (self.beta or self.top_k)
 
 
 def steered(logits: Tensor, q: Tensor, v: Tensor, beta: float, cut: float | None = None) -> Tensor:
@@ -82,8 +90,14 @@ class Steered:
         how, heads = self.how, Heads(self.values)
         states = (others[0] if others else own).states.float()
         v = heads.values(states) if how.cut is not None else states.new_zeros(len(states))
-        if not 0 < how.among < own.logits.shape[-1]:
-            return best(steered(own.logits, heads.slow_all(states), v, how.beta, how.cut), how.top_k)
-        likely = own.logits.topk(how.among)
-        scores = steered(likely.values, heads.slow_among(states, likely.indices), v, how.beta, how.cut)
-        return torch.full_like(own.logits, -torch.inf).scatter(1, likely.indices, best(scores, how.top_k))
+        return best(steered(own.logits, self.q(heads, states, own.logits), v, how.beta, how.cut), how.top_k)
+
+    def q(self, heads: Heads, states: Tensor, logits: Tensor) -> Tensor:
+        """(rows, vocabulary) min Q'; for tokens that are not looked at the least that was seen: β = 0 stays the policy."""
+        vocabulary = logits.shape[-1]
+        seen = self.how.seen(vocabulary)
+        if seen == vocabulary:
+            return heads.slow_all(states)
+        likely = logits.topk(seen, sorted=False).indices
+        values = heads.slow_among(states, likely)
+        return values.amin(-1, keepdim=True).expand_as(logits).scatter(1, likely, values)

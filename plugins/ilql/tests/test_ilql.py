@@ -309,7 +309,9 @@ def test_among_the_likeliest_the_scores_are_the_same(shared: str) -> None:
     some = steering(policy, beta=2.0, among=7).scores(own)
     kept = own.logits.topk(7).indices
     assert torch.allclose(some.gather(1, kept), whole.gather(1, kept), atol=1e-4)
-    assert int(some.isfinite().sum()) == 21
+    others = torch.ones_like(own.logits, dtype=torch.bool).scatter(1, kept, False)
+    worst = Heads(policy).slow_all(own.states).gather(1, kept).amin(1, keepdim=True)
+    assert torch.allclose(some[others], (own.logits + 2 * worst)[others], atol=1e-4)
     both = steering(policy, beta=2.0, among=7, top_k=2).scores(own)
     assert both.isfinite().sum(1).tolist() == [2, 2, 2]
     assert torch.equal(both.argmax(1), some.argmax(1))

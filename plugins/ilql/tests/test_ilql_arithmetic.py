@@ -155,8 +155,16 @@ def test_the_best_are_the_best_by_score() -> None:
 
 
 def test_only_a_steering_that_changes_something_is_not_idle() -> None:
-    assert Steering(beta=0).idle
-    assert not any(how.idle for how in (Steering(beta=1), Steering(beta=0, top_k=3), Steering(beta=0, among=3)))
+    assert all(how.idle for how in (Steering(beta=0), Steering(beta=0, among=3)))
+    assert not any(how.idle for how in (Steering(beta=1), Steering(beta=0, top_k=3)))
+
+
+@pytest.mark.parametrize(
+    ("among", "vocabulary", "seen"),
+    [(None, 640, 640), (None, 4096, 4096), (None, 4097, 128), (0, 150_000, 150_000), (7, 640, 7), (700, 640, 640)],
+)
+def test_of_a_large_vocabulary_few_values_are_read(among: int | None, vocabulary: int, seen: int) -> None:
+    assert Steering(among=among).seen(vocabulary) == seen
 
 
 @pytest.mark.parametrize("beta", [math.inf, -1.0, math.nan])
