@@ -41,7 +41,7 @@ VARIANTS: Mapping[str, Sequence[str]] = {
     "scores as they are: scale = none": ("optimizer.scale=none",),
     "heads of rank 32": ("optimizer.hidden=[32]",),
     "twins share a trunk": ("optimizer.heads=shared",),
-    "values of the 128 likeliest: among = 128": ("optimizer.steering.among=128",),
+    "values of the 64 likeliest: among = 64": ("optimizer.steering.among=64",),
     "among = 16": ("optimizer.steering.among=16",),
     "descent.lr = 3e-4": ("optimizer.descent.lr=3e-4",),
     "descent.lr = 5e-4": ("optimizer.descent.lr=5e-4",),

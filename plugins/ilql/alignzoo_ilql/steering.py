@@ -22,7 +22,7 @@ from alignzoo.model.steering import Sight
 from alignzoo.records import Completion, Prompt
 from alignzoo_ilql.heads import Heads
 
-_SMALL, _FEW = 4096, 128
+_SMALL, _FEW = 4096, 64
 """Values of so many tokens cost less than the model beside them; of a larger vocabulary, those of so few are read."""
 
 
@@ -36,7 +36,7 @@ class Steering:
     """Draw only among so many tokens of the highest score, advantage included; 0 among all (trlX's rule)."""
     among: Annotated[int, Ge(0)] | None = None
     """Read the values of so many tokens that the policy finds likeliest, 0 of all; whatever else it might write counts as the
-    worst of them. No other rows of the Q heads are read. Left out, all of 4,096 tokens or fewer, and 128 of more."""
+    worst of them. No other rows of the Q heads are read. Left out, all of 4,096 tokens or fewer, and 64 of more."""
     cut: float | None = None
     """Advantages above this count as this; 0 only takes away from bad tokens (the authors' `adv_clip`)."""
 
