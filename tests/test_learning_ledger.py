@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -23,6 +24,7 @@ from alignzoo.model.forest import Tree, plant
 from alignzoo.model.meter import Meter
 from alignzoo.model.role import bare_on, policy_on
 from alignzoo.records import Prompt
+from alignzoo.seam.settings import SettingsError, build
 from alignzoo.testing import toy_base
 
 LAYER = 64 * 64 + 2 * 64 * 32 + 64 * 64 + 3 * 64 * 128
@@ -270,6 +272,22 @@ def test_what_is_counted_is_limited_in_whole_numbers() -> None:
         with pytest.raises(ValueError, match=f"{name} are counted: write a whole number; got 2.5"):
             Budget(**{name: 2.5})
     assert Budget(updates=2, labels=3.0, seconds=0.5).limits() == {"updates": 2, "labels": 3.0, "seconds": 0.5}
+
+
+@pytest.mark.parametrize("unit", ["updates", "labels", "tokens", "flops", "seconds"])
+@pytest.mark.parametrize("most", [-1, math.nan, math.inf, True, "5"])
+def test_a_budget_that_cannot_be_is_refused(unit: str, most: Any) -> None:
+    """But for nought, which is what is left where all is spent; a run file is refused it."""
+    with pytest.raises(ValueError, match=f"Budget: {unit} must be"):
+        Budget(**{unit: most})
+    assert Budget(**{unit: 0}).limits() == {unit: 0}
+    with pytest.raises(SettingsError, match=f"budget.{unit}: must be greater than 0"):
+        build(Budget, {unit: 0}, "budget")
+
+
+def test_whom_a_budget_is_for_is_true_or_false() -> None:
+    with pytest.raises(ValueError, match="Budget: rewards must be true or false"):
+        Budget(rewards=1)  # type: ignore[arg-type]
 
 
 def test_a_limit_of_labels_waits_for_every_deck_of_judgements(base: Base) -> None:

@@ -36,6 +36,8 @@ class Budget:
     Updates are not shared, since those of a reward model are of another kind."""
 
     def __post_init__(self) -> None:
+        took = [name for name, most in self.limits().items() if type(most) in (int, float) and most == 0]
+        check_settings(self, but=took)  # nought is what `after` leaves where all is spent
         for name in ("updates", "labels"):
             if (most := getattr(self, name)) is not None and most % 1:
                 raise ValueError(f"{name} are counted: write a whole number; got {most:g}")
