@@ -279,7 +279,7 @@ class _Reader:
             part, source = self.scoring(place, table, seed)
             try:
                 jury += [Juror(part, _called(name, part, number), source)] if part is not None else []
-            except (AttributeError, ValueError) as error:
+            except ValueError as error:
                 self.problems.append(f"{self.file}: {place}.{error}")
         self.told_apart("jury", [juror.name for juror in jury])
         return tuple(jury)
