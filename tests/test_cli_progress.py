@@ -158,3 +158,15 @@ def test_the_bar_of_a_run_keeps_its_figures_and_says_how_long_the_rest_takes(at:
     assert bars.bar is not None, "how many there will be is a guess"
     bars.progress("policy", 6, 6)
     assert bars.bar is None
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_a_folder_in_brackets_is_no_style(terminal: bool) -> None:
+    """A closing tag ended a run as its model was loaded."""
+    heard = (progress._Bars if terminal else progress._Lines)(
+        Console(file=io.StringIO(), force_terminal=terminal, color_system=None, width=60)
+    )
+    heard.stage("load", "data/[/x]/model")
+    heard.progress("start [/x]", 1, 3)
+    heard.progress("start [/x]", 3, 3)
+    assert "data/[/x]/model" in "".join(written(heard.console))

@@ -334,9 +334,17 @@ def test_without_choices_the_report_says_who_was_learned_from_and_how_to_ask(
     assert [group.cells() for group in report.groups] == [["old", "3", "0", "–"], ["young", "1,200", "0", "–"]]
     assert "write held = 0.2 under [whose]" in report.markdown()
     show(report, files.root)
-    assert "write held = 0.2" in capsys.readouterr().out
+    assert "write held = 0.2 under [whose]" in " ".join(capsys.readouterr().out.split())
     lone = gathered_from(tmp_path / "one", **{"old": 3, "": 5})
     assert report_of("one", store.read_settings(lone), lone).groups == ()
+
+
+def test_what_looks_like_a_style_is_shown_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A closing tag ended the command with a traceback, after all was trained."""
+    root = finished(tmp_path / "run", lambda who, prompt, number: 0.0, text=lambda who, prompt, number: f"{who} [/INST] [b]")
+    files = store.Folder(root)
+    show(report_of("run", store.read_settings(files), files), root)
+    assert "policy [/INST] [b]" in capsys.readouterr().out
 
 
 def test_a_comparison_reads_who_was_learned_from_and_what_they_think(tmp_path: Path) -> None:

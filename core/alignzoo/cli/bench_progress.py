@@ -27,7 +27,12 @@ def watching() -> Iterator[Watcher]:
         lines = _Lines(console)
         yield Watcher(lines.began, lines.said, lines.ended, lines.line, lines.whole)
         return
-    columns = (TextColumn("{task.description}"), BarColumn(20), TimeElapsedColumn(), TextColumn("{task.fields[told]}"))
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(20),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[told]}", markup=False),
+    )
     with Progress(*columns, console=console, transient=True) as shown:
         bars = _Bars(console, shown)
         yield Watcher(bars.began, bars.said, bars.ended, bars.line, bars.whole)

@@ -6,6 +6,7 @@ import sys
 import time
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from alignzoo.interfaces import Metrics
@@ -45,7 +46,7 @@ class _Lines:
         self.console, self.pace, self.left = console, Pace(), ""
 
     def stage(self, name: str, what: str) -> None:
-        self.console.print(f"[bold]{name}[/bold] {what}")
+        self.console.print(f"[bold]{name}[/bold] {escape(what)}")
         self.pace, self.left = Pace(), ""
 
     def line(self, line: str) -> None:
@@ -70,7 +71,7 @@ class _Bars:
 
     def stage(self, name: str, what: str) -> None:
         self._close()
-        self.console.print(f"[bold]{name}[/bold] {what}")
+        self.console.print(f"[bold]{name}[/bold] {escape(what)}")
 
     def line(self, line: str) -> None:
         self._close()
@@ -89,9 +90,14 @@ class _Bars:
         """Without a total it stays what it was."""
         if self.bar is None or self.bar.tasks[0].description != name:
             self._close()
-            columns = (TextColumn("  {task.description}"), BarColumn(24), MofNCompleteColumn(), TimeElapsedColumn())
+            columns = (
+                TextColumn("  {task.description}", markup=False),
+                BarColumn(24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+            )
             self.bar, self.pace = (
-                Progress(*columns, TextColumn("{task.fields[told]}"), console=self.console, transient=True),
+                Progress(*columns, TextColumn("{task.fields[told]}", markup=False), console=self.console, transient=True),
                 Pace(),
             )
             self.bar.add_task(name, total=None, told="")

@@ -42,7 +42,7 @@ def show(report: Report, root: Path) -> None:
 
     from alignzoo.lab.report import GROUP, STAGE
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)  # [/INST] in an answer is no style
     whole = Table("", report.name, box=None, pad_edge=False)
     for what, value in report.rows():
         whole.add_row(what, value)
@@ -69,7 +69,7 @@ def show(report: Report, root: Path) -> None:
         said = ((c.before, c.score_before), (c.after, c.score_after))
         sides.add_row(_last(c.prompt), *(f"{_first(text)} ({score:.2f})" for text, score in said))
     console.print("", sides)
-    console.print(f"{report.intervals()} Everything is in {root}", markup=False)
+    console.print(f"{report.intervals()} Everything is in {root}")
 
 
 _LONG = 300

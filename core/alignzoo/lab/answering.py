@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import Any
 
 import torch
 
-from alignzoo.interfaces import Bounded, Distant, Manner, Policy, Valued
+from alignzoo.interfaces import Bounded, Distant, Manner, Policy, Reward, Valued
 from alignzoo.lab.plan import Answering
 from alignzoo.lab.prompts import read_prompts as read_prompts  # stood here once
 from alignzoo.learning.ledger import Ledger, counting
@@ -26,6 +27,10 @@ from alignzoo.records import (
 
 Columns = Callable[[Sequence[Prompt], Sequence[Completion]], dict[str, list[float]]]
 
+PREFERRED = "preferred by "
+"""Before the name of a juror, in the figures of a run."""
+
+_NOBODY: Mapping[str, Reward] = {}
 _AT_ONCE = 32
 """Prompts that are answered together."""
 
@@ -73,9 +78,12 @@ def _divergences(groups: Sequence[Sequence[Completion]], prompts: Sequence[Promp
     ]
 
 
-def scores(judge: Any, rows: Sequence[Mapping[str, Any]], more: Columns) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """Rows of scores.jsonl, in the order of the answers: the judge's score as a whole and by each of its values, and what
-    there is `more` to report of each. And between which numbers they lie, of those of which that is known."""
+def scores(
+    judge: Any, rows: Sequence[Mapping[str, Any]], more: Columns, jury: Mapping[str, Reward] = _NOBODY
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows of scores.jsonl, in the order of the answers: the judge's score as a whole and by each of its values, what there is
+    `more` to report of each, and what each of the `jury` prefers. And between which numbers they lie, of those of which that
+    is known."""
     prompts = [prompt_from_row(row["prompt"]) for row in rows]
     completions = [completion_from_row(row["completion"]) for row in rows]
     whole = checked("the judge", judge(prompts, completions), len(rows))
@@ -83,11 +91,27 @@ def scores(judge: Any, rows: Sequence[Mapping[str, Any]], more: Columns) -> tupl
     apart = {name: checked(f"the judge's value '{name}'", given, len(rows)) for name, given in values.items()}
     bounds = _bounds(judge, {"score": whole, **apart}) if isinstance(judge, Bounded) else {}
     apart |= more(prompts, completions)
+    for name, juror in jury.items():
+        given = checked(f"the juror '{name}'", juror(prompts, completions), len(rows))
+        apart[f"{PREFERRED}{name}"] = preferred(given, rows)
+        bounds[f"{PREFERRED}{name}"] = (0.0, 1.0)
     told = []
     for place, (row, score) in enumerate(zip(rows, whole, strict=True)):
         here = {name: given[place] for name, given in apart.items()}
         told.append({"who": row["who"], "number": row["number"], "prompt": prompts[place].id, "score": score, "values": here})
     return told, bounds
+
+
+def preferred(given: Sequence[float], rows: Sequence[Mapping[str, Any]]) -> list[float]:
+    """How many of the start's answers to the same prompt each answer beats by these scores, ties counting half. What two reward
+    models call 1 has nothing in common; which of two answers each prefers can be compared."""
+    prompts = [prompt_from_row(row["prompt"]).id for row in rows]
+    start: dict[str, list[float]] = {}
+    for row, prompt, score in zip(rows, prompts, given, strict=True):
+        if row["who"] == "start":
+            start.setdefault(prompt, []).append(score)
+    beaten = ([(own > its) + 0.5 * (own == its) for its in start[prompt]] for own, prompt in zip(given, prompts, strict=True))
+    return list(map(fmean, beaten))
 
 
 def _bounds(judge: Bounded, told: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, float]]:

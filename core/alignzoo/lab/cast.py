@@ -12,7 +12,7 @@ import torch
 from alignzoo.interfaces import Framing, Lesson, Policy, Reading, Reward, Writing, no_reward
 from alignzoo.lab import store
 from alignzoo.lab.folders import RunError
-from alignzoo.lab.plan import Plan, Rewarding
+from alignzoo.lab.plan import Juror, Part, Plan, Rewarding
 from alignzoo.lab.prompts import prompts_of
 from alignzoo.learning.choices import Voice
 from alignzoo.learning.rewards import Combined, Scored
@@ -131,13 +131,24 @@ class Cast:
         """What the optimizer is to raise: the run's only reward, or all of them as one."""
         parts: list[tuple[Voice, Reward]] = []
         for _, rewarding, files in self.rewards():
-            reward = rewarding.part.made
-            if rewarding.feedback:
-                reward = reward.deploy(self.loaded(files.folder.name, files), Lesson())
-            parts.append((rewarding.voice, Scored(self.lent(reward), rewarding.part.found.full_name)))
+            parts.append((rewarding.voice, self._scoring(rewarding.part, rewarding.feedback, files)))
         if len(parts) == 1 and parts[0][0] == Voice(name=parts[0][0].name):
             return parts[0][1]
         return Combined(parts, self.plan.combine) if parts else no_reward
+
+    def jury(self) -> Iterator[tuple[str, Juror, store.Training]]:
+        """Each juror with its place in the run file, and where the files lie of those that are trained."""
+        for number, (place, juror) in enumerate(self.plan.placed_jury(), start=1):
+            yield place, juror, self.files.juror(number)
+
+    def jurors(self) -> dict[str, Reward]:
+        """Who is shown the answers beside the judge, by their names."""
+        return {juror.name: self._scoring(juror.part, juror.feedback, files) for _, juror, files in self.jury()}
+
+    def _scoring(self, part: Part, feedback: Part | None, files: store.Training) -> Reward:
+        """What scores answers: a reward as it is, or what its training deploys."""
+        reward = part.made.deploy(self.loaded(files.folder.name, files), Lesson()) if feedback else part.made
+        return Scored(self.lent(reward), part.found.full_name)
 
     def lent(self, reward: Reward, name: str = "reader") -> Reward:
         """A reward that can be asked: one that reads with a model and has none is lent the base."""

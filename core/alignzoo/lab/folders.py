@@ -55,11 +55,12 @@ def progress_in(root: Path) -> dict[str, str]:
     files, plan = store.Folder(root), plan_in(root)
     trainings = {"start": files.start} if plan.start else {}
     rewards = [files.reward(number) for number, _ in enumerate((r for r in plan.rewards if r.feedback), start=1)]
-    trainings |= {training.folder.name: training for training in rewards} | {"train": files.train}
+    jury = [files.juror(number) for number, juror in enumerate(plan.jury, start=1) if juror.feedback]
+    trainings |= {training.folder.name: training for training in (*rewards, *jury)} | {"train": files.train}
     states = {name: _state(training) for name, training in trainings.items()}
     written = {"collect": files.feedback, "answer": files.answers, "judge": files.scores}
     states |= {name: "done" if path.exists() else "to do" for name, path in written.items()}
-    order = ("start", *(training.folder.name for training in rewards), "collect", "train", "answer", "judge")
+    order = ("start", *(training.folder.name for training in (*rewards, *jury)), "collect", "train", "answer", "judge")
     return {name: states[name] for name in order if name in states}
 
 

@@ -7,7 +7,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Interval
 
@@ -82,6 +82,27 @@ class Rewarding:
 
 
 @dataclass(frozen=True)
+class Juror:
+    """Who is shown the answers beside the judge: a reward that nobody raises. Where there is `feedback`, the component is an
+    optimizer that is trained on it from the start, and what it deploys is the reward."""
+
+    part: Part
+    name: str
+    feedback: Part | None = None
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.name, str) and self.name and self.name.isprintable()):
+            raise ValueError(f"name: is what a juror is called in reports, a word or some; got {self.name!r}")
+
+    def row(self) -> dict[str, Any]:
+        trained = {"feedback": self.feedback.row()} if self.feedback else {}
+        return {**self.part.row(), "name": self.name, **trained}
+
+
+Scoring = TypeVar("Scoring", Rewarding, Juror)
+
+
+@dataclass(frozen=True)
 class Answering:
     """How start and policy are asked the test prompts."""
 
@@ -138,6 +159,7 @@ class Plan:
     policy: Part | None = None
     """What is put around the trained policy before anybody asks it."""
     judge: Part | None = None
+    jury: tuple[Juror, ...] = ()
     budget: Budget = Budget()
     watch: Watch = Watch()
     intake: Limits = Limits()
@@ -175,6 +197,8 @@ class Plan:
             "optimizer": self.optimizer,
             "policy": self.policy,
             "judge": self.judge,
+            **{place: juror.part for place, juror in self.placed_jury()},
+            **{f"{place}.feedback": juror.feedback for place, juror in self.placed_jury()},
         }
         there = {place: part for place, part in named.items() if part is not None}
         behind = {f"{place}.{below}": more for place, part in there.items() for below, more in part.behind().items()}
@@ -182,8 +206,11 @@ class Plan:
 
     def placed_rewards(self) -> list[tuple[str, Rewarding]]:
         """The rewards by their places in the file: "reward", or "reward.0", "reward.1", …"""
-        lone = len(self.rewards) == 1
-        return [("reward" if lone else f"reward.{i}", rewarding) for i, rewarding in enumerate(self.rewards)]
+        return _placed("reward", self.rewards)
+
+    def placed_jury(self) -> list[tuple[str, Juror]]:
+        """The jury by their places in the file, likewise."""
+        return _placed("jury", self.jury)
 
     def table(self) -> dict[str, Any]:
         """The run file with everything resolved: what `run.toml` holds, and what makes two runs the same."""
@@ -193,11 +220,11 @@ class Plan:
         for place, part in self.parts().items():
             if place == "start.feedback":
                 whole["start"]["feedback"] = part.row()
-            elif place != "model" and not place.startswith("reward") and trunk(place) == place:
+            elif place != "model" and not place.startswith(("reward", "jury")) and trunk(place) == place:
                 whole[place] = part.row()
-        if self.rewards:
-            rows = [rewarding.row() for rewarding in self.rewards]
-            whole["reward"] = rows[0] if len(rows) == 1 else rows
+        for place, several in (("reward", self.rewards), ("jury", self.jury)):
+            if rows := [one.row() for one in several]:
+                whole[place] = rows[0] if len(rows) == 1 else rows
         named = self.model_part.row() if self.model_part else {"path": self.path}
         whole["model"] = {**named, **table_of(self.loading), "lora": table_of(self.lora)}
         for name in ("budget", "watch", "intake", "answer", "trail"):
@@ -217,6 +244,10 @@ class Plan:
         }
 
 
+def _placed(place: str, several: Sequence[Scoring]) -> list[tuple[str, Scoring]]:
+    return [(place if len(several) == 1 else f"{place}.{i}", one) for i, one in enumerate(several)]
+
+
 def trunk(place: str) -> str:
     """The place of the component that a filter, an acquisition or one that it looked up belongs to; any other is its own."""
     return re.split(r"\.(?:filter|acquisition|within)\b", place)[0]
@@ -232,8 +263,9 @@ def check_judge(plan: Plan) -> Part:
 def check_fit(plan: Plan, zoo: Zoo) -> None:
     """Refuse what cannot work: an optimizer whose needs nothing in the run meets."""
     pairs = [("optimizer", plan.optimizer, plan.feedback), ("start", plan.start, plan.start_feedback)]
-    trained = [(place, rewarding) for place, rewarding in plan.placed_rewards() if rewarding.feedback]
-    pairs += [(place, rewarding.part, rewarding.feedback) for place, rewarding in trained]
+    scoring: list[tuple[str, Rewarding | Juror]] = [*plan.placed_rewards(), *plan.placed_jury()]
+    trained = [(place, one) for place, one in scoring if one.feedback]
+    pairs += [(place, one.part, one.feedback) for place, one in trained]
     for place, optimizer, feedback in pairs:
         if optimizer is None:
             continue
@@ -244,12 +276,12 @@ def check_fit(plan: Plan, zoo: Zoo) -> None:
         if missing:
             raise PlanError(_misfit(place, optimizer, feedback, missing, zoo))
     for place, optimizer, _ in pairs:
-        if optimizer is not None and ("reward" in optimizer.found.component.gives) != place.startswith("reward"):
+        if optimizer is not None and ("reward" in optimizer.found.component.gives) != place.startswith(("reward", "jury")):
             raise PlanError(_other_seat(place, optimizer))
     if plan.rewards and not any(rewarding.voice.counts for rewarding in plan.rewards):
         raise PlanError("reward: every one of them is a cost or has weight 0; one must be there to be raised")
     asked = [("feedback", plan.feedback), ("start.feedback", plan.start_feedback)]
-    for place, feedback in asked + [(f"{place}.feedback", rewarding.feedback) for place, rewarding in trained]:
+    for place, feedback in asked + [(f"{place}.feedback", one.feedback) for place, one in trained]:
         if feedback and feedback.acquisition and "policy" not in feedback.made.asks:
             name = feedback.found.full_name
             raise PlanError(
@@ -277,7 +309,7 @@ def check_apart(plan: Plan) -> None:
 
 def _other_seat(place: str, optimizer: Part) -> str:
     name = optimizer.found.full_name
-    if place.startswith("reward"):
+    if place.startswith(("reward", "jury")):
         return f"{place}: {name} deploys a policy, which scores nothing; name one that gives a reward (see `alignzoo list`)"
     return f"{place}: {name} deploys a reward, which answers nothing; name it under [reward], with its [reward.feedback]"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alignzoo.lab import store
+from alignzoo.lab.answering import PREFERRED
 from alignzoo.lab.reserve import agreement
 from alignzoo.lab.statistics import FEW_PROMPTS, Estimate, bootstrap, gains, share, wins
 from alignzoo.lab.strange import in_markdown, on_one_line
@@ -83,6 +84,8 @@ learned from these choices; one half is no opinion."""
 UNASKED = """\
 No choice was held back from learning, so no group can be asked whether the policy agrees with it: write held = 0.2 under \
 [whose] in the run file."""
+JURY = f"""\
+"{PREFERRED}…" is how often a juror, a reward that nobody raised, finds an answer better than the start's to the same prompt."""
 STAGE = ("stage", "what", "updates", "labels", "scores", "FLOPs", "seconds", "at its end")
 
 
@@ -149,7 +152,8 @@ class Report:
         ]
         if self.values:
             lines += ["", "| value | before | after |", "|---|---|---|"]
-            lines += [f"| {name} | {before} | {after} |" for name, (before, after) in self.values.items()]
+            lines += [f"| {_cell(name)} | {before} | {after} |" for name, (before, after) in self.values.items()]
+            lines += ["", JURY] if any(name.startswith(PREFERRED) for name in self.values) else []
         if self.groups:
             lines += ["", f"## {WHOSE}", "", f"| {' | '.join(GROUP)} |", "|" + "---|" * len(GROUP)]
             lines += [f"| {' | '.join(map(_cell, group.cells()))} |" for group in self.groups]
@@ -242,14 +246,22 @@ def _kls(answers: Sequence[Mapping[str, Any]], scores: Sequence[Mapping[str, Any
 
 def _stages(files: store.Folder) -> Iterator[Stage]:
     """Every training of the run, in its order."""
-    trainings = [files.start, *(files.reward(number) for number in range(1, 100)), files.train]
+    jury = read_jury(files)
+    trainings = [files.start, *(files.reward(number) for number in range(1, 100)), files.train, *jury]
     for training in (training for training in trainings if training.done):
         summary = store.read_summary(training)
         told: dict[str, float] = {}
         for row in store.read_rows(training.updates):
             told |= row
         warnings = tuple(summary.get("warnings", ()))  # older runs have none
-        yield Stage(training.folder.name, summary["optimizer"]["use"], summary["ledger"], told, warnings)
+        yield Stage(jury.get(training, training.folder.name), summary["optimizer"]["use"], summary["ledger"], told, warnings)
+
+
+def read_jury(files: store.Folder) -> dict[store.Training, str]:
+    """What each training of a juror is called."""
+    rows = store.read_settings(files).get("jury", [])
+    jury = enumerate(rows if isinstance(rows, list) else [rows], start=1)
+    return {files.juror(number): f"jury: {row['name']}" for number, row in jury if "feedback" in row}
 
 
 def _groups(files: store.Folder) -> Iterator[Group]:

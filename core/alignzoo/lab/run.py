@@ -122,21 +122,28 @@ class Run:
     def rewards(self) -> None:
         """Train the rewards that are to be trained (`[reward.feedback]`), each from the start."""
         for place, rewarding, files in self.cast.rewards():
-            part, source = rewarding.part, rewarding.feedback
-            if source is None or files.done:
-                continue
-            self.start()
-            self.listener.stage(files.folder.name, f"{part.found.component.id} on {source.found.component.id}")
-            budget = self._for_reward(place)
-            rows = {"reward": part.row(), "feedback": source.row(), "role": files.folder.name, "budget": budget.limits()}
-            key = key_of(self.plan, rows, ("start", "start.feedback", place, f"{place}.feedback"))
-            with self._shared(key, files.folder) as taken:
-                if taken:
-                    continue
-                if not files.feedback.exists():
-                    self._collected(source, files.feedback, f"{place}.feedback")
-                seat = self.cast.seat(files.folder.name)
-                self._train(part, source, files, seat, self._terms(budget=budget, answers=False))
+            if rewarding.feedback and not files.done:
+                self._scoring(place, rewarding.part, rewarding.feedback, files, self._for_reward(place))
+
+    def jury(self) -> None:
+        """Train the jury (`[jury.feedback]`), each from the start. Nothing is raised by it, nor does it take of the budget."""
+        for place, juror, files in self.cast.jury():
+            if juror.feedback and not files.done:
+                self._scoring(place, juror.part, juror.feedback, files, Budget())
+
+    def _scoring(self, place: str, part: Part, source: Part, files: store.Training, budget: Budget) -> None:
+        """Train what is to score answers, or take it from a run that needed the same."""
+        self.start()
+        self.listener.stage(files.folder.name, f"{part.found.component.id} on {source.found.component.id}")
+        rows = {"reward": part.row(), "feedback": source.row(), "role": files.folder.name, "budget": budget.limits()}
+        key = key_of(self.plan, rows, ("start", "start.feedback", place, f"{place}.feedback"))
+        with self._shared(key, files.folder) as taken:
+            if taken:
+                return
+            if not files.feedback.exists():
+                self._collected(source, files.feedback, f"{place}.feedback")
+            seat = self.cast.seat(files.folder.name)
+            self._train(part, source, files, seat, self._terms(budget=budget, answers=False))
 
     def collect(self) -> Path:
         """Gather the feedback. Candidates, where the source asks for any, are written by the start."""
@@ -174,6 +181,7 @@ class Run:
         self.start()
         if self.plan.raised:
             self.rewards()
+        self.jury()  # what is wrong with what it learns from is told before the policy is trained
         if source:
             self.collect()
         if (self.plan.feedback, self.plan.rewards) != (source, self.plan.raised):
@@ -249,7 +257,8 @@ class Run:
             self.answer()
             self.listener.stage("judge", judge.found.full_name)
             rows = store.read_rows(self.files.answers)
-            told, bounds = scores(self.cast.lent(judge.made), rows, self.hooks.columns)
+            self.jury()
+            told, bounds = scores(self.cast.lent(judge.made), rows, self.hooks.columns, self.cast.jurors())
             store.write_json(self.files.judging, {"bounds": bounds, "closed": self._closed()})
             store.write_rows(self.files.scores, told)
         return self.files.scores

@@ -16,7 +16,7 @@ from typing import Annotated, Any
 from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Acquisition, FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task, Wrapper
-from alignzoo.lab.plan import Answering, Part, Plan, PlanError, Rewarding, Trailing, check_apart, check_fit
+from alignzoo.lab.plan import Answering, Juror, Part, Plan, PlanError, Rewarding, Trailing, check_apart, check_fit
 from alignzoo.lab.prompts import read_prompts
 from alignzoo.lab.reserve import Whose
 from alignzoo.learning.choices import Budget, Combine, Limits, Voice, Watch
@@ -55,6 +55,7 @@ _TOP = (
     "model",
     "made_with",
     "reward",
+    "jury",
     *SECTIONS,
     *PLACES,
 )
@@ -233,6 +234,7 @@ class _Reader:
             plugins=tuple(dict.fromkeys(map(os.path.normpath, head.plugins))),
             combine=head.combine,
             rewards=rewards,
+            jury=self.jury(table.get("jury", ()), seed),
             path=path,
             model_part=model_part,
             lora=lora,
@@ -246,7 +248,7 @@ class _Reader:
         scalars = {f.name for f in fields(_Head)}
         wrong = [(name, value) for name, value in given.items() if name in _TOP and name not in scalars]
         wrong = [(name, value) for name, value in wrong if not isinstance(value, Mapping)]
-        wrong = [(name, value) for name, value in wrong if not (name == "reward" and _are_tables(value))]
+        wrong = [(name, value) for name, value in wrong if not (name in ("reward", "jury") and _are_tables(value))]
         for name, value in wrong:
             self.problems.append(f'{self.file}: {name}: must be a table, [{name}] with use = "{value}" in it')
         return {**given, **{name: {} for name, _ in wrong}}
@@ -261,26 +263,41 @@ class _Reader:
     def rewards(self, given: Any, seed: int) -> tuple[Rewarding, ...]:
         """One [reward], or several [[reward]]: each with how it counts and, where it is to be trained, with its feedback."""
         rewards = []
-        for number, whole in enumerate([given] if isinstance(given, Mapping) else given):
-            place = "reward" if isinstance(given, Mapping) else f"reward.{number}"
-            table = dict(whole)
+        for number, (place, table) in enumerate(_several("reward", given)):
             voice = self.section(Voice, {name: table.pop(name) for name in _VOICE if name in table}, place)
-            learns_from = table.pop("feedback", None)
-            if learns_from is not None and not isinstance(learns_from, Mapping):
-                self.problems.append(f"{self.file}: {place}.feedback: must be a table, [reward.feedback]")
-                continue
-            if learns_from is None:
-                part, source = self.part(place, "reward", Reward, table, seed), None
-            else:
-                part = self.part(place, "optimizer", Optimizer, table, seed)
-                source = self.part(f"{place}.feedback", "feedback", FeedbackSource, dict(learns_from), seed)
+            part, source = self.scoring(place, table, seed)
             if part is not None:
-                named = voice.name or f"{part.found.component.id}{number or ''}"
-                rewards.append(Rewarding(part, replace(voice, name=named), source))
-        names = [rewarding.voice.name for rewarding in rewards]
-        if doubled := sorted({name for name in names if names.count(name) > 1}):
-            self.problems.append(f"{self.file}: reward: two are called '{doubled[0]}'; give each a name of its own")
+                rewards.append(Rewarding(part, replace(voice, name=_called(voice.name, part, number)), source))
+        self.told_apart("reward", [rewarding.voice.name for rewarding in rewards])
         return tuple(rewards)
+
+    def jury(self, given: Any, seed: int) -> tuple[Juror, ...]:
+        """One [jury], or several [[jury]]: each with its name and, where it is to be trained, with its feedback."""
+        jury = []
+        for number, (place, table) in enumerate(_several("jury", given)):
+            name = table.pop("name", "")
+            part, source = self.scoring(place, table, seed)
+            try:
+                jury += [Juror(part, _called(name, part, number), source)] if part is not None else []
+            except ValueError as error:
+                self.problems.append(f"{self.file}: {place}.{error}")
+        self.told_apart("jury", [juror.name for juror in jury])
+        return tuple(jury)
+
+    def scoring(self, place: str, table: dict[str, Any], seed: int) -> tuple[Part | None, Part | None]:
+        """A reward; or, where it is to be trained, an optimizer and its feedback."""
+        learns_from = table.pop("feedback", None)
+        if learns_from is None:
+            return self.part(place, "reward", Reward, table, seed), None
+        if not isinstance(learns_from, Mapping):
+            self.problems.append(f"{self.file}: {place}.feedback: must be a table, [{place.partition('.')[0]}.feedback]")
+            return None, None
+        part = self.part(place, "optimizer", Optimizer, table, seed)
+        return part, self.part(f"{place}.feedback", "feedback", FeedbackSource, dict(learns_from), seed)
+
+    def told_apart(self, place: str, names: Sequence[str]) -> None:
+        if doubled := sorted({name for name in names if names.count(name) > 1}):
+            self.problems.append(f"{self.file}: {place}: two are called '{doubled[0]}'; give each a name of its own")
 
     def part(self, place: str, kind: Kind, protocol: type, table: dict[str, Any], seed: int) -> Part | None:
         """A component by its `use`, made with the rest of its table; the run's seed serves where it has none of its own."""
@@ -337,6 +354,18 @@ class _Reader:
             return str(path), None
         own = {key: table.pop(key) for key in list(table) if key not in {f.name for f in fields(Loading)}}
         return "", self.part("model", "model", ModelSource, own, seed)
+
+
+def _several(place: str, given: Any) -> list[tuple[str, dict[str, Any]]]:
+    """One table or several, by their places."""
+    if isinstance(given, Mapping):
+        return [(place, dict(given))]
+    return [(f"{place}.{number}", dict(table)) for number, table in enumerate(given)]
+
+
+def _called(name: str, part: Part, number: int) -> str:
+    """Its name; its component's where it has none."""
+    return name or f"{part.found.component.id}{number or ''}"
 
 
 def _are_tables(value: Any) -> bool:

@@ -100,6 +100,10 @@ class Folder:
         """Of the first, second, … reward that is trained."""
         return Training(self.root / ("reward" if number == 1 else f"reward{number}"))
 
+    def juror(self, number: int) -> Training:
+        """Of the first, second, … juror, if it is trained."""
+        return Training(self.root / ("jury" if number == 1 else f"jury{number}"))
+
     def feedbacks(self) -> list[Path]:
         """The feedback that the policy, or a reward that it hears, learned from."""
         rewards = (self.reward(number).feedback for number in range(1, 10))

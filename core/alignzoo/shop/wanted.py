@@ -61,7 +61,12 @@ def _used(table: Any, place: str) -> Iterator[tuple[str, str]]:
             yield from _used(value, at)
 
 
-PLACES: Mapping[str, tuple[Kind, ...]] = {"start": ("optimizer",), "judge": ("reward",), "reward": ("reward", "optimizer")}
+PLACES: Mapping[str, tuple[Kind, ...]] = {
+    "start": ("optimizer",),
+    "judge": ("reward",),
+    "reward": ("reward", "optimizer"),
+    "jury": ("reward", "optimizer"),
+}
 """What a table of a run file names, where that is not the table's own name."""
 
 

@@ -93,6 +93,7 @@ def short(plan: Plan) -> Plan:
         start_feedback=None,
         feedback=_little(plan.feedback) if plan.feedback else None,
         rewards=rewards,
+        jury=(),
         budget=replace(plan.budget, updates=min(UPDATES, plan.budget.updates or UPDATES), rewards=False),
         answer=replace(plan.answer, prompts=min(ANSWERS, plan.answer.prompts)),
         watch=replace(plan.watch, every=0),

@@ -41,7 +41,7 @@ def _undone(root: Path, names: list[str]) -> Iterator[str]:
 
 def undo(root: Path, name: str) -> None:
     """Remove what was made from a file, and it. From its settings a run was made as a whole."""
-    order = ("start", "reward", "train", "answers", "scores", "report")
+    order = ("start", "reward", "train", "answers", "jury", "scores", "report")
     if name == "run.toml":
         shutil.rmtree(root)
         return

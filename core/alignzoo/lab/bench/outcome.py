@@ -82,7 +82,7 @@ class Outcome:
 
 def read_from(files: store.Folder) -> dict[str, str]:
     """The digest of every file of a finished run that a report reads."""
-    trainings = [files.train, files.start, *(files.reward(number) for number in range(1, 10))]
+    trainings = [files.train, files.start, *(of(number) for of in (files.reward, files.juror) for number in range(1, 10))]
     paths = [files.settings, files.answers, files.scores, files.judging, files.serving, files.opinions]
     paths += [files.root / "report.json", files.train.trail]
     paths += [path for training in trainings for path in (training.summary, training.updates)]
@@ -130,12 +130,16 @@ def ground(plan: Plan, files: store.Folder) -> dict[str, str]:
         "prompts": _digest([row["prompt"] for row in first]),
         "decoding": _digest(table["answer"]),
         "judge": _digest(table.get("judge")),
+        "jury": _digest(table.get("jury")),
         f"base {base}": _digest(weights(plan.model)),
         **{f"file {path}": digest for path, digest in named_files(_read(table)).items()},  # under every seed
         f"answers of the start {start}": _digest(first),
     }
     if plan.start:
         told[f"start {start}"] = store.read_json(files.start.summary)["adapter"]
+    jury = [files.juror(number).summary for number, juror in enumerate(plan.jury, start=1) if juror.feedback]
+    if jury:
+        told[f"jury {start}"] = _digest([store.read_json(summary)["adapter"] for summary in jury])
     if plan.feedback:
         told[f"feedback {_digest([start, table['feedback']])}"] = store.file_digest(files.feedback)
     return told
@@ -155,9 +159,9 @@ def apart(ours: Outcome, others: Iterable[tuple[Cell, Outcome]]) -> str:
 
 def _read(table: Mapping[str, Any]) -> list[Any]:
     """The settings of what is learned from and asked. (A reward may write the file that it names.)"""
-    rewards = table.get("reward", [])
-    of_rewards = [row.get("feedback") for row in (rewards if isinstance(rewards, list) else [rewards])]
-    return [*(table.get(place) for place in ("task", "start", "feedback", "answer")), *of_rewards]
+    tables = [table.get("reward", []), table.get("jury", [])]
+    rows = [row for several in tables for row in (several if isinstance(several, list) else [several])]
+    return [*(table.get(place) for place in ("task", "start", "feedback", "answer")), *(row.get("feedback") for row in rows)]
 
 
 def _told(key: str) -> str:

@@ -43,9 +43,9 @@ class Tuning:
         return table_of(self)
 
     def plan(self, plan: Plan) -> Plan:
-        """The run of a trial: judged on other prompts, and leaving no trail."""
+        """The run of a trial: judged on other prompts, by the judge alone, and leaving no trail."""
         how = replace(plan.answer, split=self.split, prompts=self.prompts)
-        return replace(plan, answer=how, trail=replace(plan.trail, every=0))
+        return replace(plan, answer=how, jury=(), trail=replace(plan.trail, every=0))
 
     def check(self, plan: Plan) -> None:
         """Refuse to tune on what is judged in the end."""
