@@ -93,6 +93,16 @@ def test_the_light_verbs_are_light(shelf: Shelf, words: list[str]) -> None:
     assert done.stdout
 
 
+@pytest.mark.parametrize("module", ["report", "bench.report", "compare.words"])
+def test_what_tells_of_finished_runs_imports_no_torch(module: str) -> None:
+    """`show`, `compare` and a bench's report read files."""
+    code = (
+        f"import sys, alignzoo.lab.{module}; print([name for name in ('torch', 'transformers', 'peft') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_a_list_by_kind_and_by_what_a_run_has(shelf: Shelf) -> None:
     needs = ", needs=('prompts', 'reward')"
     reward = '"reward", "judge", "zoo_many.work:Work", "judges"'

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from alignzoo.interfaces import Bounded, Distant, Manner, Policy, Reward, Valued
-from alignzoo.lab.plan import Answering
+from alignzoo.lab.plan import PREFERRED, Answering
 from alignzoo.lab.prompts import read_prompts as read_prompts  # stood here once
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.rewards import ScoreError, checked
@@ -26,9 +26,6 @@ from alignzoo.records import (
 )
 
 Columns = Callable[[Sequence[Prompt], Sequence[Completion]], dict[str, list[float]]]
-
-PREFERRED = "preferred by "
-"""Before the name of a juror, in the figures of a run."""
 
 _NOBODY: Mapping[str, Reward] = {}
 _AT_ONCE = 32

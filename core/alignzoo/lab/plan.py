@@ -81,6 +81,10 @@ class Rewarding:
         return {**self.part.row(), **table_of(self.voice), **trained}
 
 
+PREFERRED = "preferred by "
+"""Before the name of a juror, in the figures of a run."""
+
+
 @dataclass(frozen=True)
 class Juror:
     """Who is shown the answers beside the judge: a reward that nobody raises. Where there is `feedback`, the component is an

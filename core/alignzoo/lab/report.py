@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from alignzoo.lab import store
-from alignzoo.lab.answering import PREFERRED
+from alignzoo.lab.plan import PREFERRED
 from alignzoo.lab.reserve import agreement
 from alignzoo.lab.statistics import FEW_PROMPTS, Estimate, bootstrap, gains, share, wins
 from alignzoo.lab.strange import in_markdown, on_one_line
