@@ -81,6 +81,49 @@ def test_what_a_run_of_a_bench_says_in_words_is_shown_once() -> None:
         assert told == ["dpo/3: no tracker is there", "dpo/3: another"]
 
 
+def test_a_log_of_a_bench_tells_once_what_its_runs_say_alike(at: At) -> None:
+    """A run's own words are those in which another entry would differ, or another run goes wrong."""
+    lines = bench_progress._Lines(Console(file=io.StringIO()))
+    for cell in (Cell("dpo", 0), Cell("dpo", 1), Cell("ppo", 0)):
+        lines.began(cell)
+        lines.said(cell, "stage", ("load", "a model"))
+        lines.said(cell, "line", (f"{48 + cell.number} records → runs/{cell}/feedback.jsonl",))
+        lines.said(cell, "line", (f"taken from runs/.stages/{cell.number}a7b",))
+        lines.said(cell, "stage", ("train", cell.entry))
+        if cell == Cell("dpo", 1):
+            lines.said(cell, "line", ("warning: the chosen replies fell by 3.1 nats",))
+    lines.ended(cell, Outcome("done", value=0.5))
+    assert written(lines.console) == [
+        "dpo/0: begun",
+        "dpo/0: load a model",
+        "dpo/0: 48 records → runs/dpo/0/feedback.jsonl",
+        "dpo/0: taken from runs/.stages/0a7b",
+        "dpo/0: train dpo",
+        "dpo/1: begun",
+        "dpo/1: warning: the chosen replies fell by 3.1 nats",
+        "ppo/0: begun",
+        "ppo/0: 48 records → runs/ppo/0/feedback.jsonl",
+        "ppo/0: train ppo",
+        "ppo/0: reward 0.500, 0 s",
+    ]
+
+
+def test_a_run_of_a_bench_that_was_silent_for_long_tells_its_stage_though_others_had_it(at: At) -> None:
+    lines = bench_progress._Lines(Console(file=io.StringIO()))
+    for number, second in ((0, 0), (1, 29), (2, 31)):
+        at(0)
+        lines.began(Cell("dpo", number))
+        at(second)
+        lines.said(Cell("dpo", number), "stage", ("answer", "9 prompts"))
+    assert written(lines.console) == [
+        "dpo/0: begun",
+        "dpo/0: answer 9 prompts",
+        "dpo/1: begun",
+        "dpo/2: begun",
+        "dpo/2: answer 9 prompts",
+    ]
+
+
 def test_a_bar_of_a_bench_says_how_far_its_training_is_and_how_long_it_will_take(at: At) -> None:
     shown = Progress(TextColumn("{task.fields[told]}"), console=Console(file=io.StringIO()))
     bars = bench_progress._Bars(shown.console, shown)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -38,17 +39,20 @@ def watching() -> Iterator[Watcher]:
         yield Watcher(bars.began, bars.said, bars.ended, bars.line, bars.whole)
 
 
-_NEWS = 30.0
-"""Seconds between two lines about the same run's updates."""
+_SILENCE = 30.0
+"""Seconds after which a run that was not heard of says where it is."""
+_FIGURES = re.compile(r"\S*\d\S*")
+"""Words with a figure: counts, shares, and folders of seeds or digests."""
 
 
 class _Lines:
-    """For logs and pipes: a line for each beginning and end, and now and then how far a training is."""
+    """For logs and pipes: a line for each beginning and end, what is news, and now and then how far a run is."""
 
     def __init__(self, console: Console) -> None:
-        self.console, self.pace = console, Pace()
+        self.console, self.pace, self.news = console, Pace(), News()
         self.since: dict[Cell, float] = {}
-        self.heard: set[str] = set()
+        self.told: dict[Cell, float] = {}
+        """When a run was last heard of."""
         self.trained: dict[Cell, _Training] = {}
 
     def line(self, line: str) -> None:
@@ -56,34 +60,42 @@ class _Lines:
 
     def began(self, cell: Cell) -> None:
         self.since[cell] = time.monotonic()
-        self.line(f"{cell}: begun")
+        self._of(cell, "begun")
 
     def said(self, cell: Cell, what: str, facts: tuple[Any, ...]) -> None:
+        """A stage that other runs went through before is told only of a run that was not heard of for long."""
         if what == "stage":
             self.trained.pop(cell, None)
-            self.line(f"{cell}: {' '.join(facts)}")
-        elif what == "line" and new(facts[0], self.heard):
-            self.line(f"{cell}: {on_one_line(facts[0])}")
-        elif (training := heard(self.trained, cell, what, facts)) and time.monotonic() - training.told >= _NEWS:
-            training.told = time.monotonic()
-            self.line(f"{cell}: {training}")
+            stage = " ".join(facts)
+            if self.news.first(stage) or self._silent(cell):
+                self._of(cell, stage)
+        elif what == "line" and self.news.of(cell, facts[0]):
+            self._of(cell, on_one_line(facts[0]))
+        elif (training := heard(self.trained, cell, what, facts)) and self._silent(cell):
+            self._of(cell, str(training))
 
     def ended(self, cell: Cell, outcome: Outcome | None) -> None:
-        self.line(f"{cell}: {_how(outcome)}, {time.monotonic() - self.since.pop(cell):.0f} s")
+        self._of(cell, f"{_how(outcome)}, {time.monotonic() - self.since.pop(cell):.0f} s")
 
     def whole(self, ended: int, cells: int) -> None:
         self.line(f"{ended} of {cells}{self.pace.left(ended, cells)}")
+
+    def _of(self, cell: Cell, line: str) -> None:
+        self.told[cell] = time.monotonic()
+        self.line(f"{cell}: {line}")
+
+    def _silent(self, cell: Cell) -> bool:
+        return time.monotonic() - self.told[cell] >= _SILENCE
 
 
 class _Bars:
     """For a terminal."""
 
     def __init__(self, console: Console, shown: Progress) -> None:
-        self.console, self.shown, self.pace = console, shown, Pace()
+        self.console, self.shown, self.pace, self.news = console, shown, Pace(), News()
         self.trained: dict[Cell, _Training] = {}
         self.all = shown.add_task("bench", total=None, told="")
         self.bars: dict[Cell, TaskID] = {}
-        self.heard: set[str] = set()
 
     def line(self, line: str) -> None:
         self.console.print(line, markup=False)
@@ -97,7 +109,7 @@ class _Bars:
             self.trained.pop(cell, None)
             self.shown.update(bar, completed=0, told=" ".join(facts))
             next(task for task in self.shown.tasks if task.id == bar).total = None  # to `update` None means "as it was"
-        elif what == "line" and new(facts[0], self.heard):
+        elif what == "line" and self.news.of(cell, facts[0]):
             self.line(f"{cell}: {on_one_line(facts[0])}")
         elif training := heard(self.trained, cell, what, facts):
             self.shown.update(bar, completed=training.done, total=training.whole or None, told=str(training))
@@ -123,19 +135,29 @@ class _Training:
     figures: str = ""
     left: str = ""
     pace: Pace = field(default_factory=Pace)
-    told: float = field(default_factory=lambda: time.monotonic())
 
     def __str__(self) -> str:
         of = f" of {self.whole}" if self.whole else ""
         return f"update {self.done}{of}{self.left}  {self.figures}"
 
 
-def new(line: str, before: set[str]) -> bool:
-    """Whether a sentence is said for the first time: many runs of a bench say the same."""
-    if line in before:
-        return False
-    before.add(line)
-    return True
+class News:
+    """What the runs of a bench have said so far: most of it is what another run has said already."""
+
+    def __init__(self) -> None:
+        self.before: set[tuple[str, ...]] = set()
+
+    def first(self, *words: str) -> bool:
+        """Whether nobody has said this before."""
+        known = words in self.before
+        self.before.add(words)
+        return not known
+
+    def of(self, cell: Cell, line: str) -> bool:
+        """Whether a sentence is new, and more than what another run of the same entry said with other figures and paths. It is
+        in the log of its run, and what is to be minded is in the report."""
+        alike = self.first(cell.entry, _FIGURES.sub("#", line))
+        return self.first(line) and alike
 
 
 def heard(trained: dict[Cell, _Training], cell: Cell, what: str, facts: tuple[Any, ...]) -> _Training | None:
