@@ -22,11 +22,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Ge, GroupedMetadata, Gt, Le, Lt, MaxLen, MinLen, MultipleOf, Predicate
 
 
-def check_settings(made: Any, but: Sequence[str] = ()) -> None:
-    """Raise `ValueError` where a setting of this dataclass, `but` for some, cannot be: of another type, no number, one without
-    an end that is not its default, or beyond its limits. Every such setting is named."""
-    kind, asked = type(made), [f for f in fields(made) if f.init and f.name not in but]
-    given = [(f.name, _hints(kind)[f.name], getattr(made, f.name), f.default) for f in asked]
+def check_settings(made: Any) -> None:
+    """Raise `ValueError` where a setting of this dataclass cannot be: of another type, no number, one without an end that is
+    not its default, or beyond its limits. Every such setting is named."""
+    kind = type(made)
+    given = [(f.name, _hints(kind)[f.name], getattr(made, f.name), f.default) for f in fields(made) if f.init]
     found = ((name, _wrong(hint, value, default), value) for name, hint, value, default in given)
     if broken := [f"{kind.__name__}: {name} {words}; got {value!r}" for name, words, value in found if words]:
         raise ValueError("\n".join(broken))

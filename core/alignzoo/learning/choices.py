@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval, Le
 
@@ -36,8 +36,11 @@ class Budget:
     Updates are not shared, since those of a reward model are of another kind."""
 
     def __post_init__(self) -> None:
-        took = [name for name, most in self.limits().items() if type(most) in (int, float) and most == 0]
-        check_settings(self, but=took)  # nought is what `after` leaves where all is spent
+        spent: dict[str, Any] = {n: None for n, most in self.limits().items() if type(most) in (int, float) and most == 0}
+        if spent:  # nought is what `after` leaves, and stops at once; no run file can ask for it
+            replace(self, **spent)  # what else there is must be a limit all the same
+        else:
+            check_settings(self)
         for name in ("updates", "labels"):
             if (most := getattr(self, name)) is not None and most % 1:
                 raise ValueError(f"{name} are counted: write a whole number; got {most:g}")
