@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -70,7 +71,7 @@ batch_size = 8
 [jury.feedback]
 use = "playground"
 candidates = "world"
-count = 64
+count = 160
 [[jury.feedback.filter]]
 use = "whose"
 only = ["friendly"]
@@ -111,7 +112,7 @@ def test_a_juror_has_a_name_and_may_have_feedback(tmp_path: Path) -> None:
     friendly, length = read_plan(written(tmp_path, JURY)).jury
     assert (friendly.name, friendly.part.found.full_name) == ("friendly", "optimizer:reward_model/reward-model")
     assert friendly.feedback is not None
-    assert friendly.feedback.made.count == 64
+    assert friendly.feedback.made.count == 160
     assert (length.name, length.feedback) == ("length1", None)
 
 
@@ -215,6 +216,7 @@ def test_it_changes_nothing_in_the_policy_and_takes_nothing_of_the_budget(file: 
     assert both[0]["adapter"] == both[1]["adapter"]
     assert both[0]["ledger"]["labels"] == both[1]["ledger"]["labels"] == 16
     assert spent_in(done.files)["labels"] == 16
+    assert store.read_summary(done.files.juror(1))["ledger"]["labels"] > 20  # all that it has
 
 
 def test_a_bench_holds_the_jury_to_be_the_same_for_all(done: Run) -> None:
@@ -229,6 +231,21 @@ def test_a_bench_holds_the_jury_to_be_the_same_for_all(done: Run) -> None:
         summary.write_text(json.dumps(row))
     assert ground(read_plan(written(done.files.root, ""), ()), done.files)["jury"] != told["jury"]
     assert "jury/summary.json" in read_from(done.files)
+
+
+def test_what_the_jury_learns_from_must_be_the_same_under_every_seed(done: Run, tmp_path: Path) -> None:
+    choices = tmp_path / "choices.jsonl"
+    choices.write_text(json.dumps({"prompt": "Why?", "chosen": "So.", "rejected": "No."}) + "\n")
+    jury = f'[jury]\nuse = "reward-model"\n[jury.feedback]\nuse = "file"\ndata.path = "{choices}"\n'
+    assert f"file {choices}" in ground(read_plan(written(tmp_path, jury)), done.files)
+
+
+def test_a_jury_that_is_gone_is_made_again_and_says_the_same(done: Run) -> None:
+    files, said = done.files, done.files.scores.read_bytes()
+    shutil.rmtree(files.juror(1).folder)
+    files.scores.unlink()
+    assert done.judge().read_bytes() == said
+    assert files.juror(1).done
 
 
 def test_its_state_is_told(done: Run) -> None:
