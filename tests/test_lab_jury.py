@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -229,8 +230,16 @@ def test_a_bench_holds_the_jury_to_be_the_same_for_all(done: Run) -> None:
         assert ground(done.plan, done.files)[trained] != told[trained]
     finally:
         summary.write_text(json.dumps(row))
-    assert ground(read_plan(written(done.files.root, ""), ()), done.files)["jury"] != told["jury"]
+    assert ground(replace(done.plan, jury=done.plan.jury[:1]), done.files)[trained] != told[trained]
     assert "jury/summary.json" in read_from(done.files)
+
+
+def test_under_another_seed_it_is_another_jury_on_the_same_ground(file: Path, done: Run) -> None:
+    other = Run.open(file, file.parent / "other", ["seed=1"])
+    other.judge()
+    ours, theirs = ({**ground(run.plan, run.files)} for run in (done, other))
+    assert sum(name.startswith("jury ") for name in {**ours, **theirs}) == 2
+    assert all(theirs[name] == ours[name] for name in theirs.keys() & ours.keys())
 
 
 def test_what_the_jury_learns_from_must_be_the_same_under_every_seed(done: Run, tmp_path: Path) -> None:
