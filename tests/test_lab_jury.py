@@ -7,9 +7,12 @@ import shutil
 import tomllib
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
+from finished import in_hand
 
 from alignzoo.cli import main
 from alignzoo.interfaces import Lesson
@@ -19,6 +22,8 @@ from alignzoo.lab.bench.calibration import short
 from alignzoo.lab.bench.damage import undo
 from alignzoo.lab.bench.outcome import ground, read_from, spent_in
 from alignzoo.lab.bench.tuning import Tuning
+from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.footing import cautions
 from alignzoo.lab.compare.played import played
 from alignzoo.lab.folders import progress_in
 from alignzoo.lab.plan import PlanError
@@ -280,3 +285,17 @@ def test_what_is_wrong_with_its_feedback_is_told_before_the_policy_is_trained(fi
     with pytest.raises(Exception, match=r"choices\.jsonl:1"):
         run.train()
     assert not run.files.train.done
+
+
+def test_a_comparison_of_what_two_juries_prefer_is_cautioned() -> None:
+    """Under another seed a jury is another one, and that is as it should be."""
+
+    def heard(name: str, *jury: tuple[int, list[dict[str, Any]]]) -> Entrant:
+        told = [{"judge": {"use": "gold"}, "jury": rows} for _, rows in jury]
+        runs = [in_hand(seed, np.zeros((3, 1)), settings=own) for (seed, _), own in zip(jury, told, strict=True)]
+        return Entrant(name, tuple(runs))
+
+    first, second = ([{"use": "reward-model", "name": "old", "seed": seed}] for seed in (0, 1))
+    ours = heard("ours", (0, first), (1, second))
+    assert not any("same jury" in caution for caution in cautions([ours, heard("theirs", (0, first), (1, second))], 3))
+    assert any("same jury" in caution for caution in cautions([ours, heard("theirs", (0, first), (1, first))], 3))
