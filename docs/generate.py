@@ -141,14 +141,14 @@ the nearest name; all of them are reported at once, before any model is loaded. 
 | `[optimizer]` | yes | the algorithm that aligns; `use` and its own settings |
 | `[task]` | yes, or `answer.file` | prompts to learn on and prompts to be judged on |
 | `[feedback]` | if the optimizer needs it | where judgements come from |
-| `[[feedback.filter]]` | no | what holds records of a source back; also below the `feedback` of `start`, `reward` and `jury` |
+| `[[feedback.filter]]` | no | what holds records of a source back; also below every other `….feedback` |
 | `[feedback.acquisition]` | no | what chooses, among more answers than are needed, those that a source is asked about |
 | `[policy]` | no | what is put around the trained policy before anybody asks it |
 | `[start]`, `[start.feedback]` | no | an optimizer that makes what alignment starts from, and what it learns from |
 | `[reward]` | if the optimizer needs it | what its answers are worth; `use` may be your own `module:function` |
 | `[reward.feedback]` | no | what it is trained on: `[reward]` then names an optimizer that deploys a reward |
 | `[judge]` | for the report | a reward that scores the answers at the end |
-| `[jury]`, `[jury.feedback]` | no | who [hears them](../feedback/annotators.md) beside the judge; several are `[[jury]]` |
+| `[jury]`, `[jury.feedback]` | no | who else is shown the answers ([how](../feedback/annotators.md)) |
 | `[budget]`, `[watch]`, `[intake]`, `[answer]`, `[trail]`, `[whose]` | no | limits and questions, with the defaults below |
 
 `use` names a component: `dpo`, or `optimizer:dpo`, or in full `optimizer:dpo/dpo`. `run.toml` has the full name.

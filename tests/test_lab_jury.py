@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import tomli_w
+from finished import in_hand
 
 from alignzoo.cli import main
 from alignzoo.interfaces import Lesson
@@ -18,6 +22,8 @@ from alignzoo.lab.bench.calibration import short
 from alignzoo.lab.bench.damage import undo
 from alignzoo.lab.bench.outcome import ground, read_from, spent_in
 from alignzoo.lab.bench.tuning import Tuning
+from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.footing import cautions
 from alignzoo.lab.compare.played import played
 from alignzoo.lab.folders import progress_in
 from alignzoo.lab.plan import PlanError
@@ -229,8 +235,16 @@ def test_a_bench_holds_the_jury_to_be_the_same_for_all(done: Run) -> None:
         assert ground(done.plan, done.files)[trained] != told[trained]
     finally:
         summary.write_text(json.dumps(row))
-    assert ground(read_plan(written(done.files.root, ""), ()), done.files)["jury"] != told["jury"]
+    assert ground(replace(done.plan, jury=done.plan.jury[:1]), done.files)[trained] != told[trained]
     assert "jury/summary.json" in read_from(done.files)
+
+
+def test_under_another_seed_it_is_another_jury_on_the_same_ground(file: Path, done: Run) -> None:
+    other = Run.open(file, file.parent / "other", ["seed=1"])
+    other.judge()
+    ours, theirs = ({**ground(run.plan, run.files)} for run in (done, other))
+    assert sum(name.startswith("jury ") for name in {**ours, **theirs}) == 2
+    assert all(theirs[name] == ours[name] for name in theirs.keys() & ours.keys())
 
 
 def test_what_the_jury_learns_from_must_be_the_same_under_every_seed(done: Run, tmp_path: Path) -> None:
@@ -271,3 +285,17 @@ def test_what_is_wrong_with_its_feedback_is_told_before_the_policy_is_trained(fi
     with pytest.raises(Exception, match=r"choices\.jsonl:1"):
         run.train()
     assert not run.files.train.done
+
+
+def test_a_comparison_of_what_two_juries_prefer_is_cautioned() -> None:
+    """Under another seed a jury is another one, and that is as it should be."""
+
+    def heard(name: str, *jury: tuple[int, list[dict[str, Any]]]) -> Entrant:
+        told = [{"judge": {"use": "gold"}, "jury": rows} for _, rows in jury]
+        runs = [in_hand(seed, np.zeros((3, 1)), settings=own) for (seed, _), own in zip(jury, told, strict=True)]
+        return Entrant(name, tuple(runs))
+
+    first, second = ([{"use": "reward-model", "name": "old", "seed": seed}] for seed in (0, 1))
+    ours = heard("ours", (0, first), (1, second))
+    assert not any("same jury" in caution for caution in cautions([ours, heard("theirs", (0, first), (1, second))], 3))
+    assert any("same jury" in caution for caution in cautions([ours, heard("theirs", (0, first), (1, first))], 3))

@@ -130,7 +130,6 @@ def ground(plan: Plan, files: store.Folder) -> dict[str, str]:
         "prompts": _digest([row["prompt"] for row in first]),
         "decoding": _digest(table["answer"]),
         "judge": _digest(table.get("judge")),
-        "jury": _digest(table.get("jury")),
         f"base {base}": _digest(weights(plan.model)),
         **{f"file {path}": digest for path, digest in named_files(_read(table)).items()},  # under every seed
         f"answers of the start {start}": _digest(first),
@@ -138,8 +137,8 @@ def ground(plan: Plan, files: store.Folder) -> dict[str, str]:
     if plan.start:
         told[f"start {start}"] = store.read_json(files.start.summary)["adapter"]
     jury = [files.juror(number).summary for number, juror in enumerate(plan.jury, start=1) if juror.feedback]
-    if jury:
-        told[f"jury {start}"] = _digest([store.read_json(summary)["adapter"] for summary in jury])
+    if plan.jury:
+        told[f"jury {start}"] = _digest([table["jury"], [store.read_json(summary)["adapter"] for summary in jury]])
     if plan.feedback:
         told[f"feedback {_digest([start, table['feedback']])}"] = store.file_digest(files.feedback)
     return told

@@ -49,6 +49,11 @@ def cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
         yield f"they did not answer the same prompts: what is said is of the {prompts} that all answered, where some had {most}"
     if len({_same(run.settings.get("answer")) for one in entrants for run in one.runs}) > 1:
         yield "they did not answer in the same manner (settings under [answer] differ)"
+    juries: dict[int, set[str]] = {}  # of the same seed: a juror's own is the run's
+    for run in (run for one in entrants for run in one.runs if "jury" in run.settings):
+        juries.setdefault(run.seed, set()).add(_same(run.settings["jury"]))
+    if any(len(seen) > 1 for seen in juries.values()):
+        yield "they were not heard by the same jury (settings under [jury] differ): what it prefers cannot be compared"
     starts: dict[int, set[bytes]] = {}
     for one in entrants:
         for run in one.runs:
