@@ -159,14 +159,6 @@ def test_a_lesson_without_what_is_needed_is_told_in_python(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*PAIRED, "reward-model"])
-def test_who_gives_ties_alone_in_python_is_told(name: str) -> None:
-    optimizer, base = discover().find("optimizer", name).load()(), toy_base()
-    with pytest.raises(LessonError, match=r"all 3 comparisons .* are ties \(strength 0.5\): they prefer nothing"):
-        next(iter(optimizer.improve(policy_on(base), Lesson(comparisons=[Comparison(ASK, YES, NO, 0.5)] * 3))))
-    assert base.meter.read == base.meter.written == 0
-
-
-@pytest.mark.parametrize("name", [*PAIRED, "reward-model"])
 def test_pairs_that_are_all_ties(name: str, tried: Tried) -> None:
     assert "all 12 comparisons that can be used are ties (strength 0.5): they prefer nothing" in tried(
         name, compared(strength=0.5)

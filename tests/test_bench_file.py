@@ -116,12 +116,12 @@ def test_a_file_without_entries_is_one_entry_under_several_seeds() -> None:
     assert [entry.name for entry in alone.entries] == ["dpo"]
 
 
-def test_an_impossible_pairing_is_refused_with_the_sources_that_fit() -> None:
+def test_an_impossible_pairing_is_refused_with_the_settings_that_fit() -> None:
     """No model is loaded for that: there is none."""
     said = told(SHARED.replace('[feedback]\nuse = "playground"', '[feedback]\nuse = "playground"\nkind = "thumbs"') + TWO)
     assert "toy.toml: entry 'dpo': " in said
     assert "optimizer:dpo/dpo needs comparisons, but feedback:playground/playground as it is set gives rating" in said
-    assert "sources that can give comparisons: " in said
+    assert 'set feedback.kind = "comparisons" or feedback.kind = "rankings"' in said
     assert "entry 'best'" not in said
 
 

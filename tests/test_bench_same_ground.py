@@ -38,7 +38,7 @@ def outcome(root: Path, **changes: Any) -> Outcome:
     store.write_text(files.feedback, given["records"])
     table = {"model": {"path": "model"}, "start": {"use": "sft"}, "answer": given["answer"], "judge": given["judge"]}
     table["feedback"] = given["source"]
-    plan: Any = SimpleNamespace(table=lambda: table, model=str(model), seed=given["seed"], start=True, feedback=True)
+    plan: Any = SimpleNamespace(table=lambda: table, model=str(model), seed=given["seed"], start=True, feedback=True, jury=())
     return Outcome("done", ground=ground(plan, files))
 
 

@@ -13,7 +13,8 @@ from typing import ClassVar
 import pytest
 import tomli_w
 
-from alignzoo.lab.plan import Part, PlanError, check_apart, check_judge, differences
+from alignzoo.lab.fit import check_apart
+from alignzoo.lab.plan import Part, PlanError, check_judge, differences
 from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.store import StoreError
 from alignzoo.records import Prompt
@@ -94,7 +95,17 @@ def test_feedback_that_cannot_teach_the_optimizer_is_refused(tmp_path: Path) -> 
         read_plan(written(tmp_path, RUN.format(kind="thumbs")))
     assert "optimizer:dpo/dpo needs comparisons" in str(caught.value)
     assert "gives rating" in str(caught.value)
-    sources = str(caught.value).partition("sources that can give comparisons: ")[2]
+    assert str(caught.value).endswith(
+        '; set feedback.kind = "comparisons" or feedback.kind = "rankings", where its data has them'
+    )
+
+
+def test_who_has_no_source_that_fits_is_told_of_those_that_there_are(tmp_path: Path) -> None:
+    text = RUN.format(kind="thumbs").replace('use = "playground"\nkind = "thumbs"', 'use = "hh-red-team"')
+    with pytest.raises(PlanError) as caught:
+        read_plan(written(tmp_path, text))
+    source, _, sources = str(caught.value).partition("sources that can give comparisons: ")
+    assert source.endswith("feedback:preference_sets/hh-red-team as it is set gives rating; ")
     assert "feedback:playground/playground" in sources
     assert "feedback:preference_sets/hh-rlhf" in sources
     assert "critique-chains" in sources  # a critique is a comparison of the revision with what it revises

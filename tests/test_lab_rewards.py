@@ -137,13 +137,13 @@ def test_mistakes_are_told_before_anything_is_done(rewards: str, complaint: str,
 @pytest.mark.parametrize(
     ("rewards", "complaint"),
     [
-        ("", r"optimizer:ppo/ppo needs reward, .*; add \[reward\] to the run file"),
+        ("", r"optimizer:ppo/ppo needs reward, which the run does not have; add \[reward\] to the run file"),
         ('[reward]\nuse = "length"\nweight = 0', "one must be there to be raised"),
         ('[reward]\nuse = "dpo"\n[reward.feedback]\nuse = "playground"', "reward: optimizer:dpo/dpo deploys a policy"),
         ('[reward]\nuse = "length"\nat_most = 3.0', "one must be there to be raised"),
         (
             '[reward]\nuse = "reward-model"\non = "rankings"\n[reward.feedback]\nuse = "playground"\nkind = "thumbs"',
-            "reward: optimizer:reward_model/reward-model needs rankings, but .* gives rating",
+            "reward: optimizer:reward_model/reward-model needs rankings, but .* gives rating; set reward.feedback.kind = ",
         ),
     ],
 )

@@ -12,14 +12,14 @@ from typing import Annotated, Any, TypeVar
 from annotated_types import Ge, Interval
 
 from alignzoo import __version__
-from alignzoo.interfaces import Asking, Closed, Manner
+from alignzoo.interfaces import Asking, Manner
 from alignzoo.lab.reserve import Reserve, Whose
 from alignzoo.learning.choices import Budget, Combine, Limits, Voice, Watch
 from alignzoo.model.choices import Loading, Lora
 from alignzoo.records import Feedback
 from alignzoo.seam.composed import Composed
 from alignzoo.seam.settings import table_of
-from alignzoo.seam.zoo import Found, Zoo
+from alignzoo.seam.zoo import Found
 
 TEACHES: Mapping[str, tuple[str, ...]] = {
     "demonstration": ("demonstrations",),
@@ -262,79 +262,6 @@ def check_judge(plan: Plan) -> Part:
     if plan.judge is None:
         raise PlanError('judge: nobody to judge the answers; name a reward: [judge] use = "…"')
     return plan.judge
-
-
-def check_fit(plan: Plan, zoo: Zoo) -> None:
-    """Refuse what cannot work: an optimizer whose needs nothing in the run meets."""
-    pairs = [("optimizer", plan.optimizer, plan.feedback), ("start", plan.start, plan.start_feedback)]
-    scoring: list[tuple[str, Rewarding | Juror]] = [*plan.placed_rewards(), *plan.placed_jury()]
-    trained = [(place, one) for place, one in scoring if one.feedback]
-    pairs += [(place, one.part, one.feedback) for place, one in trained]
-    for place, optimizer, feedback in pairs:
-        if optimizer is None:
-            continue
-        given = {what for kind in (feedback.made.gives if feedback else ()) for what in TEACHES[kind]}
-        given |= {"prompts"} if plan.task else set()
-        given |= {"reward"} if plan.rewards and place == "optimizer" else set()
-        missing = [need for need in optimizer.made.needs if need not in given]
-        if missing:
-            raise PlanError(_misfit(place, optimizer, feedback, missing, zoo))
-    for place, optimizer, _ in pairs:
-        if optimizer is not None and ("reward" in optimizer.found.component.gives) != place.startswith(("reward", "jury")):
-            raise PlanError(_other_seat(place, optimizer))
-    if plan.rewards and not any(rewarding.voice.counts for rewarding in plan.rewards):
-        raise PlanError("reward: every one of them is a cost or has weight 0; one must be there to be raised")
-    asked = [("feedback", plan.feedback), ("start.feedback", plan.start_feedback)]
-    for place, feedback in asked + [(f"{place}.feedback", one.feedback) for place, one in trained]:
-        if feedback and feedback.acquisition and "policy" not in feedback.made.asks:
-            name = feedback.found.full_name
-            raise PlanError(
-                f"{place}.acquisition: {name}, as it is set, asks about no answers of a policy: there are none to choose"
-            )
-        if feedback and "prompts" in feedback.made.asks and plan.task is None:
-            raise PlanError(f'{place}: {feedback.found.full_name} asks about prompts; name a task: [task] use = "…"')
-    if plan.task is None and not plan.answer.file:
-        raise PlanError('answer: nothing to ask the policy; name a task ([task] use = "…") or prompts (answer.file = "…")')
-
-
-def check_apart(plan: Plan) -> None:
-    """Refuse to judge a policy on what it learned from, unless that is asked for or nothing else exists."""
-    if plan.task is None or plan.answer.file or plan.answer.split == "train" or isinstance(plan.task.made, Closed):
-        return
-    learned = {prompt.id for prompt in plan.task.made.prompts("train")}
-    asked = plan.task.made.prompts(plan.answer.split)
-    if shared := [prompt.text for prompt in asked if prompt.id in learned]:
-        raise PlanError(
-            f"task: {len(shared)} of the {len(asked)} prompts of '{plan.answer.split}' are among those of 'train' "
-            f"(one is {shared[0][:60]!r}); {plan.task.found.full_name} must keep its splits apart, or say why it cannot "
-            "(`alignzoo.interfaces.Closed`)"
-        )
-
-
-def _other_seat(place: str, optimizer: Part) -> str:
-    name = optimizer.found.full_name
-    if place.startswith(("reward", "jury")):
-        return f"{place}: {name} deploys a policy, which scores nothing; name one that gives a reward (see `alignzoo list`)"
-    return f"{place}: {name} deploys a reward, which answers nothing; name it under [reward], with its [reward.feedback]"
-
-
-def _misfit(place: str, optimizer: Part, feedback: Part | None, missing: Sequence[str], zoo: Zoo) -> str:
-    fitting = sorted(
-        found.full_name
-        for found in zoo.components
-        if found.component.kind == "feedback"
-        and any(need in TEACHES.get(kind, ()) for kind in found.component.gives for need in missing)
-    )
-    source = (
-        f"{feedback.found.full_name} as it is set gives {', '.join(feedback.made.gives)}"
-        if feedback
-        else "no feedback is named"
-    )
-    hint = f"; sources that can give {' or '.join(missing)}: {', '.join(fitting)}" if fitting else ""
-    if set(missing) <= {"prompts", "reward"}:
-        wanted = {"prompts": "[task]", "reward": "[reward]"}
-        hint = f"; add {' and '.join(wanted[need] for need in missing)} to the run file"
-    return f"{place}: {optimizer.found.full_name} needs {' and '.join(missing)}, but {source}{hint}"
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], above: str = "") -> list[str]:

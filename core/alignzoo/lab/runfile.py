@@ -16,7 +16,8 @@ from typing import Annotated, Any
 from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Acquisition, FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task, Wrapper
-from alignzoo.lab.plan import Answering, Juror, Part, Plan, PlanError, Rewarding, Trailing, check_apart, check_fit
+from alignzoo.lab.fit import check_apart, check_fit
+from alignzoo.lab.plan import Answering, Juror, Part, Plan, PlanError, Rewarding, Trailing
 from alignzoo.lab.prompts import read_prompts
 from alignzoo.lab.reserve import Whose
 from alignzoo.learning.choices import Budget, Combine, Limits, Voice, Watch

@@ -52,8 +52,6 @@ def check_lesson(lesson: Lesson, needs: Sequence[str], text: Text) -> None:
             if reason := _UNFIT[kind](row, text):
                 about = f"it begins: {row.prompt.text[:60]!r}"
                 raise LessonError(f"{kind}[{place}] cannot be learned from: {reason}. Leave it out ({about})")
-    if "comparisons" in needs and (reason := _all_ties(lesson.comparisons)):
-        raise LessonError(reason)
 
 
 def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Limits()) -> tuple[Lesson, Intake]:
@@ -64,8 +62,7 @@ def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Lim
         changes["comparisons"] = _kept("comparisons", lesson.comparisons, intake, text)
         _notice_cuts(((pair.prompt, (pair.chosen, pair.rejected)) for pair in changes["comparisons"]), text, intake)
         _notice_pairs(lesson.comparisons, intake)
-        if reason := _all_ties(changes["comparisons"]):
-            raise IntakeError(reason)
+        _refuse_ties(changes["comparisons"])
     if "demonstrations" in needs:
         changes["demonstrations"] = _kept("demonstrations", lesson.demonstrations, intake, text)
         _notice_cuts(((shown.prompt, (shown.completion,)) for shown in changes["demonstrations"]), text, intake)
@@ -161,11 +158,9 @@ def _by_preference(pair: Comparison) -> tuple[str, str]:
     return sides if pair.strength >= 0.5 else sides[::-1]
 
 
-def _all_ties(pairs: Sequence[Comparison]) -> str:
-    """Why such pairs teach nothing; empty where some prefer one side."""
-    if not pairs or not all(pair.tie for pair in pairs):
-        return ""
-    return f"all {len(pairs)} comparisons that can be used are ties (strength 0.5): they prefer nothing"
+def _refuse_ties(pairs: Sequence[Comparison]) -> None:
+    if pairs and all(pair.tie for pair in pairs):
+        raise IntakeError(f"all {len(pairs)} comparisons that can be used are ties (strength 0.5): they prefer nothing")
 
 
 def _notice_doubles(texts: Iterable[tuple[Prompt, str]], intake: Intake) -> None:
