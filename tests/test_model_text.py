@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
+from logging.handlers import BufferingHandler
 from typing import Any
 
 import pytest
@@ -297,3 +299,16 @@ def test_a_prompt_that_just_fits_is_whole_and_replies_are_given_the_room_that_th
         kept = text.tree(prompt, [reply], room).prompt
         assert kept == (ids[:1] + ids[1 + lost :] if lost and ids[0] == text.tokenizer.bos_token_id else ids[lost:])
         assert text.cuts.prompts == (1 if lost else 0)
+
+
+def test_a_text_longer_than_the_tokenizers_own_limit_is_read_without_a_warning() -> None:
+    """It speaks of indexing errors; what is longer than the context is cut, left out or refused here, and told."""
+    tokenizer, heard, logger = toy_tokenizer(), BufferingHandler(10), logging.getLogger("transformers")
+    tokenizer.model_max_length = 8
+    text = Text.of(tokenizer, "plain", 64)
+    logger.addHandler(heard)
+    try:
+        assert len(text.reply_ids(Completion("yes " * 30))) > len(text.prompt_ids(Prompt.ask("no " * 30))) > 8
+    finally:
+        logger.removeHandler(heard)
+    assert heard.buffer == []

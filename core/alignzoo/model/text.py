@@ -219,7 +219,7 @@ def _dialogue_turn(turn: Turn) -> str:
 
 @lru_cache(maxsize=2**16)
 def _prompt_ids(tokenizer: Any, text: str, template_has_bos: bool) -> tuple[int, ...]:
-    ids = tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    ids = tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
     bos = tokenizer.bos_token_id
     if not template_has_bos and bos is not None and _adds_bos(tokenizer) and ids[:1] != (bos,):
         ids = (bos, *ids)
@@ -230,7 +230,7 @@ def _prompt_ids(tokenizer: Any, text: str, template_has_bos: bool) -> tuple[int,
 
 @lru_cache(maxsize=2**16)
 def _reply_ids(tokenizer: Any, text: str) -> tuple[int, ...]:
-    return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 @lru_cache(maxsize=64)

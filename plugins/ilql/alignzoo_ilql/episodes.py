@@ -166,7 +166,7 @@ def spoken(prompt: Prompt, text: Text) -> dict[int, list[int]]:
     written, ids = text.written(prompt), text.prompt_ids(prompt)
     if not text.tokenizer.is_fast:
         raise TextError('this tokenizer does not tell where its tokens lie in a text; set turns = "last"')
-    spans = text.tokenizer(written, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    spans = text.tokenizer(written, add_special_tokens=False, return_offsets_mapping=True, verbose=False)["offset_mapping"]
     shift = len(ids) - len(spans)  # the BOS that no template wrote
     found = {}
     for turn in said:
