@@ -158,6 +158,21 @@ def test_a_lesson_without_what_is_needed_is_told_in_python(name: str) -> None:
     assert base.meter.read == base.meter.written == 0
 
 
+@pytest.mark.parametrize("name", [*PAIRED, *RATED, "sft", "reward-model", "rloo", "ppo", "online-dpo"])
+def test_records_of_another_kind_are_told_in_python(name: str) -> None:
+    """Also in a lesson that is right up to there, and for what is a lesson's prompts."""
+    shown, asked = Demonstration(ASK, YES), {"prompts": [ASK, "why"], "reward": lambda prompts, completions: [0.0]}
+    optimizer, base = discover().find("optimizer", name).load()(), toy_base()
+    [row] = set(optimizer.needs) - {"reward"}
+    right = {"comparisons": Comparison(ASK, YES, NO), "demonstrations": shown, "ratings": Rating(ASK, YES, 1)}
+    wrong = Rating(ASK, YES, 1) if row == "demonstrations" else shown
+    lesson = Lesson(**(asked if row == "prompts" else {row: [right[row], wrong]}))  # type: ignore[arg-type]
+    told = rf"^{row}\[1\] is a \w+, where a lesson holds {row[:-1].capitalize()} records\. .*Lesson.of"
+    with pytest.raises(LessonError, match=told):
+        next(iter(optimizer.improve(policy_on(base), lesson)))
+    assert base.meter.read == base.meter.written == 0
+
+
 @pytest.mark.parametrize("name", [*PAIRED, "reward-model"])
 def test_pairs_that_are_all_ties(name: str, tried: Tried) -> None:
     assert "all 12 comparisons that can be used are ties (strength 0.5): they prefer nothing" in tried(

@@ -53,13 +53,24 @@ def test_what_cannot_be_learned_from_is_left_out_by_reason() -> None:
     assert intake.row() == {"rows": 5, "kept": 2, "dropped": dict(intake.dropped), "noticed": {}}
 
 
+@pytest.mark.parametrize("text", [TEXT, PLAIN], ids=["chat", "plain"])
+@pytest.mark.parametrize("asked", ["", " \n\t"])
+def test_blank_prompts_are_left_out_as_files_of_prompts_refuse_them(asked: str, text: Text) -> None:
+    """Also where a template puts tokens there, and whatever was said before."""
+    kept, intake = taken(
+        pair("yes", "no", Prompt.ask(asked)), pair("yes", "no", Prompt.ask(asked, system="why")), pair("yes", "no"), text=text
+    )
+    assert kept == (pair("yes", "no"),)
+    assert dict(intake.dropped) == {"a blank prompt": 2}
+
+
 def test_prompts_that_no_token_stands_for_are_left_out() -> None:
     """Before the training that would stumble over them."""
-    nothing = Prompt.ask("")
-    kept, intake = taken(pair("yes", "no", nothing), pair("yes", "no"), text=PLAIN)
+    deaf = toy_tokenizer()
+    deaf.backend_tokenizer.normalizer = Replace("how", "")
+    kept, intake = taken(pair("yes", "no", OTHER), pair("yes", "no"), text=Text.of(deaf, "plain", context=8))
     assert kept == (pair("yes", "no"),)
     assert dict(intake.dropped) == {"an empty prompt has no token to predict from; give it some text": 1}
-    assert len(taken(pair("yes", "no", nothing))[0]) == 1  # the chat template puts tokens there
 
 
 def test_a_reply_must_leave_room_for_a_token_before_it() -> None:

@@ -64,6 +64,17 @@ HERE = Provenance("votes", annotator="ann", licence="CC0")
         (lambda: Rating(ASK, A, math.inf), "a rating is a finite number; got inf"),
         (lambda: Rating(ASK, A, math.nan), "a rating is a finite number; got nan"),
         (lambda: Rating(ASK, A, 10**309), "a rating is a finite number; got 1000"),
+        (lambda: Turn("user", None), "what a turn says is a text; got None"),
+        (lambda: Prompt("why"), "a prompt is a tuple of turns, and Prompt.ask(text) makes one of a question; got 'why'"),
+        (lambda: Prompt([Turn("user", "why")]), "a prompt is a tuple of turns"),
+        (lambda: Completion(3), "a completion is a text; got 3"),
+        (lambda: Demonstration("why", A), "what was asked is a Prompt, and Prompt.ask(text) makes one; got 'why'"),
+        (lambda: Demonstration(ASK, "a"), "what was answered is a Completion, and Completion(text) makes one; got 'a'"),
+        (lambda: Comparison(ASK, A, "b"), "what was answered is a Completion"),
+        (lambda: Comparison(ASK, "a", B), "what was answered is a Completion"),
+        (lambda: Ranking(ASK, (A, "b")), "what was answered is a Completion"),
+        (lambda: Rating("why", A, 1.0), "what was asked is a Prompt"),
+        (lambda: Critique(ASK, A, "too short", "b"), "what was answered is a Completion"),
     ],
 )
 def test_a_record_that_cannot_be_is_refused(make: Any, message: str) -> None:

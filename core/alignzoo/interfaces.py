@@ -274,21 +274,32 @@ class Lesson:
         )
 
     def check(self, needs: Iterable[str]) -> None:
-        """Raise `LessonError`, before any work is done, if something needed is missing."""
-        have = {
-            "prompts": bool(self.prompts),
-            "demonstrations": bool(self.demonstrations),
-            "comparisons": bool(self.comparisons),
-            "rankings": bool(self.rankings),
-            "ratings": bool(self.ratings),
-            "reward": self.reward is not no_reward,
-        }
+        """Raise `LessonError`, before any work is done, if something needed is missing or is of another kind."""
+        have = {name: bool(getattr(self, name)) for name in _KINDS} | {"reward": self.reward is not no_reward}
         if missing := [need for need in needs if not have[need]]:
             present = [name for name, there in have.items() if there]
             raise LessonError(
                 f"this run lacks {' and '.join(missing)}; it has {', '.join(present) or 'nothing'}. "
                 "Choose a feedback source that gives it, or an optimizer that does not need it"
             )
+        for name in (need for need in needs if need in _KINDS):
+            kind = _KINDS[name]
+            for place, record in enumerate(getattr(self, name)):
+                if not isinstance(record, kind):
+                    raise LessonError(
+                        f"{name}[{place}] is a {type(record).__name__}, where a lesson holds {kind.__name__} records. "
+                        "Prompt.ask(text) makes one of a question; Lesson.of(feedback) puts judgements where they belong"
+                    )
+
+
+_KINDS: Mapping[str, type] = {
+    "prompts": Prompt,
+    "demonstrations": Demonstration,
+    "comparisons": Comparison,
+    "rankings": Ranking,
+    "ratings": Rating,
+}
+"""What the records of a lesson are."""
 
 
 @runtime_checkable

@@ -32,6 +32,8 @@ class Turn:
     def __post_init__(self) -> None:
         if self.speaker not in get_args(Speaker):
             raise RecordError(f"a turn belongs to one of {', '.join(get_args(Speaker))}; got {self.speaker!r}")
+        if not isinstance(self.text, str):
+            raise RecordError(f"what a turn says is a text; got {self.text!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Prompt:
     def __post_init__(self) -> None:
         if not self.turns:
             raise RecordError("a prompt needs at least one turn")
+        if not (isinstance(self.turns, tuple) and all(isinstance(turn, Turn) for turn in self.turns)):
+            raise RecordError(f"a prompt is a tuple of turns, and Prompt.ask(text) makes one of a question; got {self.turns!r}")
 
     @classmethod
     def ask(cls, text: str, *, system: str = "") -> Prompt:
@@ -73,6 +77,8 @@ class Completion:
     logps: tuple[float, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.text, str):
+            raise RecordError(f"a completion is a text; got {self.text!r}")
         if self.logps and len(self.logps) != len(self.tokens):
             raise RecordError(f"{len(self.tokens)} tokens cannot have {len(self.logps)} log-probabilities")
 
@@ -92,6 +98,15 @@ class Provenance:
 NOWHERE = Provenance("unknown")
 
 
+def _judged(prompt: Prompt, *answers: Completion) -> None:
+    """Raise where something else stands in the place of what was asked or answered: its text alone, most often."""
+    if not isinstance(prompt, Prompt):
+        raise RecordError(f"what was asked is a Prompt, and Prompt.ask(text) makes one; got {prompt!r}")
+    for answer in answers:
+        if not isinstance(answer, Completion):
+            raise RecordError(f"what was answered is a Completion, and Completion(text) makes one; got {answer!r}")
+
+
 @dataclass(frozen=True, slots=True)
 class Demonstration:
     """Somebody showed how to answer."""
@@ -99,6 +114,9 @@ class Demonstration:
     prompt: Prompt
     completion: Completion
     provenance: Provenance = NOWHERE
+
+    def __post_init__(self) -> None:
+        _judged(self.prompt, self.completion)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +131,7 @@ class Comparison:
     provenance: Provenance = NOWHERE
 
     def __post_init__(self) -> None:
+        _judged(self.prompt, self.chosen, self.rejected)
         if not 0.0 <= self.strength <= 1.0:  # also refuses NaN
             raise RecordError(f"strength is the probability that chosen is better, between 0 and 1; got {self.strength}")
 
@@ -131,6 +150,7 @@ class Ranking:
     provenance: Provenance = NOWHERE
 
     def __post_init__(self) -> None:
+        _judged(self.prompt, *self.completions)
         if len(self.completions) < 2:
             raise RecordError(f"a ranking needs two answers or more; got {len(self.completions)}")
         if not self.ranks:
@@ -153,6 +173,7 @@ class Rating:
     provenance: Provenance = NOWHERE
 
     def __post_init__(self) -> None:
+        _judged(self.prompt, self.completion)
         if not abs(self.score) <= sys.float_info.max:  # also refuses NaN, and whole numbers that no float holds
             raise RecordError(f"a rating is a finite number; got {self.score}")
 
@@ -167,6 +188,9 @@ class Critique:
     revision: Completion
     principle: str = ""
     provenance: Provenance = NOWHERE
+
+    def __post_init__(self) -> None:
+        _judged(self.prompt, self.completion, self.revision)
 
 
 Feedback = Demonstration | Comparison | Ranking | Rating | Critique

@@ -102,6 +102,8 @@ def _kept(kind: str, rows: Sequence[T], intake: Intake, text: Text) -> tuple[T, 
 def _unfit(replies: Sequence[Completion], text: Text, prompt: Prompt) -> str:
     if not all(map(text.wrote, replies)):
         return "token ids of another tokenizer"
+    if not prompt.text.strip():
+        return "a blank prompt"
     lengths = [len(text.reply_ids(reply)) for reply in replies]
     if min(lengths) == 0 or not all(reply.text.strip() or reply.tokens for reply in replies):
         return "an empty reply"  # one that a policy really wrote, an end token alone, is something to learn from
