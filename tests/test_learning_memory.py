@@ -342,6 +342,31 @@ def test_a_deck_deals_everything_once_an_epoch() -> None:
     assert list(Deck([], 3, 2, seed=0)) == []
 
 
+def test_a_deck_deals_together_what_belongs_together() -> None:
+    """In batches of four: two couples and no single can share one, and of those that do the firsts come first."""
+    couples = [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11)]
+    orders = set()
+    for seed in range(6):
+        batches = list(Deck(range(12), 4, 1, seed, couples))
+        assert [sorted(batch) for batch in batches] == [
+            sorted(place for first in batch[:2] for place in (first, first + 1)) for batch in batches
+        ]
+        assert all(batch == [*batch[:2], batch[0] + 1, batch[1] + 1] for batch in batches)
+        orders.add(tuple(chain(*batches)))
+    assert len(orders) == 6
+
+
+def test_a_deck_of_singles_and_couples_deals_everything_once() -> None:
+    """A couple that the end of a batch comes between is dealt in two; nothing is dealt twice, and batches stay full."""
+    hands = [(0,), (1, 2), (3,), (4, 5), (6,)]
+    for seed in range(6):
+        batches = list(Deck(range(7), 2, 1, seed, hands))
+        assert [len(batch) for batch in batches] == [2, 2, 2, 1]
+        assert sorted(chain(*batches)) == list(range(7))
+    alone = [(place,) for place in range(7)]
+    assert list(Deck(range(7), 3, 2, 0, alone)) == list(Deck(range(7), 3, 2, 0))
+
+
 @pytest.mark.parametrize("after", range(7))
 def test_a_deck_goes_on_where_it_was(after: int) -> None:
     whole = list(Deck(range(7), 3, 2, seed=0))

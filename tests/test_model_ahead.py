@@ -20,7 +20,7 @@ from alignzoo.testing import toy_base
 
 FIRST, SECOND, SHORT = (1, 9, 12, 17, 5, 30, 31, 8), (1, 22), (7,)
 BATCH = plant([Tree(FIRST, ((6, 7, 2), (40, 2))), Tree(SECOND, ((11, 12, 13, 14, 15, 16, 2),)), Tree(SHORT, ((2,),))])
-OTHERS = plant([Tree(FIRST, ((33, 34, 35, 36, 2),)), Tree(SECOND, ((2,),)), Tree(SHORT, ((19, 20, 2),))])
+OTHERS = plant([Tree(FIRST, ((33, 34, 35, 36, 2),)), Tree(SECOND, ((2,), (21, 2))), Tree(SHORT, ((19, 20, 2),))])
 
 
 def gradients(role: Role, total: torch.Tensor) -> list[torch.Tensor]:
@@ -97,12 +97,10 @@ def test_what_other_replies_cost(family: Callable[[str], Path]) -> None:
     read, flops = base.meter.read, base.meter.flops
     assert read == BATCH.size
     ahead.others(OTHERS)
-    assert base.meter.read - read == len(OTHERS.targets) == 9
-    sizes, seen = (
-        base.sizes(policy.worn),
-        sum(len(t.prompt) * n + n * (n + 1) / 2 for t, n in zip(OTHERS.trees, (5, 1, 3), strict=True)),
-    )
-    assert base.meter.flops - flops == 2 * (sizes.linear + sizes.adapter + sizes.head) * 9 + 4 * sizes.attention * seen
+    assert base.meter.read - read == len(OTHERS.targets) == 11
+    sizes, lengths = base.sizes(policy.worn), ((FIRST, 5), (SECOND, 1), (SECOND, 2), (SHORT, 3))
+    seen = sum(len(prompt) * n + n * (n + 1) / 2 for prompt, n in lengths)
+    assert base.meter.flops - flops == 2 * (sizes.linear + sizes.adapter + sizes.head) * 11 + 4 * sizes.attention * seen
 
 
 def test_a_checkpointed_base_keeps_nothing(family: Callable[[str], Path]) -> None:

@@ -51,7 +51,8 @@ def test_the_surface_is_what_the_code_says() -> None:
     assert said["records.Turn"] == ("dataclass", "(speaker: Speaker, text: str)")
     assert said["records.RecordError"] == ("error", "(ValueError)")
     assert said["seam.hookspecs.alignzoo_components"] == ("hook", "() -> Iterable[Component]")
-    assert said["learning.decks.Deck"] == ("class", "(records: Sequence[T], size: int, epochs: int, seed: int)")
+    signature = "(records: Sequence[T], size: int, epochs: int, seed: int, together: Sequence[Sequence[int]]=())"
+    assert said["learning.decks.Deck"] == ("class", signature)
     assert said["model.role.Role"] == ("class", "")  # nobody makes one but by policy_on
     assert {"model.role.Role.base", "model.role.Role.name"} <= set(said)
     assert "interfaces.Manner.seed" not in said  # a field is in its dataclass's signature

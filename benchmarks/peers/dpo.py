@@ -1,7 +1,7 @@
 """DPO and its relatives beside TRL's trainers: the same losses first, then the clock.
 
 python benchmarks/peers/dpo.py --case 1                  # DPO
-python benchmarks/peers/dpo.py --case 3 --method kto     # or ipo, orpo, simpo
+python benchmarks/peers/dpo.py --case 3 --method kto     # or kto-pairs, ipo, orpo, simpo
 """
 
 from __future__ import annotations
@@ -114,16 +114,17 @@ def race(case: Case, method: str, rounds: int, *, first_epoch: bool) -> dict[str
 def _least_flops(
     case: Case, method: str, pairs: Sequence[Lengths], first: Sequence[Sequence[int]], batches: Sequence[Sequence[int]]
 ) -> float:
-    """Of these batches, with nothing done twice and nothing for nobody. KTO's batches are of rated answers, two for each pair,
-    and the first epoch settles whose answer each prompt meets."""
+    """Of these batches, with nothing done twice and nothing for nobody. KTO's batches are of rated answers, two for each pair
+    (in one batch, where pairs are dealt together), and the first epoch settles whose answer each prompt meets."""
     from models import SIZES
 
     size, rank, places = SIZES[case.size], Setting(case.batch).rank, [place for batch in batches for place in batch]
-    if method == "kto":
+    if method.startswith("kto"):
         rated = [Lengths(pair.prompt, reply, 0) for pair in pairs for reply in (pair.chosen, pair.rejected)]
         other = {place: batch[at - 1] for batch in first for at, place in enumerate(batch)}
         met = [(rated[place].prompt, rated[other[place]].chosen) for place in places]
-        return clock.step_flops(size, [rated[place] for place in places], rank) + clock.met_flops(size, met, rank)
+        read = [rated[place] for place in places] if method == "kto" else [pairs[at // 2] for at in places if at % 2 == 0]
+        return clock.step_flops(size, read, rank) + clock.met_flops(size, met, rank)
     dealt = [pairs[place] for place in places]
     return clock.step_flops(size, dealt, rank) + (clock.prompt_flops(size, dealt, rank) if method == "orpo" else 0.0)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from models import Size, folder
@@ -24,6 +25,7 @@ from alignzoo_dpo.dpo import DPO
 from alignzoo_dpo.orpo import ORPO
 from alignzoo_dpo.simpo import SimPO
 from alignzoo_kto.kto import KTO
+from alignzoo_kto.thumbs import Pairs
 
 
 def dpo(setting: Setting, epochs: int, descent: Descent) -> Optimizer:
@@ -60,13 +62,14 @@ def orpo(setting: Setting, epochs: int, descent: Descent) -> Optimizer:
     return ORPO(lam=setting.beta, over="text", batch_size=setting.batch, epochs=epochs, seed=setting.seed, descent=descent)
 
 
-def kto(setting: Setting, epochs: int, descent: Descent) -> Optimizer:
+def kto(setting: Setting, epochs: int, descent: Descent, pairs: Pairs = "apart") -> Optimizer:
     """Each pair is two rated answers; z₀ is of the neighbour's, as the peer has it."""
     return KTO(
         beta=setting.beta,
         desirable=1.0,
         undesirable=1.0,
         baseline="neighbours",
+        pairs=pairs,
         batch_size=2 * setting.batch,
         epochs=epochs,
         seed=setting.seed,
@@ -80,6 +83,7 @@ METHODS: Mapping[str, Callable[[Setting, int, Descent], Optimizer]] = {
     "simpo": simpo,
     "orpo": orpo,
     "kto": kto,
+    "kto-pairs": partial(kto, pairs="together"),
 }
 
 
@@ -135,5 +139,6 @@ def thumbs(pairs: Sequence[Comparison]) -> list[Rating]:
 
 def order(setting: Setting, pairs: int, epochs: int = 1, method: str = "dpo") -> list[list[int]]:
     """Which pairs (for KTO, which of their ratings) each update is over, as our deck deals them; the peer is given the same."""
-    each = 2 if method == "kto" else 1
-    return list(Deck(range(each * pairs), each * setting.batch, epochs, setting.seed))
+    each = 2 if method.startswith("kto") else 1
+    couples = [(2 * pair, 2 * pair + 1) for pair in range(pairs)] if method == "kto-pairs" else ()
+    return list(Deck(range(each * pairs), each * setting.batch, epochs, setting.seed, couples))

@@ -38,8 +38,9 @@ class Case:
     """The ratio to be reached while the reference is still asked about every pair, which the peer has done before."""
 
 
-METHODS = ("dpo", "ipo", "kto", "orpo", "simpo")
-"""DPO has goals of its own; its relatives have its ratios."""
+METHODS = ("dpo", "ipo", "kto", "kto-pairs", "orpo", "simpo")
+"""DPO has goals of its own; its relatives have its ratios. KTO's batches are dealt by chance, or with both thumbs of a
+pair in one; the peer is given the same."""
 
 CASES = {
     case.number: case

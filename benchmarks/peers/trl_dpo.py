@@ -62,7 +62,7 @@ class Theirs:
         losses = self.losses
         datasets.disable_progress_bars()
         model = transformers.AutoModelForCausalLM.from_pretrained(folder(size), dtype="float32")
-        rows = [row for pair in pairs for row in (_ratings(pair) if method == "kto" else [_row(pair)])]
+        rows = [row for pair in pairs for row in (_ratings(pair) if method.startswith("kto") else [_row(pair)])]
         first = list(order)[: len(rows)]
         with _quiet():
             self.trainer = Trainer(
@@ -80,7 +80,7 @@ class Theirs:
 
     def ids(self, pair: int) -> tuple[tuple[int, ...], ...]:
         """Prompt, chosen, rejected as this side will read them."""
-        if self.method == "kto":
+        if self.method.startswith("kto"):
             chosen, rejected = (self.rows[self.order.index(2 * pair + side)] for side in (0, 1))
             return tuple(map(tuple, (chosen["prompt_ids"], chosen["completion_ids"], rejected["completion_ids"])))
         row = self.rows[self.order.index(pair)]
@@ -136,7 +136,7 @@ def _named(method: str, setting: Setting) -> tuple[Any, Any]:
             return trl.DPOTrainer, trl.DPOConfig(**shared, max_length=None, precompute_ref_log_probs=True)
         case "ipo":
             return trl.DPOTrainer, trl.DPOConfig(**shared, max_length=None, precompute_ref_log_probs=True, loss_type="ipo")
-        case "kto":
+        case "kto" | "kto-pairs":
             twice = shared | {"per_device_train_batch_size": 2 * setting.batch}
             return trl.KTOTrainer, trl.KTOConfig(**twice, max_length=None, precompute_ref_log_probs=True)
         case "orpo":

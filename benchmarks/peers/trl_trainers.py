@@ -328,7 +328,7 @@ class TrlKTO:
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         base, losses, thumbs = policy.base, list[float](), thumbs_in(lesson.ratings, None)
         weights = thumbs.weights(None, None)
-        deck = partial(Deck, range(len(thumbs.records)), self.batch_size, 1, self.seed)
+        deck = partial(thumbs.deck, self.batch_size, 1, self.seed)
         order = [thumbs.records[place] for place in dealt(deck, base)]
         if any(thumb.up not in (0, 1) for thumb in order):
             raise ValueError("trl-kto: TRL knows no uncertain thumbs; choose a source that is sure")

@@ -18,8 +18,11 @@ class Deck(Generic[T]):
     holds none. Where a budget has not enough labels left for a batch, it is cut; where it has none left within an update, what
     is paid for is dealt again."""
 
-    def __init__(self, records: Sequence[T], size: int, epochs: int, seed: int) -> None:
+    def __init__(self, records: Sequence[T], size: int, epochs: int, seed: int, together: Sequence[Sequence[int]] = ()) -> None:
+        """`together` are the places of records that are dealt in one batch where its end does not come between; every place
+        is in one of them. Without it each record goes by itself."""
         self.records, self.size, self.seed = records, size, seed
+        self.hands = together or [(place,) for place in range(len(records))]
         self.per_epoch = -(-len(records) // size)
         self.batches = epochs * self.per_epoch
         self.dealt = 0
@@ -40,8 +43,12 @@ class Deck(Generic[T]):
         return self.batches
 
     def order(self, epoch: int) -> list[int]:
-        """The places of the records, as they are dealt in this epoch: so many at a time, a last batch may be smaller."""
-        return random.Random(f"{self.seed}/{epoch}").sample(range(len(self.records)), len(self.records))
+        """The places of the records, as they are dealt in this epoch: so many at a time, a last batch may be smaller. What is
+        dealt together does not lie together in its batch: all firsts come before all seconds."""
+        hands = random.Random(f"{self.seed}/{epoch}").sample(self.hands, len(self.hands))
+        dealt = [(turn, place) for hand in hands for turn, place in enumerate(hand)]
+        batches = (dealt[first : first + self.size] for first in range(0, len(dealt), self.size))
+        return [place for batch in batches for _, place in sorted(batch, key=lambda one: one[0])]
 
     def __iter__(self) -> Iterator[list[T]]:
         while self.dealt < len(self):

@@ -31,7 +31,7 @@ class Ahead:
         self.read = role.read(forest, keeping=True) if forest.size <= at_once else None
 
     def others(self, others: Forest) -> Tensor:
-        """(tokens) log p of each token of these replies, one to each prompt of the batch, in the same order. No gradient."""
+        """(tokens) log p of each token of these replies to the prompts of the batch, in the same order. No gradient."""
         base, read = self.role.base, self.read
         with torch.no_grad():
             if read is None or not read.reading.kept or not _same_prompts(self.forest, others):
@@ -49,8 +49,9 @@ class Ahead:
 @torch.no_grad()
 def gone_on(base: Base, worn: str | None, reading: Reading, forest: Forest, others: Forest) -> Tensor:
     """(tokens, width) The state that each token of the others is written from: the first of each from its prompt's last."""
-    lengths, past = [len(tree.replies[0]) for tree in others.trees], [len(tree.prompt) for tree in others.trees]
-    places = [(segment.start, segment.split) for segment in forest.segments]
+    each = others.tree.tolist()
+    lengths, past = others.lengths.tolist(), [len(others.trees[tree].prompt) for tree in each]
+    places = [(forest.segments[tree].start, forest.segments[tree].split) for tree in each]
     stops = list(accumulate(lengths))
     stretches = tuple(Segment(stop - length, stop, ()) for stop, length in zip(stops, lengths, strict=True))
     packing = Packing(stretches, lengths, others.last, base.tail, 0, kept=list(reading.kept), places=places)
@@ -60,11 +61,11 @@ def gone_on(base: Base, worn: str | None, reading: Reading, forest: Forest, othe
     with base.acting_as(worn):
         read: Tensor = base.trunk(**inputs, use_cache=False, packing=packing).last_hidden_state[0]
     states = read.roll(1, 0)
-    first_replies = [0, *accumulate(len(tree.replies) for tree in forest.trees)][:-1]
-    ends = (forest.last - forest.lengths + 1)[first_replies]  # among its tokens, the first of each prompt's first reply
+    first_replies = [0, *accumulate(len(tree.replies) for tree in forest.trees)]
+    ends = (forest.last - forest.lengths + 1)[[first_replies[tree] for tree in each]]  # the first token after each prompt
     states[others.last - others.lengths + 1] = reading.hidden[reading.before[ends]].detach()
     return states
 
 
 def _same_prompts(forest: Forest, others: Forest) -> bool:
-    return len(others.last) == len(others) and [t.prompt for t in forest.trees] == [t.prompt for t in others.trees]
+    return [tree.prompt for tree in forest.trees] == [tree.prompt for tree in others.trees]

@@ -124,7 +124,8 @@ def prove_ahead(base: Base) -> None:
     if base.checkpointing:
         return
     batch = _probe(base)
-    others = plant([Tree(tree.prompt, (tuple(reversed(tree.replies[-1])),)) for tree in batch.trees], base.device)
+    turned = [tuple(reversed(tree.replies[-1])) for tree in batch.trees]
+    others = plant([Tree(t.prompt, (one, one[1:] or one)) for t, one in zip(batch.trees, turned, strict=True)], base.device)
     with torch.no_grad(), suppress(TypeError, ValueError, KeyError, AttributeError, RuntimeError, IndexError):
         wanted = base.read(others, None, learning=False)
         base.keeps = True

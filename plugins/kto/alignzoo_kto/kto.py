@@ -34,7 +34,7 @@ from alignzoo.limits import check_settings
 from alignzoo.model.ahead import Ahead
 from alignzoo.model.forest import Forest, per_reply
 from alignzoo.model.role import Role
-from alignzoo_kto.thumbs import Thumbs, Weights, thumbs_in
+from alignzoo_kto.thumbs import Pairs, Thumbs, Weights, thumbs_in
 
 Mismatch = Callable[[Sequence[int], Sequence[str]], list[int]]
 """(places of a batch, the prompt at every place of the data) → for each of the batch the place whose answer is its y'."""
@@ -98,6 +98,9 @@ class KTO:
     baseline: Literal["strangers", "neighbours", "none"] = "strangers"
     """Where z₀ comes from: answers to other prompts; the answer before it in the batch, whatever it answers (as in TRL, and the
     same where no prompt is twice in a batch); or nowhere, z₀ = 0 (APO-zero, unpaired). A row of MISMATCHES."""
+    pairs: Pairs = "apart"
+    """Two ratings of one prompt that follow each other, as those of a comparison do, are dealt each by chance, or in one batch,
+    where their prompt is read once for both. The policy moves further then at the same rate."""
     batch_size: Count = 32
     """Ratings per update; z₀ is a mean over as many."""
     epochs: Count = 1
@@ -114,13 +117,13 @@ class KTO:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         check_lesson(lesson, self.needs, policy.base.text)
-        thumbs = thumbs_in(lesson.ratings, self.threshold)
+        thumbs = thumbs_in(lesson.ratings, self.threshold, self.pairs)
         self.check(thumbs)
         weights = thumbs.weights(self.desirable, self.undesirable)
         thumbs.announce(weights)
         facts = thumbs.facts(weights)
         reference = Remembered(policy.frozen(), self.descent.micro_tokens)
-        deck = Deck(range(len(thumbs.records)), self.batch_size, self.epochs, self.seed)
+        deck = thumbs.deck(self.batch_size, self.epochs, self.seed)
         descend = self.descent.on(policy, updates=len(deck))
         others = self.mismatched(deck, thumbs.prompts)
         for places in deck:
@@ -133,7 +136,7 @@ class KTO:
             else:
                 known = reference(forest)
                 z0 = known.new_zeros(())
-            forest = forest.attach(replies={"reference": known}, trees={"z0": z0.expand(len(forest))})
+            forest = forest.attach(replies={"reference": known, "z0": z0.expand(len(known))})
             told = descend(partial(self.loss, ahead, weights), forest)
             yield {**told, "z0": float(z0), **facts}
 
@@ -150,10 +153,10 @@ class KTO:
         return {place: other for batch in batches for place, other in zip(batch, met(batch, prompts), strict=True)}
 
     def loss(self, policy: Says, weights: Weights, forest: Forest) -> Loss:
-        """Of each rated answer; there is one in every tree."""
+        """Of each rated answer."""
         logps = per_reply(policy.logps(forest), forest)
         ratios = logps - forest.replies["reference"]
-        up, z0 = forest.notes["up"], forest.notes["z0"]
+        up, z0 = forest.replies["up"], forest.replies["z0"]
         liked = up > 0.5
         lead = torch.where(liked, ratios - z0, z0 - ratios)
         return Loss.over(

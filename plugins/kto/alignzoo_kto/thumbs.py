@@ -10,11 +10,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 
 from alignzoo.interfaces import LessonError, Metrics
+from alignzoo.learning.decks import Deck
 from alignzoo.model.forest import Forest
 from alignzoo.records import Completion, Prompt, Rating
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from alignzoo.model.base import Base
 
 log = logging.getLogger("alignzoo")
+
+Pairs = Literal["apart", "together"]
+"""Whether the two thumbs of a pair are dealt each by chance, or together in one batch."""
 
 MOST = 4 / 3
 """λ_D n_D / (λ_U n_U) is to be between 1 and this (Ethayarajh et al. 2024, eq. 9)."""
@@ -51,6 +55,7 @@ class Thumbs:
     records: Sequence[Thumb]
     neutral: int
     """Ratings that say neither, left out."""
+    pairs: Pairs = "apart"
 
     @cached_property
     def prompts(self) -> list[str]:
@@ -75,16 +80,47 @@ class Thumbs:
             said.setdefault(_answer(thumb), set()).add(thumb.up > 0.5)
         return sum(len(said[_answer(thumb)]) == 2 for thumb in self.records)
 
+    @cached_property
+    def hands(self) -> list[list[int]]:
+        """The places of the records that are dealt together: each by itself, or two by two where two on one prompt follow each
+        other."""
+        found: list[list[int]] = []
+        for place, prompt in enumerate(self.prompts):
+            if self.pairs == "together" and found and len(found[-1]) == 1 and self.prompts[found[-1][0]] == prompt:
+                found[-1].append(place)
+            else:
+                found.append([place])
+        return found
+
+    def deck(self, size: int, epochs: int, seed: int) -> Deck[int]:
+        """Their places, shuffled."""
+        return Deck(range(len(self.records)), size, epochs, seed, self.hands)
+
+    def trees(self, places: Sequence[int]) -> list[list[int]]:
+        """These places, those of one hand together, in the order in which each hand comes first."""
+        found: dict[int, list[int]] = {}
+        for place in places:
+            found.setdefault(self._hand_of[place], []).append(place)
+        return list(found.values())
+
+    @cached_property
+    def _hand_of(self) -> dict[int, int]:
+        return {place: number for number, hand in enumerate(self.hands) for place in hand}
+
     def forest(self, places: Sequence[int], base: Base) -> Forest:
-        """One tree for each of these records, with `up` as a note on it."""
-        some = [self.records[place] for place in places]
-        forest = base.text.replies([thumb.prompt for thumb in some], [[thumb.completion] for thumb in some], base.device)
-        return forest.attach(trees={"up": torch.tensor([float(thumb.up) for thumb in some], device=base.device)})
+        """One tree for each hand of these records, with `up` as a note on its replies."""
+        trees = self.trees(places)
+        forest = self._grown(trees, [[self.records[place].completion for place in tree] for tree in trees], base)
+        ups = [float(self.records[place].up) for tree in trees for place in tree]
+        return forest.attach(replies={"up": torch.tensor(ups, device=base.device)})
 
     def strange(self, places: Sequence[int], others: Mapping[int, int], base: Base) -> Forest:
-        """One tree for each of these records: its prompt, and the answer of the record that is named for it."""
-        replies = [[self.records[others[place]].completion] for place in places]
-        return base.text.replies([self.records[place].prompt for place in places], replies, base.device)
+        """The same prompts, each with the answers of the records that are named for its own."""
+        trees = self.trees(places)
+        return self._grown(trees, [[self.records[others[place]].completion for place in tree] for tree in trees], base)
+
+    def _grown(self, trees: Sequence[Sequence[int]], replies: Sequence[Sequence[Completion]], base: Base) -> Forest:
+        return base.text.replies([self.records[tree[0]].prompt for tree in trees], replies, base.device)
 
     def weights(self, desirable: float | None, undesirable: float | None) -> Weights:
         """Those that were set (one that was not is 1), or, where none was, the smaller side raised as far as it takes."""
@@ -113,7 +149,7 @@ class Thumbs:
         log.warning(told)
 
 
-def thumbs_in(ratings: Sequence[Rating], threshold: float | None) -> Thumbs:
+def thumbs_in(ratings: Sequence[Rating], threshold: float | None, pairs: Pairs = "apart") -> Thumbs:
     """What each rating says. Without a threshold a score is the probability of a thumb up, and one half says neither; with one,
     what lies above is up, below down, and on it neither."""
     scores = [rating.score for rating in ratings]
@@ -136,7 +172,7 @@ def thumbs_in(ratings: Sequence[Rating], threshold: float | None) -> Thumbs:
             f"the ratings (from {low:g} to {high:g}, threshold {0.5 if threshold is None else threshold:g}) {side}: both sides "
             "are needed. Move the threshold, or gather other ratings"
         )
-    return Thumbs(kept, len(found) - len(kept))
+    return Thumbs(kept, len(found) - len(kept), pairs)
 
 
 def balanced(ups: float, downs: float) -> Weights:

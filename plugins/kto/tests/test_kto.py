@@ -17,7 +17,6 @@ from alignzoo.lab.store import Training
 from alignzoo.lab.training import Seat, Terms, train
 from alignzoo.learning.canaries import Canaries, watching
 from alignzoo.learning.choices import Budget, Watch
-from alignzoo.learning.decks import Deck
 from alignzoo.learning.descent import Descent, Loss
 from alignzoo.learning.ledger import Ledger, counting
 from alignzoo.learning.reference import Remembered
@@ -187,7 +186,7 @@ def test_z0_and_the_loss_of_kto_by_hand() -> None:
         assert float(z0) == pytest.approx(max(0.0, wanted), abs=1e-4)
     forest = thumbs.forest(range(4), base)
     reference = torch.tensor([alone(start, r.prompt, r.completion) for r in ratings])
-    forest = forest.attach(replies={"reference": reference}, trees={"z0": torch.full((4,), 0.7)})
+    forest = forest.attach(replies={"reference": reference, "z0": torch.full((4,), 0.7)})
     loss = optimizer.loss(policy, Weights(2.0, 3.0), forest)
     ratios = [alone(policy, r.prompt, r.completion) - float(ref) for r, ref in zip(ratings, reference, strict=True)]
     sigma = [1 / (1 + math.exp(-0.2 * (ratio - 0.7))) for ratio in ratios]
@@ -234,13 +233,14 @@ def test_z0_is_positive_where_the_policy_has_moved_that_way_and_never_negative()
     assert max(one, other) > 0.1
 
 
-def test_who_is_matched_is_settled_in_the_first_epoch_and_the_reference_asked_once() -> None:
+@pytest.mark.parametrize("pairs", ["apart", "together"])
+def test_who_is_matched_is_settled_in_the_first_epoch_and_the_reference_asked_once(pairs: Any) -> None:
     """By the batches as they are first dealt; in later epochs records come in other company and keep their partners."""
-    base, optimizer = toy_base(), KTO(batch_size=4, epochs=3, seed=5)
+    base, optimizer = toy_base(), KTO(batch_size=4, epochs=3, seed=5, pairs=pairs)
     words = " ".join(rating.completion.text for rating in LOG).split()
     said = [replace(rating, completion=Completion(" ".join(words[n : n + 2 + n % 3]))) for n, rating in enumerate(LOG)]
-    thumbs = thumbs_in(said, None)
-    deck = Deck(range(16), 4, 3, 5)
+    thumbs = thumbs_in(said, None, pairs)
+    deck = thumbs.deck(4, 3, 5)
     others = optimizer.mismatched(deck, thumbs.prompts)
     first = list(deck)[:4]
     assert [others[place] for batch in first for place in batch] == [m for b in first for m in strangers(b, thumbs.prompts)]
@@ -258,7 +258,7 @@ def test_all_of_a_batch_has_the_z0_of_the_whole_batch(monkeypatch: pytest.Monkey
     own = KTO.loss
 
     def listening(self: KTO, policy: Says, weights: Weights, forest: Forest) -> Loss:
-        seen.append(forest.notes["z0"])
+        seen.append(forest.replies["z0"])
         return own(self, policy, weights, forest)
 
     monkeypatch.setattr(KTO, "loss", listening)
@@ -275,7 +275,7 @@ def test_the_loss_of_bco_by_hand() -> None:
     policy = stirred(policy_on(base))
     thumbs = thumbs_in(LOG[:3], None)
     reference, shift = torch.tensor([-9.0, -8.0, -7.0]), torch.full((3,), 0.3)
-    forest = thumbs.forest(range(3), base).attach(replies={"reference": reference}, trees={"shift": shift})
+    forest = thumbs.forest(range(3), base).attach(replies={"reference": reference, "shift": shift})
     loss = BCO(beta=0.2).loss(policy, Weights(2.0, 3.0), forest)
     rewards = [0.2 * (alone(policy, *said_by(r)) - float(ref)) for r, ref in zip(LOG[:3], reference, strict=True)]
     signs = [(1, 2.0), (-1, 3.0), (1, 2.0)]
@@ -305,7 +305,7 @@ def test_the_shift_that_is_told_is_the_one_that_is_used(monkeypatch: pytest.Monk
     own = BCO.loss
 
     def listening(self: BCO, policy: Role, weights: Weights, forest: Forest) -> Loss:
-        seen.append(float(forest.notes["shift"].unique()))
+        seen.append(float(forest.replies["shift"].unique()))
         return own(self, policy, weights, forest)
 
     monkeypatch.setattr(BCO, "loss", listening)
@@ -350,16 +350,21 @@ def test_neighbours_and_strangers_are_the_same_where_no_prompt_is_twice_in_a_bat
     assert len(digests) == 1
     digests = {run(replace(KTO_QUICK, batch_size=4, baseline=how), LOG)[0].digest for how in ("strangers", "neighbours")}  # type: ignore[arg-type]
     assert len(digests) == 2
+    together = replace(KTO_QUICK, pairs="together")
+    for size, same in ((4, 1), (2, 2)):  # of two couples each answer has one of the other before it, of one couple it has not
+        digests = {run(replace(together, batch_size=size, baseline=how))[0].digest for how in ("strangers", "neighbours")}  # type: ignore[arg-type]
+        assert len(digests) == same
 
 
 @every
-def test_labels_are_paid_once(optimizer: Any) -> None:
-    base, ledger = toy_base(), Ledger()
+@pytest.mark.parametrize("pairs", ["apart", "together"])
+def test_labels_are_paid_once(optimizer: Any, pairs: Any) -> None:
+    base, ledger, optimizer = toy_base(), Ledger(), replace(optimizer, pairs=pairs)
     with counting(ledger, base):
         list(optimizer.improve(policy_on(base), Lesson(ratings=LOG)))
     assert ledger.labels == 16
     if isinstance(optimizer, BCO):
-        size = thumbs_in(LOG, None).forest(range(16), base).size
+        size = thumbs_in(LOG, None, pairs).forest(range(16), base).size
         assert ledger.read == size * (optimizer.epochs + 1)
 
 

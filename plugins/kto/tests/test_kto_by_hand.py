@@ -42,7 +42,7 @@ POLICY = Saying(torch.tensor([logp for answer in SAID for logp in answer]))
 def batch(**notes: float) -> Forest:
     trees = plant([Tree((1, 2), (tuple(range(3, 3 + len(answer))),)) for answer in SAID])
     filled = {name: torch.full((4,), value) for name, value in notes.items()}
-    return trees.attach(replies={"reference": torch.tensor(START)}, trees={"up": torch.tensor(UP), **filled})
+    return trees.attach(replies={"reference": torch.tensor(START), "up": torch.tensor(UP), **filled})
 
 
 def sigma(x: float) -> float:
@@ -114,7 +114,7 @@ def test_every_answer_is_held_against_the_point_that_was_measured(
 ) -> None:
     monkeypatch.setattr(kto, "reference_point", lambda ahead, met, reference: torch.tensor(0.7))
     forests, updates = seen_by(KTO(baseline=baseline, batch_size=3), monkeypatch)
-    assert [forest.notes["z0"].tolist() for forest in forests] == [pytest.approx([wanted] * 3)] * 2
+    assert [forest.replies["z0"].tolist() for forest in forests] == [pytest.approx([wanted] * 3)] * 2
     assert [update["z0"] for update in updates] == pytest.approx([wanted] * 2)
 
 
@@ -126,15 +126,15 @@ def test_the_shift_of_a_batch_is_of_those_before_it(monkeypatch: pytest.MonkeyPa
     for forest, update in zip(forests, updates, strict=True):
         means = [sums[side] / counts[side] for side in sums if counts[side]]
         wanted = sum(means) / len(means) if means else 0.0
-        assert forest.notes["shift"].tolist() == pytest.approx([wanted] * len(forest), rel=1e-4, abs=1e-7)
+        assert forest.replies["shift"].tolist() == pytest.approx([wanted] * len(forest), rel=1e-4, abs=1e-7)
         assert update["shift"] == pytest.approx(wanted, rel=1e-4, abs=1e-7)
-        ups = int(forest.notes["up"].sum())
+        ups = int(forest.replies["up"].sum())
         for side, count in (("reward_up", ups), ("reward_down", len(forest) - ups)):
             if count:
                 sums[side] = 0.9 * sums[side] + count * update[side]
                 counts[side] = 0.9 * counts[side] + count
     assert updates[-1]["shift"] != 0.0
-    assert len({int(forest.notes["up"].sum()) / len(forest) for forest in forests}) > 1  # sides of unequal size
+    assert len({int(forest.replies["up"].sum()) / len(forest) for forest in forests}) > 1  # sides of unequal size
 
 
 @pytest.mark.parametrize("optimizer", [KTO(), BCO()], ids=["kto", "bco"])

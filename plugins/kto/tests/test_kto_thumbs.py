@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from alignzoo.interfaces import Lesson, LessonError
 from alignzoo.records import Comparison, Completion, Prompt, Rating
+from alignzoo.testing import toy_base
 from alignzoo_kto.thumbs import Thumbs, Weights, balanced, thumbs_in
 
 
@@ -91,6 +93,34 @@ def test_repeated_thumbs_stay_and_contradicted_ones_are_counted() -> None:
     thumbs = thumbs_in(said, None)
     assert len(thumbs.records) == 5
     assert thumbs.contradicted == 3
+
+
+def test_the_sides_of_a_pair_are_a_couple() -> None:
+    """Two by two, as far as neighbours in the log are of one prompt; who meets it again later is no couple of theirs."""
+    prompts = {name: Prompt.ask(name) for name in "abc"}
+    thumbs = thumbs_in([Rating(prompts[name], Completion("yes"), i % 2) for i, name in enumerate("aabcccba")], None, "together")
+    assert thumbs.hands == [[0, 1], [2], [3, 4], [5], [6], [7]]
+    assert replace(thumbs, pairs="apart").hands == [[place] for place in range(8)]
+
+
+def test_the_prompt_of_a_couple_is_read_once() -> None:
+    """And the answers of others that meet it stand at its own answers' places."""
+    base, ask, other = toy_base(), Prompt.ask("why is the cat small"), Prompt.ask("how")
+    said = [(ask, "yes", 1.0), (ask, "true thanks", 0.2), (other, "no please", 0.0), (other, "kind", 0.9)]
+    thumbs = thumbs_in([Rating(prompt, Completion(text), up) for prompt, text, up in said], None, "together")
+    dealt, others = [3, 0, 2, 1], {0: 2, 2: 1, 1: 3, 3: 0}
+    forest, met = thumbs.forest(dealt, base), thumbs.strange(dealt, others, base)
+    assert [base.text.said(reply[:-1]) for tree in forest.trees for reply in tree.replies] == [
+        "kind", "no please", "yes", "true thanks"
+    ]  # fmt: skip
+    assert forest.replies["up"].tolist() == pytest.approx([0.9, 0.0, 1.0, 0.2])
+    assert [tree.prompt for tree in met.trees] == [tree.prompt for tree in forest.trees]
+    assert [base.text.said(reply[:-1]) for tree in met.trees for reply in tree.replies] == [
+        "yes", "true thanks", "no please", "kind"
+    ]  # fmt: skip
+    alone = [base.text.replies([prompt], [[Completion(text)]]).size for prompt, text, _ in said]
+    assert forest.size == sum(alone) - sum(len(tree.prompt) for tree in forest.trees)
+    assert replace(thumbs, pairs="apart").forest(dealt, base).size == sum(alone)
 
 
 def test_counts_and_weights_are_said_once(spoken_by_kto: Callable[[], list[str]]) -> None:
