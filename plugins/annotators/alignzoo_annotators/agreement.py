@@ -44,12 +44,14 @@ def cohen_kappa(both: Numbers) -> float | None:
 
 def fleiss_kappa(counts: Numbers) -> float | None:
     """Of any annotators (Fleiss 1971), with chance by the categories that all of them use. Where items are judged by
-    different numbers of people, each item has the same say in those (Gwet 2014)."""
-    kept = counts[counts.sum(1) > 1]
-    if not len(kept):
+    different numbers of people, each item has the same say in those; one that a single person judged shows no agreement, and
+    yet what people use (Gwet 2014)."""
+    agreed = agreement(counts)
+    if agreed is None:
         return None
-    usual = (kept / kept.sum(1, keepdims=True)).mean(0)
-    return _beyond_chance(float(pairwise(kept).mean()), float(usual @ usual))
+    judged = counts[counts.sum(1) > 0]
+    usual = (judged / judged.sum(1, keepdims=True)).mean(0)
+    return _beyond_chance(agreed, float(usual @ usual))
 
 
 def krippendorff_alpha(counts: Numbers, values: Sequence[float], level: Level = "nominal") -> float | None:

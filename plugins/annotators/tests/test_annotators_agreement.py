@@ -93,13 +93,19 @@ def test_krippendorffs_worked_example(level: Level, alpha: float) -> None:
 
 
 def test_what_is_missing_is_no_category() -> None:
-    """People who judge nothing, and items that one person judged, change no figure."""
+    """People who judge nothing change no figure; items that one person judged change nothing but Fleiss's chance."""
     values = [1.0, 2.0, 3.0, 4.0, 5.0]
     counts = counted(KRIPPENDORFF, values)
     more = np.vstack([counts, np.zeros((3, 5)), np.eye(5)])
     assert krippendorff_alpha(more, values) == pytest.approx(0.743421, abs=1e-6)
-    assert fleiss_kappa(np.vstack([FLEISS, np.zeros((3, 5)), np.eye(5)])) == pytest.approx(0.20993, abs=1e-5)
+    assert fleiss_kappa(np.vstack([FLEISS, np.zeros((3, 5))])) == pytest.approx(0.20993, abs=1e-5)
     assert agreement(more) == agreement(counts)
+
+
+def test_fleisss_chance_counts_what_one_person_judged() -> None:
+    """As irrCAC has it, in R and in Python: pa = 0.81818 of the eleven units that two or more judged, pe = 0.23872 of all
+    twelve (of eleven alone kappa would be 0.762)."""
+    assert fleiss_kappa(counted(KRIPPENDORFF, [1.0, 2.0, 3.0, 4.0, 5.0])) == pytest.approx(0.76117, abs=1e-5)
 
 
 @pytest.mark.parametrize("agreed", [0.5, 0.726, 0.9])
