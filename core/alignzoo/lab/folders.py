@@ -55,7 +55,7 @@ def progress_in(root: Path) -> dict[str, str]:
     files, plan = store.Folder(root), plan_in(root)
     trainings = {"start": files.start} if plan.start else {}
     rewards = [files.reward(number) for number, _ in enumerate((r for r in plan.rewards if r.feedback), start=1)]
-    jury = [files.juror(number) for number, juror in enumerate(plan.jury, start=1) if juror.feedback]
+    jury = [files.juror(number) for number in plan.trained_jury]
     trainings |= {training.folder.name: training for training in (*rewards, *jury)} | {"train": files.train}
     states = {name: _state(training) for name, training in trainings.items()}
     written = {"collect": files.feedback, "answer": files.answers, "judge": files.scores}

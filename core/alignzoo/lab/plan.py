@@ -188,6 +188,11 @@ class Plan:
         """The rewards, if the optimizer asks for any."""
         return self.rewards if "reward" in self.optimizer.made.needs else ()
 
+    @property
+    def trained_jury(self) -> dict[int, Juror]:
+        """The jurors that are trained, by their numbers among all: those of the folders that they are trained in."""
+        return {number: juror for number, juror in enumerate(self.jury, start=1) if juror.feedback}
+
     def parts(self) -> dict[str, Part]:
         """Every component, by its place in the file."""
         named = {

@@ -259,9 +259,14 @@ def _stages(files: store.Folder) -> Iterator[Stage]:
 
 def read_jury(files: store.Folder) -> dict[store.Training, str]:
     """What each training of a juror is called."""
-    rows = store.read_settings(files).get("jury", [])
-    jury = enumerate(rows if isinstance(rows, list) else [rows], start=1)
+    jury = enumerate(jury_in(store.read_settings(files)), start=1)
     return {files.juror(number): f"jury: {row['name']}" for number, row in jury if "feedback" in row}
+
+
+def jury_in(settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The jurors in a run's settings."""
+    rows = settings.get("jury", [])
+    return list(rows) if isinstance(rows, list) else [rows]
 
 
 def _groups(files: store.Folder) -> Iterator[Group]:

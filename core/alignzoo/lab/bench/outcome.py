@@ -136,9 +136,9 @@ def ground(plan: Plan, files: store.Folder) -> dict[str, str]:
     }
     if plan.start:
         told[f"start {start}"] = store.read_json(files.start.summary)["adapter"]
-    jury = [files.juror(number).summary for number, juror in enumerate(plan.jury, start=1) if juror.feedback]
     if plan.jury:
-        told[f"jury {start}"] = _digest([table["jury"], [store.read_json(summary)["adapter"] for summary in jury]])
+        trained = [store.read_json(files.juror(number).summary)["adapter"] for number in plan.trained_jury]
+        told[f"jury {start}"] = _digest([table["jury"], trained])
     if plan.feedback:
         told[f"feedback {_digest([start, table['feedback']])}"] = store.file_digest(files.feedback)
     return told

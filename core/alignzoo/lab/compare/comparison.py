@@ -15,6 +15,7 @@ from alignzoo.lab.compare.footing import cautions, listed, one_judge
 from alignzoo.lab.compare.frontier import Point, fitted, frontier
 from alignzoo.lab.compare.gao import Fit
 from alignzoo.lab.compare.hearing import Hearing
+from alignzoo.lab.compare.jury import Liking, likings
 from alignzoo.lab.compare.ranking import Rank, ranking
 from alignzoo.lab.compare.significance import COST, ENOUGH, SHARE, over_seeds, spread_of
 from alignzoo.lab.compare.whose import Whose, whose
@@ -100,6 +101,8 @@ class Comparison:
     """What somebody says who was shown their answers two at a time, where that was asked for."""
     whose: Whose | None = None
     """Whose choices they follow, where some were held back to tell it by."""
+    jury: tuple[Liking, ...] = ()
+    """Whom each juror likes better, every pair by every juror, where there is a jury."""
     command: str = ""
     """What makes the report again."""
 
@@ -173,6 +176,7 @@ def compare(name: str, entrants: Sequence[Entrant], notes: Sequence[Note] = ()) 
         noticed=tuple(noticed(entrants)),
         made=made(ordered),
         whose=whose(ordered),
+        jury=tuple(likings(ordered)),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -186,18 +186,23 @@ def fought(names: Sequence[tuple[str, str]], differences: Tables, wins: Tables, 
 
 
 def _judged(duel: Duel, adjusted: float, spread: Spread | None, family: int) -> Duel:
-    told = partial(replace, duel, adjusted=adjusted)
     if spread is None:
-        return told()
-    if duel.seeds < ENOUGH:
-        count = f"{duel.seeds} seed{'s' if duel.seeds > 1 else ''} in common"
-        return told(seeds_needed=ENOUGH, why=f"{count}; fewer than {ENOUGH} separate nothing")
+        return replace(duel, adjusted=adjusted)
+    verdict, needed, why = settled(spread, adjusted, family)
+    return replace(duel, adjusted=adjusted, verdict=verdict, seeds_needed=needed, why=why)
+
+
+def settled(spread: Spread, adjusted: float, family: int) -> tuple[Verdict, int | None, str]:
+    """The verdict on a difference, by its p among a family of so many; where it is open, how many seeds would do and why."""
+    if spread.seeds < ENOUGH:
+        count = f"{spread.seeds} seed{'s' if spread.seeds > 1 else ''} in common"
+        return OPEN, ENOUGH, f"{count}; fewer than {ENOUGH} separate nothing"
     if adjusted < LEVEL:
-        return told(verdict="first" if spread.mean > 0 else "second")
+        return ("first" if spread.mean > 0 else "second"), None, ""
     needed = seeds_to_separate(spread, LEVEL / family)
     if needed is None:
-        return told(why="at this difference no number of seeds would separate them on so few prompts")
-    return told(seeds_needed=needed, why=f"about {needed} seeds would separate them if the difference stays")
+        return OPEN, None, "at this difference no number of seeds would separate them on so few prompts"
+    return OPEN, needed, f"about {needed} seeds would separate them if the difference stays"
 
 
 def at_equal_length(wins: Table, longer: Table, *, closed: bool = False) -> Estimate:

@@ -8,6 +8,7 @@ from typing import Any
 from alignzoo.lab.compare.backing import unlike
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.played import Played
+from alignzoo.lab.report import jury_in
 from alignzoo.lab.statistics import FEW_PROMPTS
 
 
@@ -54,6 +55,8 @@ def cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
         juries.setdefault(run.seed, set()).add(_same(run.settings["jury"]))
     if any(len(seen) > 1 for seen in juries.values()):
         yield "they were not heard by the same jury (settings under [jury] differ): what it prefers cannot be compared"
+    if some := _heard_by_some([run for one in entrants for run in one.runs]):
+        yield f"not all were heard by {listed(some)}: what is preferred by who did not hear all is left out"
     starts: dict[int, set[bytes]] = {}
     for one in entrants:
         for run in one.runs:
@@ -64,6 +67,12 @@ def cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
         yield f"they did not begin with the same start: its answers were scored otherwise{on}"
     if prompts < FEW_PROMPTS:
         yield f"{prompts} test prompts are few; 100 or more tell small differences"
+
+
+def _heard_by_some(runs: Sequence[Played]) -> list[str]:
+    """The jurors who heard some of these runs and not all."""
+    juries = [{row["name"] for row in jury_in(run.settings)} for run in runs]
+    return sorted(set().union(*juries).difference(set.intersection(*juries)))
 
 
 def _base(run: Played) -> str:

@@ -17,6 +17,8 @@ from alignzoo.lab.compare.words import (
     CHOSEN,
     DUELS,
     FITS,
+    JURY,
+    LIKED,
     NOTES,
     STRENGTHS,
     apart,
@@ -26,6 +28,8 @@ from alignzoo.lab.compare.words import (
     decided,
     heard,
     leaderboard,
+    liked,
+    likes,
     limits,
     making,
     opinions,
@@ -86,6 +90,10 @@ def _sections(found: Comparison) -> Iterator[str]:
         yield _section("limits", "Going too far", _table(*limits(found)) + f"<p>{in_page(FITS)}</p>")
     if found.lines[0].values:
         yield _section("values", "The values apart", _table(*apart(found)))
+    if found.jury:
+        told_of = f"<p>{in_page(LIKED)}</p>" + _list(liked(found.jury))
+        pairs = f"<details><summary>Pair by pair</summary>{_table(*likes(found.jury))}</details>"
+        yield _section("jury", JURY, told_of + pairs)
     yield _section("beside", "Beside the reward", _table(*beside(found)))
     if found.whose:
         told_of = f"<p>{in_page(asked_of(found.whose))}</p>" + _table(*opinions(found.whose)) + _list(served(found.whose))

@@ -6,7 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 
 from alignzoo.lab.compare.comparison import Comparison, Line, Side
+from alignzoo.lab.compare.duels import OPEN
+from alignzoo.lab.compare.footing import listed
 from alignzoo.lab.compare.hearing import Hearing
+from alignzoo.lab.compare.jury import Liking
 from alignzoo.lab.compare.whose import Whose
 from alignzoo.lab.report import UNASKED, WHOSE
 from alignzoo.lab.statistics import Estimate
@@ -76,6 +79,8 @@ def markdown(found: Comparison) -> str:
         parts += [_table(*scales(found))] if found.hearing.ranks else []
     if len(found.lines[0].values) > 0:
         parts += ["## The values apart", _table(*apart(found))]
+    if found.jury:
+        parts += [f"## {JURY}", LIKED, _list(liked(found.jury)), _table(*likes(found.jury))]
     parts += ["## Beside the reward", _table(*beside(found))]
     if found.whose:
         parts += [f"## {WHOSE}", asked_of(found.whose), _table(*opinions(found.whose))]
@@ -178,6 +183,32 @@ def apart(found: Comparison) -> Rows:
     names = list(found.lines[0].values)
     rows = [[line.name, *(told(line.values[name]) for name in names)] for line in found.lines]
     return ("contestant", *names), [*rows, ["the start", *(told(found.start.values[name]) for name in names)]]
+
+
+JURY = "Whom the jury likes better"
+LIKED = """\
+How much more often a juror prefers the first's answers to the start's than the second's, at the same seed and prompt. All
+pairs of all jurors are one family of p-values (Holm), apart from the judge's: his verdicts are the same without a jury."""
+
+
+def liked(jury: Sequence[Liking]) -> list[str]:
+    """For each juror, whom it likes better than whom."""
+    lines = []
+    for juror in dict.fromkeys(one.juror for one in jury):
+        over: dict[str, list[str]] = {}
+        for one in (one for one in jury if one.juror == juror and one.verdict != OPEN):
+            better, worse = (one.first, one.second) if one.verdict == "first" else (one.second, one.first)
+            over.setdefault(better, []).append(worse)
+        said = "; ".join(f"{better} better than {listed(worse)}" for better, worse in over.items())
+        lines.append(f"{juror} likes {said}" if said else f"{juror} likes nobody better than another for certain")
+    return lines
+
+
+def likes(jury: Sequence[Liking]) -> Rows:
+    """Every pair by every juror."""
+    return ("juror", "verdict", "difference", "p"), [
+        (one.juror, one.told(), told(one.difference), chance(one.adjusted) if one.seeds else "–") for one in jury
+    ]
 
 
 def beside(found: Comparison) -> Rows:
