@@ -12,6 +12,7 @@ import torch
 from alignzoo.interfaces import Framing, Lesson, Policy, Reading, Reward, Writing, no_reward
 from alignzoo.lab import store
 from alignzoo.lab.folders import RunError
+from alignzoo.lab.gone import Gone
 from alignzoo.lab.plan import Juror, Part, Plan, Rewarding
 from alignzoo.lab.prompts import prompts_of
 from alignzoo.learning.choices import Voice
@@ -156,7 +157,8 @@ class Cast:
 
     def lesson(self, feedback: Iterable[Feedback], needs: Sequence[str]) -> Lesson:
         """What there is to learn from, for an optimizer with these needs."""
-        prompts = self.plan.task.made.prompts("train") if self.plan.task else ()
+        task = self.plan.task
+        prompts = task.made.prompts("train") if task and not isinstance(task.made, Gone) else ()
         return Lesson.of(feedback, prompts=prompts, reward=self.reward() if "reward" in needs else no_reward)
 
 

@@ -11,7 +11,7 @@ import tomli_w
 
 from alignzoo.lab import store
 from alignzoo.lab.plan import Plan, differences
-from alignzoo.lab.runfile import local_files, plan_of
+from alignzoo.lab.runfile import local_files, plan_of, trained_plan_of
 from alignzoo.learning.memory import newest
 from alignzoo.seam.discovery import discover
 
@@ -38,15 +38,18 @@ def settle(plan: Plan, files: store.Folder, *, other_bytes: bool = False) -> Non
 
 def plan_in(root: Path, *, other_bytes: bool = False) -> Plan:
     """The plan of a run's folder. One that is not trained yet must be continued by the plugins that it was begun with, unless
-    `other_bytes` are allowed; then it is noted that they were."""
+    `other_bytes` are allowed; then it is noted that they were. One that is trained is opened from what its folder holds: that
+    the data which it learned from has been moved is no fault of it."""
     files = store.Folder(root)
     if not files.settings.exists():
         raise RunError(f"{root} is no run: there is no run.toml in it")
     table, made_with = _read(files)
     copies = [str(files.plugin(path)) for path in local_files(table, str(files.settings))]
-    plan = plan_of(table, discover(files=copies), file=str(files.settings))
-    if not files.train.done:
-        _same_bytes(plan, made_with, files, other_bytes)
+    zoo, named = discover(files=copies), str(files.settings)
+    if files.train.done:
+        return trained_plan_of(table, zoo, named)
+    plan = plan_of(table, zoo, named)
+    _same_bytes(plan, made_with, files, other_bytes)
     return plan
 
 

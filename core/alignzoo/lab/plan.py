@@ -13,6 +13,7 @@ from annotated_types import Ge, Interval
 
 from alignzoo import __version__
 from alignzoo.interfaces import Asking, Manner
+from alignzoo.lab.gone import Gone
 from alignzoo.lab.reserve import Reserve, Whose
 from alignzoo.learning.choices import Budget, Combine, Limits, Voice, Watch
 from alignzoo.model.choices import Loading, Lora
@@ -48,7 +49,12 @@ class Part:
     def row(self) -> dict[str, Any]:
         around: dict[str, Any] = {"acquisition": self.acquisition.row()} if self.acquisition else {}
         around |= {"filter": [sieve.row() for sieve in self.filters]} if self.filters else {}
-        return {"use": self.found.full_name, **(table_of(self.made) if is_dataclass(self.made) else {}), **around}
+        return {"use": self.found.full_name, **self._settings(), **around}
+
+    def _settings(self) -> dict[str, Any]:
+        if isinstance(self.made, Gone):
+            return dict(self.made.settings)
+        return table_of(self.made) if is_dataclass(self.made) else {}
 
     def behind(self) -> dict[str, Part]:
         """What stands around it, and what it has looked up itself, by its place below this one's."""

@@ -17,6 +17,7 @@ from annotated_types import Ge, Interval
 
 from alignzoo.interfaces import Acquisition, FeedbackSource, Filter, ModelSource, Optimizer, Reward, Task, Wrapper
 from alignzoo.lab.fit import check_apart, check_fit
+from alignzoo.lab.gone import SPARED, Gone
 from alignzoo.lab.plan import Answering, Juror, Part, Plan, PlanError, Rewarding, Trailing
 from alignzoo.lab.prompts import read_prompts
 from alignzoo.lab.reserve import Whose
@@ -130,6 +131,11 @@ def plan_of(table: Mapping[str, Any], zoo: Zoo, file: str = "") -> Plan:
     return _read(_Reader(file, zoo), table)
 
 
+def trained_plan_of(table: Mapping[str, Any], zoo: Zoo, file: str) -> Plan:
+    """The plan of a run that is trained: what it learned from is in its folder, and what it has no need of may be gone."""
+    return _read(_Reader(file, zoo, trained=True), table)
+
+
 def at_sight(table: Mapping[str, Any], zoo: Zoo, file: str = "") -> Plan:
     """The plan that a table describes, its components drawn from their sources: enough to see what is wrong, not to run."""
     return _read(_Reader(file, zoo, described=by_source, serves=lambda made, protocol: True), table)
@@ -150,7 +156,8 @@ def _read(reader: _Reader, table: Mapping[str, Any]) -> Plan:
         plan = reader.plan(table)
     if reader.problems:
         raise SettingsError(*reader.problems)
-    check_fit(plan, reader.zoo)
+    if not reader.trained:  # by then it fitted together, and what a source gives is told by what it gave
+        check_fit(plan, reader.zoo)
     return plan
 
 
@@ -199,6 +206,8 @@ class _Reader:
     """What a component's settings are built by."""
     serves: Callable[[Any, type], bool] = isinstance
     """Whether what was made can be used as what it is to be."""
+    trained: bool = False
+    """Whether the run has been trained: then a component that it can do without may be gone."""
 
     def plan(self, given: Mapping[str, Any]) -> Plan:
         table = self.tables(given)
@@ -324,6 +333,8 @@ class _Reader:
             made: Any = build(described if isinstance(described, type) else _Nothing, table, place, file=self.file)
             made = made if isinstance(described, type) else described
         except SettingsError as error:
+            if self.trained and kind in SPARED:
+                return Part(found, Gone(table, error.problems), filters, acquisition)
             self.problems += error.problems
             return None
         if not self.serves(made, protocol):
