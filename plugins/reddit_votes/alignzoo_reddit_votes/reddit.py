@@ -162,9 +162,9 @@ def _document(path: Path) -> bytes:
     gathered = bytearray()
     try:
         for piece in pieces(path):
-            gathered += piece
-            if len(gathered) > WHOLE:
+            if len(gathered) + len(piece) > WHOLE or (not gathered and _of_lines(piece)):
                 return b""
+            gathered += piece
     except CutError:
         return b""
     document = bytes(gathered).removeprefix(BOM)
@@ -173,6 +173,16 @@ def _document(path: Path) -> bytes:
     except RowError:
         return b""
     return document
+
+
+def _of_lines(piece: bytes) -> bool:
+    """Whether a file that begins so has one row in its first line, and others behind it: a dump is not gathered, whatever its
+    name."""
+    line, _, rest = piece.removeprefix(BOM).partition(b"\n")
+    try:
+        return bool(rest.strip()) and parsed(line) is not None
+    except RowError:
+        return False
 
 
 def files_of(named: Path | tuple[Path, ...]) -> tuple[Path, ...]:

@@ -23,7 +23,10 @@ EARLIEST, LATEST = 1_100_000_000, 4_102_444_800
 """Between them (the end of 2004 and of 2099) a number of seconds can be a time of Reddit; milliseconds cannot."""
 MOST = 10**9
 """More votes than there are."""
-GONE = {"[deleted]", "[removed]", "[ Removed by Reddit ]", "[deleted by user]", "[unavailable]"}
+GONE = {"[deleted]", "[removed]", "[deleted by user]", "[unavailable]"}
+BY_REDDIT = "[ removed by reddit"
+"""How a text begins that the site itself took out: "… ]", "… in response to a copyright notice. ]", and others."""
+REMOVED = ("removed_by_category", "removal_reason")
 OFFICIAL = {"moderator", "admin"}
 BOTS = ("bot", "automoderator")
 
@@ -55,6 +58,8 @@ class Reader:
 
     def comment(self, row: Mapping[str, Any], place: Place) -> Comment:
         link, parent = text(row, "link_id"), text(row, "parent_id")
+        if parent != link and not parent.startswith(("t1_", "t3_")):
+            raise RowError("'parent_id' must be t1_ or t3_ and an id of letters and digits")
         created, meta = moment(row, "created_utc"), meta_of(row)
         body, author = text(row, "body"), optional_text(row, "author")
         read, submitter = read_at(row, meta) or self.fetched, flag(row, "is_submitter")
@@ -72,7 +77,7 @@ class Reader:
                 community(row),
                 "" if parent == link else parent.removeprefix("t1_"),
                 self.hashed(author) if submitter is None else None,
-                body.strip() in GONE or (bool(meta) and meta_deleted(meta)),  # deleted
+                ("[" in body and gone(body)) or bool(row.get("removal_reason") or (meta and meta_deleted(meta))),  # deleted
                 None if author is None else author in GONE,  # author_deleted
                 optional_text(row, "distinguished") in OFFICIAL,  # moderator
                 submitter,
@@ -102,7 +107,7 @@ class Reader:
             text=plain(words, self.links),
             community=community(row),
             author=self.hashed(author),
-            deleted=bool({words.strip(), title.strip()} & GONE or row.get("removed_by_category") or meta_deleted(meta)),
+            deleted=gone(words) or gone(title) or any(map(row.get, REMOVED)) or meta_deleted(meta),
             author_deleted=None if author is None else author in GONE,
             self_post=flag(row, "is_self"),
             over_18=flag(row, "over_18"),
@@ -119,9 +124,9 @@ class Reader:
 
 
 def rows_in(value: Any) -> Iterable[Any]:
-    """The rows in what a line or a file holds: one row, a list of them, or listings as the site itself gives them, with
-    replies in replies. What the site did not send ("more") is no row."""
-    if isinstance(value, dict) and "kind" not in value:
+    """The rows in what a line or a file holds: one row, a list of them, listings as the site itself gives them, with replies
+    in replies, or what an archive's service answers, {"data": [ … ]}. What the site did not send ("more") is no row."""
+    if isinstance(value, dict) and "kind" not in value and "data" not in value:
         return (value,)  # most lines
     return _inside(value)
 
@@ -134,8 +139,10 @@ def _inside(value: Any) -> Iterator[Any]:
             ahead += reversed(value)
             continue
         kind = value.get("kind") if isinstance(value, dict) else None
-        data = value.get("data") if kind in ("Listing", "t1", "t3") else None
-        if not isinstance(data, dict):
+        data = value.get("data") if kind in (None, "Listing", "t1", "t3") and isinstance(value, dict) else None
+        if kind is None and isinstance(data, list):
+            ahead += reversed(data)
+        elif kind is None or not isinstance(data, dict):
             if kind != "more":
                 yield value
         elif kind == "Listing":
@@ -148,6 +155,12 @@ def _inside(value: Any) -> Iterator[Any]:
 
 
 # Fields ---------------------------------------------------------------------------------------------------------------
+
+
+def gone(text: str) -> bool:
+    """Whether this is what stands in the place of a text that was deleted or removed."""
+    said = text.strip()
+    return said[:1] == "[" and said[-1] == "]" and (said in GONE or said.lower().startswith(BY_REDDIT))
 
 
 def text(row: Mapping[str, Any], name: str) -> str:

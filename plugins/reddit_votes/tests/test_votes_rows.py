@@ -98,7 +98,15 @@ def test_listings_of_the_site_are_taken_apart(make: Any) -> None:
         {"kind": "Listing", "data": {"children": [{"kind": "t3", "data": {"id": "aaa"}}]}},
         {"kind": "Listing", "data": {"children": [*shown, {"kind": "more", "data": {"count": 9}}]}},
     ]
-    assert [(row["kind"], row["id"]) for row in rows_in(thread)] == [("t3", "aaa"), ("t1", "one"), ("t1", "re"), ("t1", "two")]
+    told = [("t3", "aaa"), ("t1", "one"), ("t1", "re"), ("t1", "two")]
+    assert [(row["kind"], row["id"]) for row in rows_in(thread)] == told
+    assert [(row["kind"], row["id"]) for row in rows_in({"data": thread})] == told  # as an archive's service answers
+
+
+def test_rows_of_an_answer_of_an_archive_are_rows_and_a_row_with_data_of_its_own_is_one(make: Any) -> None:
+    assert list(rows_in({"data": list(make.pair), "error": None})) == list(make.pair)
+    for row in (make.post(data=None), make.post(data={"children": []}), {"data": 7}, {}):
+        assert list(rows_in(row)) == [row]
 
 
 # What is wrong ----------------------------------------------------------------------------------------------------------
@@ -129,6 +137,7 @@ def test_listings_of_the_site_are_taken_apart(make: Any) -> None:
         ({"link_id": "t3_" + "a" * 40}, "'link_id' must be t3_ and an id"),
         ({"id": ""}, "'id' must be an id"),
         ({"parent_id": 55}, "'parent_id' must be text"),
+        ({"parent_id": "aaa"}, "'parent_id' must be t1_ or t3_ and an id"),
         ({"_meta": []}, "'_meta' must be a table or null"),
     ],
 )
@@ -234,11 +243,29 @@ def test_users_that_are_spoken_to_are_nobody() -> None:
         ("on r/u_jane, r/u\\_jane\\_doe", "on r/u_someone, r/u_someone"),
         ('[jane](/u/jane) or [jane d](https://old.reddit.com/user/jane/?x=1 "jane")', "u/someone or u/someone"),
         ("[this](https://www.reddit.com/user/jane/comments/1/x)", "this"),
+        ("[Jane\\_D's post](https://www.reddit.com/user/jane_d/comments/1/x)", "someone's post"),
+        ("[[jane]](/u/jane), [jane]( /u/jane)", "u/someone, u/someone"),
+        (
+            "https://www.reddit.com/message/compose/?to=jane&amp;subject=hi",
+            "https://www.reddit.com/message/compose/?to=someone&subject=hi",
+        ),
+        ("[me](/message/compose?subject=hi&amp;to=%2Fu%2Fjane)", "me"),
+        ("https://www.reddit.com/r/x/search?q=author%3Ajane", "https://www.reddit.com/r/x/search?q=author%3Asomeone"),
+        ("https://www.reddit.com/u%2Fjane", "https://www.reddit.com/u%2Fsomeone"),
     ],
 )
 def test_however_a_user_is_spoken_to(written: str, read: str) -> None:
     assert plain(written, links=False) == read
     assert "jane" not in plain(written, links=True)
+
+
+def test_an_address_that_names_nobody_stays() -> None:
+    for address in ("https://x.example/convert?from=usd&to=eur", "https://www.reddit.com/message/compose/?to=%2Fr%2Fferns"):
+        assert plain(f"at {address} it is", links=True) == f"at {address} it is"
+
+
+def test_what_reddit_writes_for_an_empty_line_is_no_word() -> None:
+    assert plain("Soil.\n\n&amp;#x200B;\n\nMore&amp;nbsp;soil.\u200b", links=False) == "Soil.\n\n\n\nMore soil."
 
 
 def test_a_community_that_is_called_after_a_user_is_not_told(make: Any) -> None:
@@ -256,6 +283,12 @@ def test_html_becomes_words() -> None:
     assert of_html("<a href='/q/7'>it</a> by <A\nHREF='x/users/7/jane' rel=x>jane d</a>, at x.com/users/7/jane-d?y") == (
         "it by someone, at x.com/users/someone?y"
     )
+    assert of_html("<a href='/users/7'><b>jane</b> d</a> of <a href='//x.example/u/7'>jane</a>") == "someone of someone"
+
+
+def test_who_is_spoken_to_with_an_at_is_nobody_and_an_at_in_code_stays() -> None:
+    said = "<p>As @jane-d said: <code>@property</code>, <pre><code class=x>@override\n@x</code></pre>, me@home.example, @7.</p>"
+    assert of_html(said) == "As @someone said: @property, @override\n@x\n, me@home.example, @7."
 
 
 @CALM

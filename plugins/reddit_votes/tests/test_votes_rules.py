@@ -38,11 +38,15 @@ ALWAYS: list[tuple[str, dict[str, Any]]] = [
     ("deleted", {"body": "[deleted]"}),
     ("deleted", {"body": "[removed]"}),
     ("deleted", {"body": " [ Removed by Reddit ]\n"}),
+    ("deleted", {"body": "[ Removed by reddit in response to a copyright notice. ]"}),
+    ("deleted", {"body": "[ Removed by Reddit on account of violating the [content policy](/help/contentpolicy). ]"}),
+    ("deleted", {"removal_reason": "legal"}),
     ("deleted", {"_meta": {"was_deleted_later": True}}),
     ("deleted", {"_meta": {"was_initially_deleted": True}}),
     ("deleted", {"_meta": {"removal_type": "moderator"}}),
     ("no score", {"score": None}),
     ("no words", {"body": " \n"}),
+    ("no words", {"body": "&amp;#x200B;\n\n&amp;nbsp;"}),
 ]
 UNSWITCHED = {"deleted", "no score", "no words"}
 
@@ -98,7 +102,11 @@ def test_what_was_deleted_or_says_nothing_has_no_switch(name: str, change: dict[
         {"selftext": "[removed]"},
         {"selftext": "[deleted]"},
         {"title": "[deleted by user]"},
+        {"title": "[ Removed by Reddit ]"},
+        {"selftext": "[ Removed by reddit in response to a copyright notice. ]"},
+        {"selftext": "[ Removed by Reddit on account of violating the [content policy](/help/contentpolicy). ]"},
         {"removed_by_category": "copyright_takedown"},
+        {"removal_reason": "legal"},
         {"_meta": {"was_deleted_later": True}},
     ],
 )

@@ -92,9 +92,11 @@ print(pairs, asking.tally.read, (resource.getrusage(resource.RUSAGE_SELF).ru_max
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss is in kilobytes on Linux")
-def test_memory_does_not_grow_with_the_dump(tmp_path: Path, make: Any) -> None:
-    """67 MB of comments, all of them read and kept on disk: the worst case. What is in memory is a sixteenth."""
-    path = tmp_path / "RC.jsonl"
+@pytest.mark.parametrize("name", ["RC.jsonl", "RC.json"])
+def test_memory_does_not_grow_with_the_dump(name: str, tmp_path: Path, make: Any) -> None:
+    """67 MB of comments, all of them read and kept on disk: the worst case. What is in memory is a sixteenth, and no more
+    where the ending is that of one document."""
+    path = tmp_path / name
     words = "thorns and paper and patience " * 30
     with path.open("w") as file:
         for i in range(60_000):
