@@ -8,7 +8,7 @@ turn's reward in the longer one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
 from typing import Literal
@@ -23,6 +23,8 @@ from alignzoo.model.text import Text, TextError
 from alignzoo.records import Completion, Prompt, Rating
 
 Scale = Literal["standard", "signed", "none"]
+Each = Callable[[Prompt, Completion, Sequence[int]], Sequence[float]]
+"""(prompt, what the assistant said, its ids) → a reward for each of them, in addition to its rating."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,6 @@ class Episode:
     reward: float
     earlier: tuple[tuple[int, float], ...] = ()
     """(turn, reward) of those turns of the prompt that were rated, too."""
-    each: tuple[float, ...] = ()
-    """A reward for each token of the answer, in addition."""
 
 
 # Scores ---------------------------------------------------------------------------------------------------------------
@@ -87,6 +87,11 @@ def scaled(ratings: Sequence[Rating], scale: Scale) -> list[Rating]:
     return [replace(rating, score=(rating.score - mean) / deviation) for rating in ratings]
 
 
+def apart(ratings: Sequence[Rating]) -> list[Episode]:
+    """One episode for each rating: where earlier turns are no actions, they have no place for a reward either."""
+    return [Episode(rating.prompt, rating.completion, rating.score) for rating in ratings]
+
+
 def chained(ratings: Sequence[Rating]) -> list[Episode]:
     """One episode for each rating whose dialogue does not go on in another's; the others are rewards of turns in those that go
     on. Several ratings of one turn count as their mean there."""
@@ -126,7 +131,7 @@ class Path:
         return self.acts.index(True)
 
 
-def path_of(episode: Episode, text: Text, *, all_turns: bool = True) -> Path:
+def path_of(episode: Episode, text: Text, *, all_turns: bool = True, each: Each | None = None) -> Path:
     """The ids exactly as they are shown to the policy when it answers, within the context: the beginning is lost if need be."""
     if not text.wrote(episode.completion):
         raise TextError(
@@ -137,24 +142,30 @@ def path_of(episode: Episode, text: Text, *, all_turns: bool = True) -> Path:
     [reply] = tree.replies
     whole = text.prompt_ids(episode.prompt)
     acts, rewards = [False] * len(whole), [0.0] * len(whole)
-    earlier = dict(episode.earlier)
     for turn, places in spoken(episode.prompt, text).items() if all_turns else ():
-        for place in places:
-            acts[place] = True
-        rewards[places[-1]] = earlier.get(turn, 0.0)
+        ids = [whole[place] for place in places]
+        for place, reward in zip(places, _within(episode, turn, ids, each), strict=True):
+            acts[place], rewards[place] = True, reward
     cut = len(whole) - len(tree.prompt)
     kept = acts[cut:]
     kept[0] = False  # the first token has no state that it could be taken in; nor has a BOS in its place
-    each = episode.each or (0.0,) * len(reply)
-    if len(each) != len(reply):
-        raise LessonError(f"{len(each)} token rewards for an answer of {len(reply)} tokens: {episode.completion.text[:60]!r}")
-    said = (*each[:-1], each[-1] + episode.reward)
+    own = each(episode.prompt, episode.completion, reply) if each else [0.0] * len(reply)
     return Path(
         ids=tree.prompt + reply,
         acts=(*kept, *(True for _ in reply)),
-        rewards=(*(r if a else 0.0 for r, a in zip(rewards[cut:], kept, strict=True)), *said),
+        rewards=(*(r if a else 0.0 for r, a in zip(rewards[cut:], kept, strict=True)), *own[:-1], own[-1] + episode.reward),
         ended=tree.ended[0],
     )
+
+
+def _within(episode: Episode, turn: int, ids: Sequence[int], each: Each | None) -> list[float]:
+    """The rewards of an earlier turn's tokens. Nobody asked for a turn that opens a dialogue, so nothing is asked about it."""
+    turns = episode.prompt.turns
+    given = [0.0] * len(ids)
+    if each and turn:
+        given = list(each(Prompt(turns[:turn]), Completion(turns[turn].text), ids))
+    given[-1] += dict(episode.earlier).get(turn, 0.0)
+    return given
 
 
 def spoken(prompt: Prompt, text: Text) -> dict[int, list[int]]:

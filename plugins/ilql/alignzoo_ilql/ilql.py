@@ -31,7 +31,7 @@ from alignzoo.model.forest import Forest
 from alignzoo.model.role import Role, role_on
 from alignzoo.model.text import Text
 from alignzoo.records import Completion, Prompt
-from alignzoo_ilql.episodes import Episode, Path, Scale, Scores, chained, path_of, planted, scaled
+from alignzoo_ilql.episodes import Each, Path, Scale, Scores, apart, chained, path_of, planted, scaled
 from alignzoo_ilql.heads import Heads, grown_on
 from alignzoo_ilql.steering import Steered, Steering
 
@@ -84,9 +84,11 @@ class ILQL:
     scale: Scale = "standard"
     """Rewards are scores less their mean, over their deviation; or 2s − 1 ("signed": thumbs and comparisons); or the scores."""
     token_rewards: str = ""
-    """A function "module:name" of (prompt, answer, its tokens) that gives a reward for each token, in addition, unscaled."""
+    """A function "module:name" of (prompt, answer, its tokens) that gives a reward for each token, in addition, unscaled. It is
+    asked about the rated answers and about the earlier turns that are actions."""
     turns: Literal["all", "last"] = "all"
-    """Whether the assistant's earlier turns in a dialogue are actions, too, or only the answer that was rated."""
+    """Whether the assistant's earlier turns in a dialogue are actions, too, or only the answer that was rated. With "last" a
+    rating of an earlier turn stays an episode of its own."""
     heads: Literal["apart", "shared"] = "apart"
     """Twin Qs of their own, or twins that share all layers but the last."""
     hidden: tuple[Annotated[int, Ge(1)], ...] = ()
@@ -181,16 +183,20 @@ class ILQL:
         ratings = list(lesson.ratings)
         if self.rewards == "reward":
             ratings = Scores().of(ratings, lesson.reward)
-        episodes = chained(scaled(ratings, self.scale))
-        if self.token_rewards:
-            episodes = [replace(episode, each=self.rewarded(episode, text)) for episode in episodes]
-        return [path_of(episode, text, all_turns=self.turns == "all") for episode in episodes]
+        all_turns = self.turns == "all"
+        episodes = (chained if all_turns else apart)(scaled(ratings, self.scale))
+        each = self.each_token(text) if self.token_rewards else None
+        return [path_of(episode, text, all_turns=all_turns, each=each) for episode in episodes]
 
-    def rewarded(self, episode: Episode, text: Text) -> tuple[float, ...]:
-        """What `token_rewards` says of each token of an answer."""
-        tokens = text.tokenizer.convert_ids_to_tokens(list(text.reply_ids(episode.completion)))
-        given = self.reward_tokens()(episode.prompt, episode.completion, tokens)
-        return tuple(checked(f"token_rewards = {self.token_rewards!r}", given, len(tokens)))
+    def each_token(self, text: Text) -> Each:
+        """What `token_rewards` says of the tokens of an answer, or of an earlier turn."""
+        rewards = self.reward_tokens()
+
+        def each(prompt: Prompt, completion: Completion, ids: Sequence[int]) -> list[float]:
+            tokens = text.tokenizer.convert_ids_to_tokens(list(ids))
+            return checked(f"token_rewards = {self.token_rewards!r}", rewards(prompt, completion, tokens), len(tokens))
+
+        return each
 
     def reward_tokens(self) -> TokenRewards:
         """The function that `token_rewards` names."""

@@ -267,6 +267,19 @@ def test_targets_follow_as_often_as_they_are_told() -> None:
     assert alike == [False, True]
 
 
+def test_targets_follow_as_far_as_they_are_told() -> None:
+    """Both begin alike, so after one update the slow one is as far behind as the setting says."""
+    policy = policy_on(toy_base())
+    training = replace(QUICK, alpha=0.25).improve(policy, LESSON)
+    next(training)
+    quick, slow = policy.head("q1").state_dict(), policy.head("q1_target").state_dict()
+    before = {key: tensor.clone() for key, tensor in slow.items()}
+    next(training)
+    for key, tensor in slow.items():
+        assert torch.allclose(tensor, 0.25 * quick[key] + 0.75 * before[key], atol=1e-7)
+        assert not torch.equal(tensor, quick[key])
+
+
 # What is deployed -------------------------------------------------------------------------------------------------------
 
 

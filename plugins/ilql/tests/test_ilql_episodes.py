@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
 from tokenizers.processors import TemplateProcessing
 
-from alignzoo.interfaces import LessonError
+from alignzoo.interfaces import Lesson, LessonError
 from alignzoo.model.text import Text, TextError
 from alignzoo.records import Completion, Prompt, Rating, Turn
 from alignzoo.testing.toy import toy_tokenizer
 from alignzoo_ilql.episodes import Episode, chained, path_of, planted, scaled, spoken
+from alignzoo_ilql.ilql import ILQL
 
 TOY = Text.of(toy_tokenizer(), context=128)
 ASKED, SAID, AGAIN = Turn("user", "is the cat small"), Turn("assistant", "yes please"), Turn("user", "why")
@@ -107,6 +109,16 @@ def test_only_the_last_turn_if_asked() -> None:
     assert sum(path.rewards) == 2
 
 
+def test_where_earlier_turns_are_no_actions_their_ratings_are_episodes_of_their_own() -> None:
+    """They would be lost otherwise: nothing in the longer dialogue could bear them."""
+    lesson = Lesson(ratings=[Rating(SHORT, Completion("yes please"), 3.0), Rating(LONG, Completion("because"), 5.0)])
+    [whole] = ILQL(scale="none").paths(lesson, TOY)
+    assert [reward for reward in whole.rewards if reward] == [3, 5]
+    for path, prompt, reward in zip(ILQL(scale="none", turns="last").paths(lesson, TOY), (SHORT, LONG), (3, 5), strict=True):
+        assert path.first == len(TOY.prompt_ids(prompt))
+        assert sum(path.rewards) == path.rewards[-1] == reward
+
+
 def test_a_template_without_end_tokens_ends_a_turn_with_its_last_word() -> None:
     text = Text.of(toy_tokenizer(template=None), "dialogue", context=64)
     places = spoken(LONG, text)[1]
@@ -155,10 +167,29 @@ def test_ids_of_another_tokenizer_are_refused() -> None:
 
 
 def test_a_reward_for_each_token_comes_on_top_of_the_answers() -> None:
-    path = path_of(Episode(SHORT, Completion("yes please"), 2.0, each=(0.1, 0.2, 0.3)), TOY)
+    path = path_of(Episode(SHORT, Completion("yes please"), 2.0), TOY, each=lambda prompt, completion, ids: (0.1, 0.2, 0.3))
     assert path.rewards[path.first :] == (0.1, 0.2, 2.3)
-    with pytest.raises(LessonError, match="2 token rewards for an answer of 3"):
-        path_of(Episode(SHORT, Completion("yes please"), 2.0, each=(0.1, 0.2)), TOY)
+
+
+def test_tokens_of_earlier_turns_have_rewards_too_beside_what_the_turn_was_rated() -> None:
+    """Each is asked about with what led to it; one that opens the dialogue was led to by nothing, so it is not."""
+    asked: list[tuple[Prompt, Completion, list[str]]] = []
+
+    def each(prompt: Prompt, completion: Completion, ids: Sequence[int]) -> list[float]:
+        asked.append((prompt, completion, TOY.tokenizer.convert_ids_to_tokens(list(ids))))
+        return [0.25 * (place + 1) for place in range(len(ids))]
+
+    episode = Episode(LONG, Completion("because"), 2.0, ((1, 7.0),))
+    path = path_of(episode, TOY, each=each)
+    assert [reward for reward, act in zip(path.rewards, path.acts, strict=True) if act] == [0.25, 0.5, 7.75, 0.25, 2.5]
+    turn, answer = (SHORT, Completion("yes please"), ["yes", "please", "<eos>"]), (LONG, Completion("because"))
+    assert asked == [turn, (*answer, ["because", "<eos>"])]
+    asked.clear()
+    path = path_of(episode, TOY, all_turns=False, each=each)
+    assert [prompt for prompt, *_ in asked] == [LONG]
+    asked.clear()
+    path = path_of(Episode(Prompt((SAID, AGAIN)), Completion("because"), 2.0), TOY, each=each)
+    assert [reward for reward, act in zip(path.rewards, path.acts, strict=True) if act] == [0, 0, 0, 0.25, 2.5]
 
 
 def test_episodes_are_planted_with_their_notes_and_share_what_they_begin_with() -> None:
