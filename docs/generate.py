@@ -133,7 +133,8 @@ HEAD = """# The run file
 
 A run is one TOML file. An unknown key, a wrong type or a value out of range is an error that names the file, the place and
 the nearest name; all of them are reported at once, before any model is loaded. A change on the command line has the form
-`--set optimizer.beta=0.2`. The same file with everything resolved lies in the run's folder as `run.toml`.
+`--set optimizer.beta=0.2`; `--set 'feedback={use="shp"}'` puts a table in the place of the whole of another, where the settings
+in it are none of what it is to use. The same file with everything resolved lies in the run's folder as `run.toml`.
 
 | table | must it be there? | what it is |
 |---|---|---|

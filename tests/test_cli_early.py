@@ -80,6 +80,55 @@ def test_a_wrong_setting_is_told_at_once(tmp_path: Path, changes: list[str], wor
     assert [line.startswith(f"early.toml: {word}") for line, word in zip(said, words, strict=True)] == [True] * len(words), said
 
 
+SWAPPED = RUN.format(kind="comparisons") + '[[reward]]\nuse = "length"\nfree = 3\n'
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [
+        (
+            ["feedback.use=shp"],
+            'feedback: --set feedback.use=shp leaves in [feedback] what is there for "playground" (kind); '
+            "--set 'feedback={use=\"shp\"}' puts a table in the place of it",
+        ),
+        (
+            ["optimizer.use='kto'", "optimizer.beta=0.2"],
+            'optimizer: --set optimizer.use=kto leaves in [optimizer] what is there for "dpo" (likelihood); '
+            "--set 'optimizer={use=\"kto\"}' puts a table in the place of it",
+        ),
+        (
+            ["reward.0.use=sentiment"],
+            'reward.0: --set reward.0.use=sentiment leaves in [reward.0] what is there for "length" (free); '
+            "--set 'reward.0={use=\"sentiment\"}' puts a table in the place of it",
+        ),
+    ],
+    ids=str,
+)
+def test_settings_left_of_another_component_are_told_with_what_replaces_them(
+    tmp_path: Path, changes: list[str], hint: str
+) -> None:
+    file = SWAPPED.replace('use = "dpo"', 'use = "dpo"\nlikelihood = 0.2')
+    *wrong, last = told(("run", *(f"--set={change}" for change in changes)), tmp_path / "early.toml", file)
+    assert wrong
+    assert all("no such setting" in line for line in wrong)
+    assert last == f"early.toml: {hint}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        ["optimizer.use=dpo", "optimizer.betta=1"],  # the same one
+        ["feedback.use=shp", "feedback.kind=none"],  # what is wrong was set beside it
+        ["feedback={use='shp', kind='none'}"],
+        ["optimizer.use=kto", "optimizer.betta=1"],
+    ],
+    ids=str,
+)
+def test_what_is_wrong_for_another_reason_has_no_such_hint(tmp_path: Path, changes: list[str]) -> None:
+    (line,) = told(("run", *(f"--set={change}" for change in changes)), tmp_path / "early.toml", RUN.format(kind="comparisons"))
+    assert "no such setting" in line
+
+
 def test_what_the_entries_of_a_bench_have_in_common_is_told_once(tmp_path: Path) -> None:
     def said(*changes: str, kind: str = "comparisons") -> list[str]:
         return told(("bench", *changes), tmp_path / "early.toml", BENCH.format(kind=kind))

@@ -55,6 +55,11 @@ def test_everything_is_resolved(tmp_path: Path) -> None:
     assert plan.table()["answer"]["manner"]["max_tokens"] == 64
 
 
+def test_settings_left_of_another_component_are_told_in_python_too(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"""kind: no such setting(?s:.*)--set 'feedback={use="shp"}' puts a table"""):
+        read_plan(written(tmp_path, RUN.format(kind="comparisons")), ["feedback.use=shp"])
+
+
 def test_what_is_written_reads_back_to_the_same_plan(tmp_path: Path) -> None:
     plan = read_plan(written(tmp_path, RUN.format(kind="comparisons")), ["seed=3", "budget.updates=5"])
     again = tmp_path / "again.toml"

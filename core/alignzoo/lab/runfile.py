@@ -21,6 +21,7 @@ from alignzoo.lab.gone import SPARED, Gone
 from alignzoo.lab.plan import Answering, Juror, Part, Plan, PlanError, Rewarding, Trailing
 from alignzoo.lab.prompts import read_prompts
 from alignzoo.lab.reserve import Whose
+from alignzoo.lab.swaps import swaps_told
 from alignzoo.learning.choices import Budget, Combine, Limits, Voice, Watch
 from alignzoo.model.choices import Loading, Lora
 from alignzoo.seam.discovery import discover
@@ -68,13 +69,16 @@ def read_plan(path: Path, changes: Sequence[str] = (), zoo: Zoo | None = None, p
     """The plan of a run file, with settings overridden as "optimizer.beta=0.2", and with more plugins in files."""
     table = table_of_file(path, changes, plugins)
     zoo = zoo or discover(files=local_files(table, path.name))
-    return held(plan_of(table, file=path.name, zoo=zoo), path.name)
+    with swaps_told(path, changes):
+        return held(plan_of(table, file=path.name, zoo=zoo), path.name)
 
 
 def look(path: Path, changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> None:
     """Refuse a run file for what is wrong with it at first sight."""
     table = table_of_file(path, changes, plugins)
-    there(at_sight(table, discover(files=local_files(table, path.name)), path.name), path.name)
+    zoo = discover(files=local_files(table, path.name))
+    with swaps_told(path, changes):
+        there(at_sight(table, zoo, path.name), path.name)
 
 
 def table_of_file(
