@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from alignzoo.interfaces import Lesson
+from alignzoo.learning.descent import Loss
 from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo.model.role import policy_on
 from alignzoo.records import Comparison, Completion, Prompt
@@ -57,6 +58,25 @@ def both_ways(p: float, loss: Callable[[float], float], lead: float) -> float:
     return p * loss(lead) + (1 - p) * loss(-lead)
 
 
+def told_of(found: Loss) -> dict[str, float]:
+    return {name: float(total) / count for name, (total, count) in found.told.items()}
+
+
+def means_of(rewards: list[list[float]]) -> dict[str, float]:
+    """What is told of three pairs, from the rewards of both sides."""
+    chosen, rejected = zip(*rewards, strict=True)
+    right = sum(good > bad for good, bad in rewards) / 3
+    return {
+        "accuracy": right,
+        "accuracy_strict": right,
+        "margin": (sum(chosen) - sum(rejected)) / 3,
+        "reward_chosen": sum(chosen) / 3,
+        "reward_rejected": sum(rejected) / 3,
+        "logp_chosen": sum(map(sum, CHOSEN)) / 3,
+        "logp_rejected": sum(map(sum, REJECTED)) / 3,
+    }
+
+
 BY_HAND: dict[str, Callable[[float, float, float], float]] = {
     "sigmoid": lambda h, b, e: -(1 - e) * math.log(sigma(b * h)) - e * math.log(sigma(-b * h)),
     "robust": lambda h, b, e: (-(1 - e) * math.log(sigma(b * h)) + e * math.log(sigma(-b * h))) / (1 - 2 * e),
@@ -86,7 +106,7 @@ def test_dpo_and_the_rows_of_its_table(loss: Any, per: Any, reference: Any) -> N
         margins.append(beta * (good - bad))
     assert found.count == 3
     assert float(found.total) == pytest.approx(sum(wanted), rel=1e-5)
-    told = {name: float(total) / count for name, (total, count) in found.told.items()}
+    told = told_of(found)
     assert told["margin"] == pytest.approx(sum(margins) / 3, rel=1e-5)
     assert told["logp_chosen"] == pytest.approx(sum(map(sum, CHOSEN)) / 3)
     assert told["logp_rejected"] == pytest.approx(sum(map(sum, REJECTED)) / 3)
@@ -111,6 +131,8 @@ def test_simpo() -> None:
         wanted += both_ways(p, loss, a_c - a_r) - weight * (p * a_c + (1 - p) * a_r)
     assert float(found.total) == pytest.approx(wanted, rel=1e-5)
     assert found.count == 3
+    rewards = [[beta * sum(side) / len(side) for side in pair] for pair in zip(CHOSEN, REJECTED, strict=True)]
+    assert told_of(found) == pytest.approx(means_of(rewards), rel=1e-5)
 
 
 @pytest.mark.parametrize("over", ["reply", "token"])
@@ -130,6 +152,10 @@ def test_orpo(over: Any) -> None:
         counted += p * len(chosen) + (1 - p) * len(rejected)
     nll = -likely / 3 if over == "reply" else -likely / counted
     assert float(found.total) / found.count == pytest.approx(lam * ratios / 3 + nll, rel=1e-5)
+    a = [[sum(side) / len(side) for side in pair] for pair in zip(CHOSEN, REJECTED, strict=True)]
+    rewards = [[lam * math.log(math.exp(mean) / (1 - math.exp(mean))) for mean in pair] for pair in a]
+    parts = {"nll": nll, "odds_ratio": ratios / 3}
+    assert told_of(found) == pytest.approx({**parts, **means_of(rewards)}, rel=1e-5)
 
 
 @pytest.mark.parametrize("optimizer", [DPO(), ORPO(), SimPO()], ids=lambda of: type(of).__name__)

@@ -22,6 +22,9 @@ from alignzoo.model.forest import Forest, Tree, plant
 from alignzoo.model.text import Text, TextError
 from alignzoo.records import Completion, Prompt, Rating
 
+_FAR = 1e18
+"""In float32 the square of a reward that is larger is no number."""
+
 Scale = Literal["standard", "signed", "none"]
 Each = Callable[[Prompt, Completion, Sequence[int]], Sequence[float]]
 """(prompt, what the assistant said, its ids) → a reward for each of them, in addition to its rating."""
@@ -73,6 +76,11 @@ def scaled(ratings: Sequence[Rating], scale: Scale) -> list[Rating]:
         raise LessonError(
             f"all {len(ratings)} ratings are {scores[0]:g}: there is nothing to tell good from bad by, and no deviation to "
             "scale by. Rate answers of different quality, or learn from them as demonstrations (sft)"
+        )
+    if abs(far := max(scores, key=abs)) > _FAR:
+        raise LessonError(
+            f"a rating is {far:g}, and beyond {_FAR:g} its square is no number that a loss could hold: divide all ratings by "
+            "as much"
         )
     if scale == "none":
         return list(ratings)

@@ -205,4 +205,6 @@ class ILQL:
             found: Any = getattr(import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise LessonError(f'token_rewards = "{self.token_rewards}" names no function, "module:name": {error}') from None
+        if not callable(found):
+            raise LessonError(f'token_rewards = "{self.token_rewards}" names no function: it is {type(found).__name__}')
         return found  # type: ignore[no-any-return]

@@ -467,6 +467,8 @@ def test_tokens_may_have_rewards_of_their_own() -> None:
     assert path.rewards[path.first :] == (3, 6, 5 + 1.0)
     with pytest.raises(LessonError, match="names no function"):
         ILQL(token_rewards="nowhere:nothing")
+    with pytest.raises(LessonError, match='token_rewards = "math:pi" names no function: it is float'):
+        ILQL(token_rewards="math:pi")
     for name, said in (("one_too_few", "gave 2 scores for 3 answers"), ("not_a_number", "gave nan for answer 1")):
         with pytest.raises(ScoreError, match=f"token_rewards = '{__name__}:{name}' {said}"):
             ILQL(token_rewards=f"{__name__}:{name}").paths(Lesson(ratings=RATINGS[:2]), BASE.text)

@@ -46,6 +46,14 @@ def test_ratings_that_are_all_equal_are_refused(scale: str) -> None:
         scaled(rated(1, 1, 1), scale)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("scale", ["standard", "none"])
+def test_ratings_whose_squares_are_no_numbers_are_refused(scale: str) -> None:
+    """Their sum, too, may be none."""
+    with pytest.raises(LessonError, match=r"a rating is -1\.7e\+308, and beyond 1e\+18 its square is no number"):
+        scaled(rated(1e308, -1.7e308, 1e308), scale)  # type: ignore[arg-type]
+    assert [r.score for r in scaled(rated(1e18, -1e18), "none")] == [1e18, -1e18]
+
+
 def test_only_thumbs_have_a_sign() -> None:
     with pytest.raises(LessonError, match="these ratings go from 1 to 5"):
         scaled(rated(1, 5), "signed")

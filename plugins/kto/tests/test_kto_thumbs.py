@@ -65,7 +65,7 @@ def test_what_nothing_can_be_learned_from_is_refused(scores: tuple[float, ...], 
 def test_the_smaller_side_is_raised_until_the_ratio_is_right() -> None:
     assert balanced(5, 20) == Weights(4.0, 1.0)
     assert balanced(20, 5) == Weights(1.0, 3.0)
-    assert balanced(9, 9) == balanced(12, 9) == Weights(1.0, 1.0)
+    assert balanced(9, 9) == balanced(10, 9) == balanced(12, 9) == Weights(1.0, 1.0)
     for up, down in ((1, 99), (99, 1), (7, 5), (5, 7)):
         weights = balanced(up, down)
         assert 1 - 1e-9 <= weights.desirable * up / (weights.undesirable * down) <= 4 / 3 + 1e-9
