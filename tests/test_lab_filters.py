@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from alignzoo.cli import main
 from alignzoo.interfaces import Asking, Filter
 from alignzoo.lab import store
 from alignzoo.lab.folders import plan_in
@@ -20,7 +21,7 @@ from alignzoo.lab.shelf import key_of
 from alignzoo.records import Feedback
 from alignzoo.seam.discovery import discover
 from alignzoo.seam.settings import SettingsError
-from alignzoo.tally import Tally
+from alignzoo.tally import Tally, TallyError
 
 PAIRS = [
     ("What is tea?", "A drink.", "As a language model, no."),
@@ -52,6 +53,32 @@ def test_records_go_through_every_filter_in_order(tmp_path: Path) -> None:
     assert "  filtered out boilerplate: 1 (" in "\n".join(tally.lines())
     run.collect()
     assert store.read_json(tmp_path / "out" / "feedback.tally.json")["sifted"]["lengths"]["count"] == 1
+
+
+def test_filters_that_leave_nothing_are_told_with_how_many_each_took(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One of them twice: the tally tells them together."""
+    more = '[[feedback.filter]]\nuse = "lengths"\nleast = 500\n'
+    file = written(tmp_path, TWO + more)
+    with pytest.raises(TallyError) as refused:
+        Run.open(file, tmp_path / "out").collect()
+    assert str(refused.value) == (
+        "nothing is left of the 3 records of feedback:preference_sets/file; taken out by filter.0 "
+        "(filter:preference_sets/boilerplate) 1, by filter.1 (filter:preference_sets/lengths) 1, by filter.2 "
+        "(filter:preference_sets/lengths) 1"
+    )
+    assert not (tmp_path / "out" / "feedback.jsonl").exists()
+    assert main(["collect", str(file), "--out", str(tmp_path / "seen"), "--preview"]) == 0
+    assert capsys.readouterr().out.endswith("\nA run would refuse this: no record is left.\n")
+    assert main(["collect", str(file), "--out", str(tmp_path / "told")]) == 2
+    assert "nothing is left of the 3 records" in capsys.readouterr().err
+
+
+def test_what_is_held_back_for_the_groups_counts_as_taken(tmp_path: Path) -> None:
+    file = written(tmp_path, '[[feedback.filter]]\nuse = "lengths"\nleast = 500\n[whose]\nheld = 0.4\n')
+    with pytest.raises(TallyError, match=r"of the 3 records .* taken out by whose\.held [1-3], by filter\.0 \(.*\) [0-2]$"):
+        Run.open(file, tmp_path / "out").collect()
 
 
 def test_a_run_keeps_its_filters(tmp_path: Path) -> None:

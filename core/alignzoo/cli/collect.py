@@ -49,4 +49,7 @@ def _preview(args: argparse.Namespace) -> int:
         tally.check(run.plan.intake.dropped)
     except TallyError as error:
         print(f"A run would refuse this: {str(error).partition(':')[0]}.")
+    else:
+        if args.preview and not records:
+            print("A run would refuse this: no record is left.")
     return 0

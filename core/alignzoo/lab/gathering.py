@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from alignzoo.interfaces import Asking, Policy
@@ -17,6 +17,7 @@ from alignzoo.lab.reserve import Reserve
 from alignzoo.model.role import Role
 from alignzoo.model.text import TextError
 from alignzoo.records import Feedback
+from alignzoo.tally import TallyError
 
 
 def gather(plan: Plan, source: Part, path: Path, candidates: Callable[[], Role], listener: Listener) -> None:
@@ -53,16 +54,26 @@ def _heard(
 ) -> Iterator[Feedback]:
     """The records of a source, counted by groups of annotators; an error at their end if it had to leave out too much. What is
     held back from them is written first: where they are, it is."""
-    reserve = Reserve(plan.whose)
+    reserve, passed = Reserve(plan.whose), dict[str, int]()
     try:
-        for record in counted(source.collect(asking, reserve), listener):
+        for record in counted(source.collect(asking, reserve, passed), listener):
             groups[plan.whose.who.group(record.provenance)] += 1
             yield record
     except TextError as error:  # of a prompt that it has answered
         raise TextError(f"{source.found.full_name}: {error}") from error
     asking.tally.check(plan.intake.dropped)
+    _check_left(passed)
     if reserve.kept:
         store.write_feedback(store.held_beside(path), reserve.kept)
+
+
+def _check_left(passed: Mapping[str, int]) -> None:
+    """Refuse that filters leave nothing, and say how many records each of them took. A source that gave none is told apart."""
+    (source, given), *sieves = passed.items()
+    if given and sieves and not sieves[-1][1]:
+        reached = [given, *(count for _, count in sieves)]
+        took = [f"{name} {before - count}" for (name, count), before in zip(sieves, reached, strict=False)]
+        raise TallyError(f"nothing is left of the {given} records of {source}; taken out by {', by '.join(took)}")
 
 
 def counted(records: Iterable[Feedback], listener: Listener) -> Iterator[Feedback]:

@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from functools import partial
 from typing import Annotated, Any, TypeVar
 
 from annotated_types import Ge, Interval
@@ -63,14 +64,29 @@ class Part:
         inner = self.made.looked_up() if isinstance(self.made, Composed) else {}
         return {**chosen, **sieves, **{f"within.{name}": Part(found, made) for name, (found, made) in inner.items()}}
 
-    def collect(self, asking: Asking, reserve: Reserve | None = None) -> Iterator[Feedback]:
-        """What a source gives, less what is held back, through its filters, one after the other."""
-        records: Iterator[Feedback] = self.made.collect(asking)
+    def collect(
+        self, asking: Asking, reserve: Reserve | None = None, passed: dict[str, int] | None = None
+    ) -> Iterator[Feedback]:
+        """What a source gives, less what is held back, through its filters, one after the other; `passed` is told how many
+        records came out of each."""
+        count = partial(_counted, {} if passed is None else passed)
+        records: Iterator[Feedback] = count(self.found.full_name, self.made.collect(asking))
         if reserve is not None and reserve.whose.held:
-            records = reserve.sift(records, asking.tally)
-        for sieve in self.filters:
-            records = sieve.made.sift(records, asking)
+            records = count("whose.held", reserve.sift(records, asking.tally))
+        for number, sieve in enumerate(self.filters):
+            records = count(f"filter.{number} ({sieve.found.full_name})", sieve.made.sift(records, asking))
         return records
+
+
+def _counted(passed: dict[str, int], name: str, records: Iterator[Feedback]) -> Iterator[Feedback]:
+    passed[name] = 0
+
+    def told() -> Iterator[Feedback]:
+        for record in records:
+            passed[name] += 1
+            yield record
+
+    return told()
 
 
 @dataclass(frozen=True)
