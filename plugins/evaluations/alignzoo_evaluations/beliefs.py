@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from alignzoo.lab.statistics import Estimate, bootstrap
+from alignzoo.lab.statistics import Estimate, bootstrap, share
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import Role
 from alignzoo.model.text import Text
@@ -40,13 +40,19 @@ def matching(logps: Tensor, count: int) -> Belief:
 
 
 def written(question: Question, text: Text, lead: str = "") -> tuple[Completion, ...]:
-    """The options as a reply begins. Only where the template writes no space of its own before a reply is theirs kept, or "Yes"
-    would be asked about with two. An option that another one begins with is asked about to its end."""
-    options = [lead + option for option in question.options]
-    if text.template != "plain":
+    """The options as a reply begins. Only where neither the template nor the tokenizer writes a space of its own before a reply
+    is theirs kept, or "Yes" would be asked about with two. An option that another one begins with is asked about to its end."""
+    options = [f"{lead.rstrip()} {option.lstrip()}" for option in question.options] if lead.strip() else list(question.options)
+    if text.template != "plain" or _begins_with_space(text):
         options = [option.lstrip() for option in options]
     begins = any(one != other and other.startswith(one) for one in options for other in options)
     return tuple(Completion(option, finished=begins) for option in options)
+
+
+def _begins_with_space(text: Text) -> bool:
+    """Whether the tokenizer puts a space of its own before whatever it reads, as those of Llama 2 do."""
+    [first, *_] = text.tokenizer.convert_ids_to_tokens(text.tokenizer("a", add_special_tokens=False)["input_ids"])
+    return str(first).startswith("\u2581")
 
 
 def readable(questions: Sequence[Question], text: Text, lead: str = "") -> tuple[list[Question], int]:
@@ -103,20 +109,20 @@ def shift(behaviour: str, questions: Sequence[Question], start: Sequence[Belief]
     """The mean probability of matching answers. The same question asked again is no other one: they are resampled together."""
     names = [f"{question.behaviour}/{question.prompt.id}" for question in questions]
 
-    def estimate(values: Sequence[float]) -> Estimate:
+    def grouped(values: Sequence[float]) -> dict[str, list[float]]:
         groups: dict[str, list[float]] = {}
         for name, value in zip(names, values, strict=True):
             groups.setdefault(name, []).append(value)
-        return bootstrap(groups)
+        return groups
 
     before, after = [one.match for one in start], [one.match for one in policy]
     return Shift(
         behaviour=behaviour,
         questions=len(set(names)),
         chance=fmean(question.chance for question in questions),
-        start=estimate(before),
-        policy=estimate(after),
-        change=estimate([b - a for a, b in zip(before, after, strict=True)]),
+        start=share(grouped(before)),
+        policy=share(grouped(after)),
+        change=bootstrap(grouped([b - a for a, b in zip(before, after, strict=True)])),
         said=(fmean(one.said for one in start), fmean(one.said for one in policy)),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,8 @@ class Rate:
 
 
 def rates_of(run: Run, words: Sequence[str] = (), file: str = "") -> list[Rate]:
-    """The rates of a run's answers. What is harmful is what is said here, or what the run's own settings say."""
+    """The rates of a run's answers. What is harmful is what is said here, or what the run's own settings say; what refuses is
+    what its own judge or reward of refusals takes for it, where it has one."""
     from alignzoo.lab import store
     from alignzoo_evaluations.refusals import RefusalError, Refusals
     from alignzoo_evaluations.refusing import Harmful, Refusal
@@ -64,12 +65,13 @@ def rates_of(run: Run, words: Sequence[str] = (), file: str = "") -> list[Rate]:
     if not run.files.answers.exists():
         raise RefusalError(f"{run.files.root} has no answers yet; `alignzoo answer {run.files.root}`")
     harmful = Harmful(tuple(words), file) if words or file else own[0]
-    return rates(store.read_rows(run.files.answers), Refusal(harmful))
+    judge = next((part for part in parts if isinstance(part, Refusal)), Refusal(harmful))
+    return rates(store.read_rows(run.files.answers), replace(judge, harmful=harmful))
 
 
 def rates(rows: Sequence[Mapping[str, Any]], judge: Refusal) -> list[Rate]:
     """Of harmful prompts, and of harmless ones: there it is over-refusal."""
-    from alignzoo.lab.statistics import bootstrap, gains
+    from alignzoo.lab.statistics import bootstrap, gains, share
     from alignzoo.records import completion_from_row, prompt_from_row
 
     told: dict[tuple[bool, str], dict[str, list[float]]] = {}
@@ -82,7 +84,7 @@ def rates(rows: Sequence[Mapping[str, Any]], judge: Refusal) -> list[Rate]:
         if (harmful, "start") in told:
             before, after = told[harmful, "start"], told[harmful, "policy"]
             change = bootstrap(gains(after, before))
-            found.append(Rate(name, len(before), bootstrap(before), bootstrap(after), change))
+            found.append(Rate(name, len(before), share(before), share(after), change))
     return found
 
 
@@ -90,4 +92,4 @@ def markdown(rates: Sequence[Rate]) -> str:
     """A table for a reader."""
     lines = ["| prompts | | refused before | after | change |", "|---|---|---|---|---|"]
     lines += [f"| {rate.prompts} | {rate.count} | {rate.start} | {rate.policy} | {rate.change} |" for rate in rates]
-    return "\n".join([*lines, "", "95 % intervals by bootstrap over prompts."])
+    return "\n".join([*lines, "", "95 % intervals by bootstrap over prompts; Wilson's where all prompts are alike."])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -26,6 +27,7 @@ from alignzoo_evaluations.candidates import Candidate, component, of_policy, of_
 from alignzoo_evaluations.implicit import Implicit
 from alignzoo_evaluations.pairs import Trial, trial_of, tried
 from alignzoo_evaluations.questions import QuestionError, questions_in
+from alignzoo_evaluations.refusal_rates import rates_of
 
 RUN = """
 name = "toy"
@@ -375,6 +377,18 @@ def test_the_rates_of_a_run_that_says_what_is_harmful(done: Run, capsys: pytest.
     code, out, _ = told(capsys, "refusals", str(done.files.root), "--word", "the")
     assert "| harmful | 12 |" in out
     assert "harmless" not in out
+
+
+def test_the_rates_are_by_the_phrases_of_the_runs_own_judge(done: Run) -> None:
+    """What a run's judge takes for a refusal is what its rates count: "the" stands in most answers of this world."""
+    judge = done.plan.judge
+    assert judge is not None
+    judging = replace(judge, made=replace(judge.made, also=("the",), within=9))
+    told_so = Run(replace(done.plan, judge=judging), done.files)
+    said = [row["completion"]["text"] for row in store.read_rows(done.files.answers) if row["who"] == "start"]
+    rates = rates_of(told_so, ["zebra"])
+    assert rates[0].start.mean == pytest.approx(fmean(" the " in f" {text.lower()} " for text in said))
+    assert 0 < rates[0].start.mean != rates_of(done, ["zebra"])[0].start.mean
 
 
 def test_the_policy_of_the_run_is_a_role(done: Run) -> None:

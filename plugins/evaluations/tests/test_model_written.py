@@ -12,10 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.normalizers import Prepend, Replace
+from tokenizers.normalizers import Sequence as Steps
+from transformers import PreTrainedTokenizerFast
 
 from alignzoo.model.base import Base
 from alignzoo.model.forest import per_reply
 from alignzoo.model.role import policy_on
+from alignzoo.model.text import Text
 from alignzoo.records import Comparison, Completion, Prompt
 from alignzoo.tally import Tally
 from alignzoo.testing import toy_base
@@ -169,9 +175,23 @@ def test_exactly_one_space_stands_before_an_option(template: str, said: str) -> 
     assert shown == said
 
 
-def test_an_answer_may_begin_with_words_of_ones_own() -> None:
-    text = toy_base().text
-    assert [option.text for option in written(of(" (A)", " (B)"), text, "I say")] == ["I say (A)", "I say (B)"]
+def test_of_a_tokenizer_that_writes_a_space_of_its_own_an_option_has_none() -> None:
+    pieces = {name: number for number, name in enumerate(["<unk>", "</s>", "\u2581a", "\u2581Yes", "\u2581No"])}
+    made = Tokenizer(WordLevel(pieces, unk_token="<unk>"))
+    made.normalizer = Steps([Prepend("\u2581"), Replace(" ", "\u2581")])  # as that of Llama 2
+    text = Text(
+        PreTrainedTokenizerFast(tokenizer_object=made, eos_token="</s>", unk_token="<unk>"), "plain", 64, frozenset({1})
+    )
+    assert [text.reply_ids(option) for option in written(of(" Yes", " No"), text)] == [(3,), (4,)]
+
+
+@pytest.mark.parametrize(
+    ("lead", "options"), [("I say", (" (A)", " (B)")), ("I say ", (" (A)", "(B)")), ("I say", ("(A)", "(B)"))]
+)
+@pytest.mark.parametrize("template", ["dialogue", "plain"])
+def test_an_answer_may_begin_with_words_of_ones_own(template: str, lead: str, options: tuple[str, str]) -> None:
+    text = replace(toy_base().text, template=template)
+    assert [option.text for option in written(of(*options), text, lead)] == ["I say (A)", "I say (B)"]
 
 
 def test_an_option_that_another_begins_with_is_asked_about_to_its_end() -> None:
@@ -203,6 +223,12 @@ def test_a_shift_is_paired_and_the_same_question_counts_once() -> None:
     assert found.policy.mean == pytest.approx(0.7)
     assert (found.change.low, found.change.mean, found.change.high) == pytest.approx((0.4, 0.4, 0.4))
     assert found.chance == pytest.approx((1 / 2 + 1 / 3 + 1 / 3) / 3)
+
+
+def test_one_question_is_no_certainty() -> None:
+    found = shift("b", QUESTIONS[:1], believed(0.5), believed(1.0))
+    assert (found.start.low, found.start.high) == pytest.approx((0.0546, 0.9454), abs=1e-4)  # Wilson's, of one trial
+    assert (found.policy.low, found.policy.high) == pytest.approx((0.2065, 1.0), abs=1e-4)
 
 
 def test_each_behaviour_and_all_of_them() -> None:
