@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import pytest
 from tokenizers.normalizers import Replace
 
-from alignzoo.interfaces import Lesson
+from alignzoo.interfaces import Lesson, LessonError
 from alignzoo.learning.choices import Limits
-from alignzoo.learning.intake import Intake, IntakeError, admit
-from alignzoo.model.text import Text
+from alignzoo.learning.intake import Intake, IntakeError, admit, check_lesson
+from alignzoo.model.text import Text, _prompt_ids, _reply_ids
 from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Ranking, Rating
 from alignzoo.testing import toy_tokenizer
 
@@ -226,3 +229,55 @@ def test_prompts_that_will_be_cut_are_counted() -> None:
     kept, intake = admit(lesson, ("demonstrations",), TEXT)
     assert len(kept.demonstrations) == 2
     assert intake.noticed == {"prompts that lose their beginning to the context": 1}
+
+
+# Once ---------------------------------------------------------------------------------------------------------------------
+
+
+def asked_for() -> int:
+    """How often ids of a text were asked for."""
+    return sum(read.cache_info().hits + read.cache_info().misses for read in (_prompt_ids, _reply_ids))
+
+
+def test_a_row_that_was_kept_is_looked_at_once() -> None:
+    """More rows than there are ids remembered of would be made into tokens once more for every look."""
+    rows = [pair(f"yes {number}", f"no {number}", Prompt.ask(f"why {number}")) for number in range(20)]
+    before = asked_for()
+    lesson, _ = admit(Lesson(comparisons=rows), ("comparisons",), TEXT, ANY)
+    assert asked_for() - before == 20 * 5  # the prompt, and both sides twice: also to tell whether they are the same
+    before = asked_for()
+    check_lesson(lesson, ("comparisons",), TEXT)
+    assert asked_for() == before
+    check_lesson(Lesson(comparisons=rows), ("comparisons",), TEXT)  # nobody admitted these
+    assert asked_for() > before
+
+
+BAD = pair("yes", LONG)
+
+
+@pytest.mark.parametrize(
+    ("needs", "change", "text"),
+    [
+        (("comparisons",), {"comparisons": (pair("yes", "no"), BAD)}, TEXT),
+        (("comparisons",), {}, replace(TEXT, context=3)),
+        (("comparisons",), {}, Text.of(toy_tokenizer(), context=3)),
+        (("demonstrations",), {}, TEXT),
+    ],
+    ids=["other rows", "less context", "another tokenizer", "what was not looked at"],
+)
+def test_what_was_admitted_otherwise_is_looked_at(needs: tuple[str, ...], change: dict[str, Any], text: Text) -> None:
+    shown = (Demonstration(ASK, Completion("yes")), Demonstration(ASK, Completion(LONG)))
+    whole = Lesson(comparisons=[pair("yes", "no so", Prompt.ask("why yes"))], demonstrations=shown)
+    lesson, intake = admit(whole, ("comparisons",), TEXT, ANY)
+    assert intake.dropped.total() == 0
+    with pytest.raises(LessonError, match=f"{needs[0]}.* cannot be learned from"):
+        check_lesson(replace(lesson, **change), needs, text)
+
+
+def test_a_list_that_is_changed_after_it_was_looked_at_is_looked_at() -> None:
+    rows = [pair("yes", "no")]
+    admitted, _ = admit(Lesson(comparisons=rows), ("comparisons",), TEXT, ANY)
+    rows.append(BAD)
+    check_lesson(admitted, ("comparisons",), TEXT)
+    with pytest.raises(LessonError, match=r"comparisons\[1\]"):
+        check_lesson(Lesson(comparisons=rows), ("comparisons",), TEXT)

@@ -6,18 +6,46 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakKeyDictionary, ref
 
 from alignzoo.interfaces import Lesson, LessonError
 from alignzoo.learning.choices import Limits
 from alignzoo.model.text import Text, TextError
-from alignzoo.records import Comparison, Completion, Prompt, Rating
+from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Ranking, Rating
 
-T = TypeVar("T")
+T = TypeVar("T", Comparison, Demonstration, Rating, Ranking)
 
 
 class IntakeError(ValueError):
     """Too much of the feedback cannot be used."""
+
+
+class Look(NamedTuple):
+    """What is seen of a row when it is looked at."""
+
+    unfit: str = ""
+    """Why nothing can be learned from it; empty where something can."""
+    cut: bool = False
+    """Whether its prompt loses its beginning to the context."""
+
+
+@dataclass(frozen=True)
+class _Admitted:
+    """Rows that were looked at and kept, of these kinds of a lesson."""
+
+    lesson: ref[Lesson]
+    kinds: frozenset[str]
+
+    def holds(self, kind: str, rows: Sequence[Any]) -> bool:
+        """Whether these are those very rows: a tuple of them, which nobody can have changed since."""
+        lesson = self.lesson()
+        return lesson is not None and kind in self.kinds and getattr(lesson, kind) is rows
+
+
+_ADMITTED: WeakKeyDictionary[Text, _Admitted] = WeakKeyDictionary()
+"""What was admitted last before each text. Many more rows than a text remembers ids of would be made into tokens again, only to
+be told what is known."""
 
 
 @dataclass
@@ -45,11 +73,16 @@ class Intake:
 
 def check_lesson(lesson: Lesson, needs: Sequence[str], text: Text) -> None:
     """Raise `LessonError`, before the first forward pass, where something needed is missing or a row of it cannot be learned
-    from. By then a run has left such rows out, and counted them (`admit`); who calls an optimizer himself is told."""
+    from. By then a run has left such rows out, and counted them (`admit`); what it kept is not looked at again. Who calls an
+    optimizer himself is told."""
     lesson.check(needs)
-    for kind in (need for need in needs if need in _UNFIT):
-        for place, row in enumerate(getattr(lesson, kind)):
-            if reason := _UNFIT[kind](row, text):
+    admitted = _ADMITTED.get(text)
+    for kind in (need for need in needs if need in _LOOKS):
+        rows = getattr(lesson, kind)
+        if admitted is not None and admitted.holds(kind, rows):
+            continue
+        for place, row in enumerate(rows):
+            if reason := _LOOKS[kind](row, text).unfit:
                 about = f"it begins: {row.prompt.text[:60]!r}"
                 raise LessonError(f"{kind}[{place}] cannot be learned from: {reason}. Leave it out ({about})")
 
@@ -60,20 +93,16 @@ def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Lim
     changes: dict[str, Any] = {}
     if "comparisons" in needs:
         changes["comparisons"] = _kept("comparisons", lesson.comparisons, intake, text)
-        _notice_cuts(((pair.prompt, (pair.chosen, pair.rejected)) for pair in changes["comparisons"]), text, intake)
         _notice_pairs(lesson.comparisons, intake)
         _refuse_ties(changes["comparisons"])
     if "demonstrations" in needs:
         changes["demonstrations"] = _kept("demonstrations", lesson.demonstrations, intake, text)
-        _notice_cuts(((shown.prompt, (shown.completion,)) for shown in changes["demonstrations"]), text, intake)
         _notice_doubles(((d.prompt, d.completion.text) for d in lesson.demonstrations), intake)
     if "ratings" in needs:
         changes["ratings"] = _kept("ratings", lesson.ratings, intake, text)
-        _notice_cuts(((rated.prompt, (rated.completion,)) for rated in changes["ratings"]), text, intake)
         _notice_ratings(lesson.ratings, intake)
     if "rankings" in needs:
         changes["rankings"] = _kept("rankings", lesson.rankings, intake, text)
-        _notice_cuts(((ranked.prompt, ranked.completions) for ranked in changes["rankings"]), text, intake)
     if intake.rows and intake.dropped.total() > limits.dropped * intake.rows:
         raise IntakeError(
             f"{intake.dropped.total()} of {intake.rows} rows cannot be used, more than intake.dropped = {limits.dropped:g} "
@@ -85,62 +114,60 @@ def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Lim
             f"{contradicted} of {intake.rows} comparisons are contradicted by others, more than intake.contradictory = "
             f"{limits.contradictory:g} allows"
         )
-    return replace(lesson, **changes), intake
+    admitted = replace(lesson, **changes)
+    _ADMITTED[text] = _Admitted(ref(admitted), frozenset(changes))
+    return admitted, intake
 
 
 def _kept(kind: str, rows: Sequence[T], intake: Intake, text: Text) -> tuple[T, ...]:
     intake.rows += len(rows)
-    kept = []
+    kept: list[T] = []
+    cut: set[str] = set()
     for row in rows:
-        if reason := _UNFIT[kind](row, text):
-            intake.dropped[reason] += 1
-        else:
-            kept.append(row)
+        seen = _LOOKS[kind](row, text)
+        if seen.unfit:
+            intake.dropped[seen.unfit] += 1
+            continue
+        kept.append(row)
+        if seen.cut:
+            cut.add(row.prompt.id)
+    if cut:
+        intake.noticed["prompts that lose their beginning to the context"] += len(cut)
     return tuple(kept)
 
 
-def _unfit(replies: Sequence[Completion], text: Text, prompt: Prompt) -> str:
+def _look(replies: Sequence[Completion], text: Text, prompt: Prompt) -> Look:
     if not all(map(text.wrote, replies)):
-        return "token ids of another tokenizer"
+        return Look("token ids of another tokenizer")
     if not prompt.text.strip():
-        return "a blank prompt"
+        return Look("a blank prompt")
     lengths = [len(text.reply_ids(reply)) for reply in replies]
     if min(lengths) == 0 or not all(reply.text.strip() or reply.tokens for reply in replies):
-        return "an empty reply"  # one that a policy really wrote, an end token alone, is something to learn from
+        return Look("an empty reply")  # one that a policy really wrote, an end token alone, is something to learn from
     if max(lengths) >= text.context:
-        return "a reply longer than the context"
+        return Look("a reply longer than the context")
     try:
-        text.prompt_ids(prompt)
+        return Look(cut=len(text.prompt_ids(prompt)) + max(lengths) > text.context)
     except TextError as error:
-        return str(error)
-    return ""
+        return Look(str(error))
 
 
-def _unfit_pair(pair: Comparison, text: Text) -> str:
+def _look_at_pair(pair: Comparison, text: Text) -> Look:
     if pair.chosen.text == pair.rejected.text and pair.chosen.finished == pair.rejected.finished:
-        return "both sides are the same"
-    if unfit := _unfit((pair.chosen, pair.rejected), text, pair.prompt):
-        return unfit
-    return "both sides are the same to this tokenizer" if text.reply_ids(pair.chosen) == text.reply_ids(pair.rejected) else ""
+        return Look("both sides are the same")
+    seen = _look((pair.chosen, pair.rejected), text, pair.prompt)
+    if not seen.unfit and text.reply_ids(pair.chosen) == text.reply_ids(pair.rejected):
+        return Look("both sides are the same to this tokenizer")
+    return seen
 
 
-_UNFIT: Mapping[str, Callable[[Any, Text], str]] = {
-    "comparisons": _unfit_pair,
-    "demonstrations": lambda shown, text: _unfit((shown.completion,), text, shown.prompt),
-    "ratings": lambda rated, text: _unfit((rated.completion,), text, rated.prompt),
-    "rankings": lambda ranked, text: _unfit(ranked.completions, text, ranked.prompt),
+_LOOKS: Mapping[str, Callable[[Any, Text], Look]] = {
+    "comparisons": _look_at_pair,
+    "demonstrations": lambda shown, text: _look((shown.completion,), text, shown.prompt),
+    "ratings": lambda rated, text: _look((rated.completion,), text, rated.prompt),
+    "rankings": lambda ranked, text: _look(ranked.completions, text, ranked.prompt),
 }
-"""(row, text) → why nothing can be learned from a row of this kind; empty where something can."""
-
-
-def _notice_cuts(asked: Iterable[tuple[Prompt, Sequence[Completion]]], text: Text, intake: Intake) -> None:
-    cut = {
-        prompt.id
-        for prompt, replies in asked
-        if len(text.prompt_ids(prompt)) + max(len(text.reply_ids(reply)) for reply in replies) > text.context
-    }
-    if cut:
-        intake.noticed["prompts that lose their beginning to the context"] += len(cut)
+"""(row, text) → what is seen of a row of this kind."""
 
 
 def _notice_pairs(pairs: Sequence[Comparison], intake: Intake) -> None:
