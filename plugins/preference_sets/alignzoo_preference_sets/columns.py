@@ -32,9 +32,9 @@ class Columns:
     strength: str = ""
     """The probability that the chosen one is better."""
     first: str = ""
-    """One of two answers, shown first."""
+    """One of two answers, shown first; also the whole dialogue that ends with it."""
     second: str = ""
-    """The other one."""
+    """The other one, likewise."""
     winner: str = ""
     """Which of the two is better."""
     completion: str = ""
@@ -71,8 +71,14 @@ PLAIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "prompt": (("prompt", "question", "instruction", "query", "post", "history"), ("input", "context")),
     "input": (("input",),),
     "system": (("system", "system_prompt"),),
-    "chosen": (("chosen", "preferred", "chosen_response", "response_chosen", "answer_chosen"), ("better", "accepted")),
-    "rejected": (("rejected", "dispreferred", "rejected_response", "response_rejected", "answer_rejected"), ("worse",)),
+    "chosen": (
+        ("chosen", "preferred", "chosen_response", "response_chosen", "answer_chosen"),
+        ("better", "accepted", "preferred_output"),
+    ),
+    "rejected": (
+        ("rejected", "dispreferred", "rejected_response", "response_rejected", "answer_rejected"),
+        ("worse", "non_preferred_output"),
+    ),
     "strength": (("strength",),),
     "winner": (("winner", "preference", "choice", "verdict"), ("label", "preferred")),
     "completion": (("completion", "response", "answer", "reply", "output", "generation"), ("text",)),
@@ -83,7 +89,7 @@ PLAIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "ranks": (("ranks", "ranking", "rank"),),
     "scores": (("scores", "ratings", "rewards"),),
     "annotator": (("annotator", "worker", "rater", "labeler", "labeller", "annotator_id", "worker_id"),),
-    "time": (("time", "timestamp", "created_at", "created_utc", "date"),),
+    "time": (("time", "timestamp", "tstamp", "created_at", "created_utc", "date"),),
     "group": (("group", "thread", "thread_id", "conversation_id", "prompt_id", "question_id", "post_id"),),
     "id": (("id", "uuid", "row_id"),),
     "note": (),
@@ -92,12 +98,20 @@ PLAIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
 
 _STEMS = ("response", "answer", "output", "completion", "summary")
 _ENDINGS = (("_a", "_b"), ("_0", "_1"), ("_1", "_2"), ("0", "1"), ("1", "2"))
-PAIRS = (*((stem + one, stem + other) for stem in _STEMS for one, other in _ENDINGS), ("first", "second"), ("a", "b"))
+DIALOGUES = tuple((stem + one, stem + other) for stem in ("conversation", "messages", "dialogue") for one, other in _ENDINGS)
+"""Names of two dialogues that end with an answer, and hold their prompt."""
+PAIRS = (
+    *((stem + one, stem + other) for stem in _STEMS for one, other in _ENDINGS),
+    ("first", "second"),
+    ("a", "b"),
+    *DIALOGUES,
+)
 """Names of two answers that are shown together."""
 
 NEEDS: tuple[tuple[Form, tuple[str, ...]], ...] = (
     ("comparisons", ("chosen", "rejected")),
     ("verdicts", ("prompt", "first", "second", "winner")),
+    ("verdicts", ("first", "second", "winner")),
     ("rankings", ("prompt", "completions", "ranks")),
     ("rankings", ("prompt", "completions", "scores")),
     ("ratings", ("prompt", "completion", "score")),
@@ -111,7 +125,7 @@ NEEDS: tuple[tuple[Form, tuple[str, ...]], ...] = (
 
 BESIDE: Mapping[Form, tuple[str, ...]] = {
     "comparisons": ("prompt", "input", "system", "strength"),
-    "verdicts": ("input", "system"),
+    "verdicts": ("prompt", "input", "system"),
     "rankings": ("input", "system"),
     "ratings": ("input", "system"),
     "demonstrations": ("input", "system"),
@@ -167,7 +181,8 @@ def _column(part: str, there: list[str], said: Columns, needed: tuple[str, ...])
     free = {name.lower(): name for name in there if name not in said.named().values()}
     if part in ("first", "second"):
         place = ("first", "second").index(part)
-        brackets: tuple[tuple[str, ...], ...] = (tuple(pair[place] for pair in PAIRS if set(pair) <= set(free)),)
+        pairs = PAIRS if "prompt" in needed else DIALOGUES
+        brackets: tuple[tuple[str, ...], ...] = (tuple(pair[place] for pair in pairs if set(pair) <= set(free)),)
     else:
         brackets = PLAIN[part]
     for names in brackets:

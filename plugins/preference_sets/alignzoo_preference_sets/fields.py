@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -132,8 +133,8 @@ class Row:
         )
 
     def _list(self, name: str, kind: Any, what: str) -> Iterator[Any]:
-        value = self.cells.get(name)
-        if not isinstance(value, list | tuple):
+        value = listed(self.cells.get(name))
+        if value is None:
             raise self._wrong(name, "a list") if self.has(name) else Unfit(f"'{self.at}{name}' is {self._missing(name)}")
         if not all(isinstance(item, kind) for item in value):
             raise Unfit(f"'{self.at}{name}' must be a list of {what}")
@@ -144,6 +145,16 @@ class Row:
 
     def _wrong(self, name: str, wanted: str) -> Unfit:
         return Unfit(f"'{self.at}{name}' must be {wanted}, not {kind_of(self.cells[name])}")
+
+
+def listed(value: Any) -> list[Any] | tuple[Any, ...] | None:
+    """A list; also one that stands in a text as JSON, as tables of commas have it. Nothing where there is none."""
+    if isinstance(value, str) and value.lstrip()[:1] == "[":
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return value if isinstance(value, list | tuple) else None
 
 
 def whole_text(words: str, name: str) -> str:

@@ -2,6 +2,7 @@
 
 prompt, chosen, rejected                 → comparisons
 prompt, response_a, response_b, winner   → comparisons, with ties
+conversation_a, conversation_b, winner   → the same
 prompt, completions, ranks (or scores)   → rankings
 prompt, completion, score (or label)     → ratings
 messages; or prompt, completion          → demonstrations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property, partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -25,6 +26,7 @@ from alignzoo_preference_sets.columns import Columns, ColumnsError, Form, resolv
 from alignzoo_preference_sets.data import Data, collected
 from alignzoo_preference_sets.fields import Row, Taken, Unfit
 from alignzoo_preference_sets.mapped import Verdicts, compared, demonstrated, judged, opening_of, ranked, rated
+from alignzoo_preference_sets.shapes import AS_IT_IS, Shape, shape_of
 
 _GIVES = {
     "comparisons": ("comparison",),
@@ -37,6 +39,15 @@ _GIVES = {
 _LOOKED_AT = 20
 """Rows that are looked at first, to read the columns from them."""
 Names = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What the first rows show: how all of them become plain; then the columns of the first sound one, and of all of them."""
+
+    shape: Shape
+    own: Names
+    every: Names
 
 
 @dataclass(frozen=True)
@@ -86,14 +97,16 @@ class File:
         guessed = {part: name for part, name in columns.named().items() if getattr(self.columns, part) != name}
         if guessed:
             told = ", ".join(f"{part} = '{name}'" for part, name in guessed.items())
-            rest = [f"'{name}'" for name in self._names[1] if name not in columns.named().values()]
+            rest = [f"'{name}'" for name in self._looked.every if name not in columns.named().values()]
             told += f"; not read: {', '.join(rest)}" if rest else ""
+            told += f"; {shape.told}" if (shape := self._looked.shape).told else ""
             asking.tally.notice(f"{form}; columns that were guessed: {told}", f"{Path(self.data.path).name}:1")
         return collected(self.data, partial(self._watched, form, columns), asking.tally)
 
     def _watched(self, form: Form, columns: Columns, row: Row) -> Taken:
         """A row's records, and a column that nobody looked at when it was settled what the columns are."""
-        taken, known = self.taken(form, columns, row), self._names[1]
+        row = Row(self._looked.shape.plain(row.cells))
+        taken, known = self.taken(form, columns, row), self._looked.every
         new = [] if form == "records" else [name for name in row.cells if name not in known and row.has(name)]
         told = tuple(f"a column that the first {_LOOKED_AT} rows do not have: '{name}'" for name in new)
         return replace(taken, notices=taken.notices + told) if told else taken
@@ -116,28 +129,34 @@ class File:
                 return recorded(row)
 
     @cached_property
-    def _names(self) -> tuple[Names, Names]:
-        return names_in(self.data)
+    def _looked(self) -> Looked:
+        return looked_at(self.data, self.columns, self._said)
+
+    @property
+    def _said(self) -> str:
+        return "" if self.form == "guess" else self.form
 
     def _resolved(self) -> tuple[Form, Columns]:
         try:
-            return resolved(self._names[0], self.columns, "" if self.form == "guess" else self.form, self._names[1])
+            return resolved(self._looked.own, self.columns, self._said, self._looked.every)
         except ColumnsError as error:
             raise ColumnsError(f"{self.data.path}: {error}") from None
 
 
-def names_in(data: Data) -> tuple[Names, Names]:
-    """The columns of the first sound row, and of all rows that are looked at: some rows lack what others have."""
-    first, every = "", dict[str, None]()
-    own: Names = ()
+def looked_at(data: Data, said: Columns, form: str) -> Looked:
+    """The shape and the columns of a file, by its first rows: some rows lack what others have."""
+    first, shape, seen = "", AS_IT_IS, list[Names]()
     for place, cells in islice(data.rows(), _LOOKED_AT):
-        if not isinstance(cells, Fault):
-            own = own or tuple(map(str, cells))
-            every |= dict.fromkeys(map(str, cells))
-        else:
+        if isinstance(cells, Fault):
             first = first or f"{place}: {cells.reason}"
-    if every:
-        return own, tuple(every)
+            continue
+        shape = shape if seen else shape_of(cells, said, form)
+        try:
+            seen += [names] if (names := tuple(map(str, shape.plain(cells)))) else []
+        except Unfit as unfit:
+            first = first or f"{place}: {unfit}"
+    if seen:
+        return Looked(shape, seen[0], tuple(dict.fromkeys(chain.from_iterable(seen))))
     if not first:
         raise ColumnsError("it has no rows")
     raise ColumnsError(

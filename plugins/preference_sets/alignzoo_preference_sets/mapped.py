@@ -1,34 +1,20 @@
-"""Rows with known columns → records. Answers may be texts, or dialogues that end with the answer: lists of messages, or
-transcripts with "Human:" and "Assistant:"."""
+"""Rows with known columns → records. Answers may be texts, or dialogues that end with the answer."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
-from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Provenance, Rating, Speaker, Turn
+from alignzoo.records import Comparison, Completion, Demonstration, Prompt, Provenance, Rating, Turn
 from alignzoo_preference_sets.columns import Columns
+from alignzoo_preference_sets.dialogues import continued, dialogue_of, rounds_of, turns_of
 from alignzoo_preference_sets.fields import Row, Taken, Unfit, different, in_order, kind_of, whole_text
-from alignzoo_preference_sets.transcripts import read_transcript
 
-_ROLES: Mapping[str, Speaker] = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "prompter": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-}
-_WORDS = (("role", "content"), ("from", "value"), ("speaker", "text"))
-"""How messages name who speaks, and what is said."""
 UP = ("true", "1", "1.0", "+1", "up", "good", "yes", "like", "liked", "desirable", "👍")
 DOWN = ("false", "0", "0.0", "-1", "-1.0", "down", "bad", "no", "dislike", "disliked", "undesirable", "👎")
-TIES = ("tie", "both", "equal", "same", "draw", "none", "neither", "tie (bothbad)", "0.5")
+TIES = ("tie", "both", "equal", "same", "draw", "none", "neither", "tie (bothbad)", "bothbad", "both_bad", "0.5")
 
 
 @dataclass(frozen=True)
@@ -45,11 +31,8 @@ class Verdicts:
 
 def compared(row: Row, columns: Columns, source: str, licence: str) -> Taken:
     """Chosen over rejected."""
-    asked = prompt_of(row, columns)
-    (before, better), (other_before, worse) = dialogue_of(row, columns.chosen), dialogue_of(row, columns.rejected)
-    turns = _continued(asked, before)
-    if turns != _continued(asked, other_before):
-        raise Unfit("chosen and rejected part before the last answer")
+    (before, better), (other, worse) = dialogue_of(row, columns.chosen), dialogue_of(row, columns.rejected)
+    turns = _shared(prompt_of(row, columns), before, other, "chosen and rejected")
     sure = not columns.strength or columns.strength not in row.cells  # also where other rows say how sure they are
     strength = 1.0 if sure else row.number(columns.strength)
     if not 0 <= strength <= 1:
@@ -61,7 +44,11 @@ def compared(row: Row, columns: Columns, source: str, licence: str) -> Taken:
 
 def judged(row: Row, columns: Columns, words: Verdicts, source: str, licence: str) -> Taken:
     """Two answers, and a winner or a tie."""
-    turns, answers = prompt_of(row, columns), different(_answer(row, columns.first), _answer(row, columns.second))
+    spoken = (columns.first, columns.second)
+    rounds = rounds_of(row, columns.prompt, *spoken) if columns.prompt else ()
+    (before, one), (other, two) = rounds or [dialogue_of(row, name) for name in spoken]
+    asked = _above(row, columns) if rounds else prompt_of(row, columns)
+    turns, answers = _shared(asked, before, other, "the two dialogues"), different(one, two)
     first = first_wins(row, columns, words)
     better, worse = answers if first >= 0.5 else answers[::-1]
     kept = Comparison(_prompt(turns), better, worse, 1.0 if first != 0.5 else 0.5, _provenance(row, columns, source, licence))
@@ -121,70 +108,30 @@ def demonstrated(row: Row, columns: Columns, source: str, licence: str) -> Taken
 
 def prompt_of(row: Row, columns: Columns) -> tuple[Turn, ...]:
     """What was asked; nothing where the dialogue itself says so."""
-    system = row.maybe(columns.system) if columns.system else ""
-    above = (Turn("system", system),) if system else ()
+    above = _above(row, columns)
     if not columns.prompt:
         return above
-    if isinstance(row.cells.get(columns.prompt), list):
-        return above + messages_of(row, columns.prompt)
-    read = _transcript(row, columns.prompt)
+    read = turns_of(row, columns.prompt)
     if read and not read[-1].text:
         read = read[:-1]  # "…\n\nAssistant:", where the answer is to follow
+    if read:
+        return above + read
     asked = row.text(columns.prompt)
     more = row.maybe(columns.input) if columns.input else ""
-    return above + (read or (Turn("user", f"{asked}\n\n{more}" if more else asked),))
+    return (*above, Turn("user", f"{asked}\n\n{more}" if more else asked))
 
 
-def dialogue_of(row: Row, column: str) -> tuple[tuple[Turn, ...], str]:
-    """The turns before an answer, if there are any, and the answer."""
-    turns = messages_of(row, column) if isinstance(row.cells.get(column), list) else _transcript(row, column)
-    if not turns:
-        return (), row.text(column)
-    if turns[-1].speaker != "assistant" or not turns[-1].text:
-        raise Unfit(f"'{column}' does not end with an answer")
-    return turns[:-1], turns[-1].text
+def _above(row: Row, columns: Columns) -> tuple[Turn, ...]:
+    system = row.maybe(columns.system) if columns.system else ""
+    return (Turn("system", system),) if system else ()
 
 
-def messages_of(row: Row, column: str) -> tuple[Turn, ...]:
-    """A list of messages as turns."""
-    turns = []
-    for message in row.tables(column):
-        known = [(who, what) for who, what in _WORDS if message.has(who)]
-        if not known:
-            raise Unfit(f"'{column}' holds a message without a role")
-        who, what = known[0]
-        role = message.text(who).lower()
-        if role not in _ROLES:
-            raise Unfit(f"'{column}' holds a message by neither system, user nor assistant")
-        turns.append(Turn(_ROLES[role], message.text(what)))
-    if not turns:
-        raise Unfit(f"'{column}' is empty")
-    return tuple(turns)
-
-
-def _transcript(row: Row, column: str) -> tuple[Turn, ...]:
-    value: Any = row.cells.get(column)
-    if not isinstance(value, str) or "\n\nHuman:" not in value:
-        return ()
-    read = read_transcript(whole_text(value, column))
-    return () if read.before.strip() else read.turns  # words that happen to hold the marks are no transcript
-
-
-def _continued(asked: tuple[Turn, ...], before: tuple[Turn, ...]) -> tuple[Turn, ...]:
-    """The prompt, of a prompt's column and what stands before the answer. Where both are there, what stands before begins with
-    the prompt, or ends with it; instructions may stand above either."""
-    if not before:
-        return asked
-    (above, prompt), (own, dialogue) = _headed(asked), _headed(before)
-    if prompt and prompt not in (dialogue[: len(prompt)], dialogue[-len(prompt) :]):
-        raise Unfit("the dialogue is about something else than the prompt")
-    return (own or above) + dialogue
-
-
-def _headed(turns: tuple[Turn, ...]) -> tuple[tuple[Turn, ...], tuple[Turn, ...]]:
-    """The instructions above, and the rest."""
-    count = next((i for i, turn in enumerate(turns) if turn.speaker != "system"), len(turns))
-    return turns[:count], turns[count:]
+def _shared(asked: tuple[Turn, ...], before: tuple[Turn, ...], other: tuple[Turn, ...], whose: str) -> tuple[Turn, ...]:
+    """The prompt of two answers, which must be one."""
+    turns = continued(asked, before)
+    if turns != continued(asked, other):
+        raise Unfit(f"{whose} part before the last answer")
+    return turns
 
 
 def _asked_and_said(row: Row, columns: Columns) -> tuple[tuple[Turn, ...], str]:
@@ -192,11 +139,7 @@ def _asked_and_said(row: Row, columns: Columns) -> tuple[tuple[Turn, ...], str]:
         before, answer = dialogue_of(row, columns.messages)
         return before, answer
     before, answer = dialogue_of(row, columns.completion)
-    return _continued(prompt_of(row, columns), before), answer
-
-
-def _answer(row: Row, column: str) -> str:
-    return dialogue_of(row, column)[1]
+    return continued(prompt_of(row, columns), before), answer
 
 
 def _thumb(row: Row, column: str) -> float:

@@ -13,8 +13,9 @@ from alignzoo.interfaces import Asking
 from alignzoo.records import Comparison, Completion, Feedback, Prompt, Provenance, Rating, Speaker, Turn
 from alignzoo_preference_sets.columns import Columns
 from alignzoo_preference_sets.data import Data, collected
+from alignzoo_preference_sets.dialogues import messages_of
 from alignzoo_preference_sets.fields import Aside, Row, Taken, Unfit, different, in_order
-from alignzoo_preference_sets.mapped import compared, messages_of, opening_of
+from alignzoo_preference_sets.mapped import compared, opening_of
 
 ASPECTS = ("instruction_following", "honesty", "truthfulness", "helpfulness")
 

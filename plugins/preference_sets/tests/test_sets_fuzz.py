@@ -24,6 +24,7 @@ from alignzoo_preference_sets.file import File
 from alignzoo_preference_sets.hh import HH, RedTeam
 from alignzoo_preference_sets.oasst import Oasst, trees
 from alignzoo_preference_sets.scored import HelpSteer, UltraFeedback
+from alignzoo_preference_sets.shapes import shape_of
 from alignzoo_preference_sets.shp import SHP
 from alignzoo_preference_sets.summaries import SummarizeFromFeedback
 from alignzoo_preference_sets.webgpt import WebGPT
@@ -64,6 +65,7 @@ def rows_like(sound: Any) -> st.SearchStrategy[Any]:
 
 
 MESSAGES = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes"}]
+ROUND = [{"role": "user", "content": "Hi\n\nx"}, {"role": "assistant", "content": "Yes"}]
 SAID = {"message_id": "m", "text": "A", "role": "assistant", "rank": 0, "deleted": False, "lang": "en"}
 SOUND: dict[str, tuple[list[Callable[[Row], Taken]], dict[str, Any]]] = {
     "hh": (
@@ -206,7 +208,14 @@ OWN: dict[str, dict[str, Any]] = {
         "time": 1.5,
         "system": "s",
     },
-    "verdicts": {"prompt": "Hi", "input": "x", "response_a": "a", "response_b": MESSAGES, "winner": "a", "annotator": "w"},
+    "verdicts": {"prompt": "Hi", "input": "x", "response_a": "a", "response_b": ROUND, "winner": "a", "annotator": "w"},
+    "arena": {"conversation_a": MESSAGES, "conversation_b": [*MESSAGES[:1], {**MESSAGES[1], "content": "No"}], "winner": "tie"},
+    "rounds": {"prompt": '["Hi", "Ho"]', "response_a": '["a", "b"]', "response_b": ["a", "c"], "winner": "model_b"},
+    "tuning": {
+        "input": {"messages": MESSAGES[:1]},
+        "preferred_output": MESSAGES[1:],
+        "non_preferred_output": "No",
+    },
     "rankings": {"prompt": "Hi", "completions": ["a", "b"], "ranks": [2, 1], "group": "g"},
     "scored": {"prompt": MESSAGES[:1], "completion": "a", "score": 3.5},
     "thumbs": {"messages": MESSAGES, "label": "up"},
@@ -217,6 +226,11 @@ OWN: dict[str, dict[str, Any]] = {
         "completion": {"text": "a"},
         "score": 1,
     },
+}
+SHAPED: dict[str, dict[str, Any]] = {
+    "flags": {"prompt": "Hi", "winner_model_a": 1, "winner_model_b": 0, "winner_tie": 0},
+    "listed": {"prompt": "Hi", "answers": [{"answer": "a", "rank": 1.0}, {"answer": "b", "rank": 2.0}]},
+    "scored": {"prompt": "Hi", "responses": '[{"text": "a", "score": 1.0}, {"text": "b", "score": 2.0}]'},
 }
 
 
@@ -276,6 +290,18 @@ def test_any_row_of_a_file(name: str, data: st.DataObject) -> None:
     row = data.draw(rows_like(sound))
     records_or_reason(lambda cells: source.taken(form, columns, cells), row if isinstance(row, dict) else {})
     assert records_or_reason(lambda cells: source.taken(form, columns, cells), sound)
+
+
+@pytest.mark.parametrize("name", SHAPED)
+@fuzzed
+@given(data=st.data())
+def test_any_row_of_a_shape(name: str, data: st.DataObject) -> None:
+    """A first row may be anything; and so may a later one, once the shape is known."""
+    row = data.draw(rows_like(SHAPED[name]))
+    shape_of(row if isinstance(row, dict) else {}, Columns(), "")
+    with suppress(Unfit):
+        plain = shape_of(SHAPED[name], Columns(), "").plain(row if isinstance(row, dict) else {})
+        assert {"winner", "ranks", "scores"} & set(plain)
 
 
 @fuzzed
