@@ -11,6 +11,7 @@ import pytest
 
 from alignzoo.cli import main
 from alignzoo.interfaces import Lesson, LessonError
+from alignzoo.model.base import Base
 from alignzoo.model.role import Role, policy_on
 from alignzoo.records import Comparison, Completion, Demonstration, Feedback, Prompt, Ranking, Rating, to_json
 from alignzoo.seam.discovery import discover
@@ -177,6 +178,40 @@ def test_records_of_another_kind_are_told_in_python(name: str) -> None:
 def test_pairs_that_are_all_ties(name: str, tried: Tried) -> None:
     assert "all 12 comparisons that can be used are ties (strength 0.5): they prefer nothing" in tried(
         name, compared(strength=0.5)
+    )
+
+
+TEACHES_NOTHING: list[tuple[str, str, Sequence[dict[str, Any] | str], str]] = [
+    *((name, "", compared(strength=0.5), "all 12 comparisons that can be used are ties") for name in (*PAIRED, "reward-model")),
+    *((name, "", rated(1.0), "all 12 ratings are 1: there is nothing to tell") for name in RATED),
+    *(
+        (name, "", rated(0.8, 1.0), "Answers that are all good can be learned from as demonstrations")
+        for name in ("kto", "bco")
+    ),
+    ("kto", "", rated(1, 5), "the scores run from 1 to 5"),
+    ("kto", "", [dict(row, prompt="why") for row in rated(0, 1) if isinstance(row, dict)], "all ratings are of one prompt"),
+    ("reward-model", 'on = "ratings"', rated(4.0), "every score to learn from is the same on its scale (4)"),
+]
+
+
+@pytest.mark.parametrize(("name", "settings", "rows", "why"), TEACHES_NOTHING)
+def test_feedback_that_teaches_nothing_is_refused_before_a_model_is_loaded(
+    name: str, settings: str, rows: Sequence[dict[str, Any] | str], why: str, tried: Tried, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Base, "load", lambda *given, **named: pytest.fail("a model was loaded"))
+    said = tried(name, rows, settings)
+    place = "reward.feedback" if name == "reward-model" else "feedback"
+    assert said.splitlines()[-1].startswith(f"alignzoo: {place}: optimizer:")
+    assert f"{name} can learn nothing from what feedback:preference_sets/file gave: " in said
+    assert why in said
+
+
+def test_records_of_another_kind_than_the_source_might_have_given(tried: Tried, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file of records may hold any: what it does hold is known when it is read."""
+    monkeypatch.setattr(Base, "load", lambda *given, **named: pytest.fail("a model was loaded"))
+    said = tried("dpo", records(lambda prompt, number: Rating(prompt, YES, float(number % 2))))
+    assert (
+        "dpo can learn nothing from what feedback:preference_sets/file gave: this run lacks comparisons; it has ratings" in said
     )
 
 

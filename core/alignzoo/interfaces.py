@@ -321,6 +321,17 @@ class Optimizer(Protocol):
 
 
 @runtime_checkable
+class Choosy(Protocol):
+    """An optimizer that can learn nothing from some records, though they are of the kinds that it needs: from thumbs that are
+    all up, say. A run asks it when the feedback is gathered, before a model is loaded."""
+
+    def check_feedback(self, lesson: Lesson) -> None:
+        """Raise `LessonError` where nothing can be learned from these records, nor from any of them alone: some may be left out
+        later. There are neither prompts nor a reward in the lesson yet."""
+        ...
+
+
+@runtime_checkable
 class Writing(Protocol):
     """An optimizer that has the lesson's prompts answered while it learns. What leaves its answers no room is refused before
     anything is trained."""

@@ -31,6 +31,7 @@ from alignzoo.lab.report import Report, report_of
 from alignzoo.lab.reserve import Reserve
 from alignzoo.lab.runfile import read_plan
 from alignzoo.lab.shelf import key_of, shared
+from alignzoo.lab.teaching import check_teaches, trainings
 from alignzoo.lab.trail import Trail
 from alignzoo.lab.training import Seat, Terms, Trained, train
 from alignzoo.learning.choices import Budget
@@ -175,8 +176,7 @@ class Run:
         if self.files.train.done:
             return
         source, name = self.plan.learned, self.plan.optimizer.found.full_name
-        if source and not source.made.asks:
-            self.collect()  # what is wrong with a corpus is told before anything is trained
+        self._read_corpora()
         self.cast.check_room()
         self.start()
         if self.plan.raised:
@@ -189,6 +189,20 @@ class Run:
             self.listener.line(f"{name} asks for {asked}: what else the run names is left alone")
         self.listener.stage("train", self.plan.optimizer.found.full_name)
         self._train(self.plan.optimizer, source, self.files.train, self.cast.seat("policy"), self._terms(budget=self._left()))
+
+    def _read_corpora(self) -> None:
+        """Gather what asks nothing of a model, for every training that is to be done. What is wrong with it, and that it
+        teaches nothing, is told before one is loaded."""
+        for training in trainings(self.cast):
+            source, path = training.source, training.files.feedback
+            if source.made.asks:
+                continue
+            if path == self.files.feedback:
+                self.collect()
+            elif not path.exists():
+                self.listener.stage("collect", f"{source.found.full_name} for {path.parent.name}")
+                self._collected(source, path, training.place)
+            check_teaches(training, store.read_feedback(path))
 
     def answer(self) -> Path:
         """Have start and policy answer the test prompts, with the same random numbers."""

@@ -94,7 +94,7 @@ def admit(lesson: Lesson, needs: Sequence[str], text: Text, limits: Limits = Lim
     if "comparisons" in needs:
         changes["comparisons"] = _kept("comparisons", lesson.comparisons, intake, text)
         _notice_pairs(lesson.comparisons, intake)
-        _refuse_ties(changes["comparisons"])
+        refuse_ties(changes["comparisons"])
     if "demonstrations" in needs:
         changes["demonstrations"] = _kept("demonstrations", lesson.demonstrations, intake, text)
         _notice_doubles(((d.prompt, d.completion.text) for d in lesson.demonstrations), intake)
@@ -187,7 +187,8 @@ def _by_preference(pair: Comparison) -> tuple[str, str]:
     return sides if pair.strength >= 0.5 else sides[::-1]
 
 
-def _refuse_ties(pairs: Sequence[Comparison]) -> None:
+def refuse_ties(pairs: Sequence[Comparison]) -> None:
+    """Comparisons that prefer nothing teach nobody who needs comparisons."""
     if pairs and all(pair.tie for pair in pairs):
         raise IntakeError(f"all {len(pairs)} comparisons that can be used are ties (strength 0.5): they prefer nothing")
 

@@ -178,6 +178,11 @@ class ILQL:
 
     # What it is learned from ------------------------------------------------------------------------------------------
 
+    def check_feedback(self, lesson: Lesson) -> None:
+        """Refuse ratings that say the same of every answer. What a reward says of them is known only when it is asked."""
+        if self.rewards != "reward":
+            scaled(lesson.ratings, self.scale)
+
     def paths(self, lesson: Lesson, text: Text) -> list[Path]:
         """Every episode as ids with its rewards. All that can be wrong with the lesson is found here, before any pass."""
         ratings = list(lesson.ratings)

@@ -127,6 +127,10 @@ class BCO:
     def deploy(self, policy: Role, lesson: Lesson) -> Role:
         return policy
 
+    def check_feedback(self, lesson: Lesson) -> None:
+        """Refuse thumbs that are all of one side."""
+        thumbs_in(lesson.ratings, self.threshold)
+
     def loss(self, policy: Role, weights: Weights, forest: Forest) -> Loss:
         """Of each rated answer."""
         logps = per_reply(policy.logps(forest), forest)

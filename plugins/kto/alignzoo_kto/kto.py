@@ -117,6 +117,7 @@ class KTO:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         check_lesson(lesson, self.needs, policy.base.text)
+        self.check_feedback(lesson)
         thumbs = thumbs_in(lesson.ratings, self.threshold, self.pairs)
         self.check(thumbs)
         weights = thumbs.weights(self.desirable, self.undesirable)
@@ -169,10 +170,14 @@ class KTO:
             displacement=ratios[liked],
         )
 
-    def check(self, thumbs: Thumbs) -> None:
-        """Refuse data that z₀ cannot be measured on."""
+    def check_feedback(self, lesson: Lesson) -> None:
+        """Refuse thumbs that are all of one side, or that z₀ cannot be measured on."""
+        thumbs = thumbs_in(lesson.ratings, self.threshold)
         if self.baseline == "strangers" and len(set(thumbs.prompts)) == 1:
             raise LessonError('all ratings are of one prompt, so no answer is mismatched; use baseline = "none"')
+
+    def check(self, thumbs: Thumbs) -> None:
+        """Refuse a batch of one, which has no neighbour. How many thumbs there are is known when none is left out any more."""
         if self.baseline == "neighbours" and (self.batch_size == 1 or len(thumbs.records) % self.batch_size == 1):
             raise LessonError(
                 f"{len(thumbs.records)} ratings in batches of {self.batch_size} leave a batch of one, which has no neighbour; "

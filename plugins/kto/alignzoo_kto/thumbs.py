@@ -31,6 +31,9 @@ MOST = 4 / 3
 """λ_D n_D / (λ_U n_U) is to be between 1 and this (Ethayarajh et al. 2024, eq. 9)."""
 
 
+_OTHERWISE = "Answers that are all good can be learned from as demonstrations (sft)"
+
+
 @dataclass(frozen=True)
 class Thumb:
     """One answer and how far it is a thumb up: 1 up, 0 down, between them the probability of up."""
@@ -157,7 +160,7 @@ def thumbs_in(ratings: Sequence[Rating], threshold: float | None, pairs: Pairs =
         raise LessonError("there is no rating to learn from")
     low, high = min(scores), max(scores)
     if low == high:
-        raise LessonError(f"all {len(scores)} ratings are {low:g}: there is nothing to tell apart")
+        raise LessonError(f"all {len(scores)} ratings are {low:g}: there is nothing to tell apart. {_OTHERWISE}")
     if threshold is None and not 0 <= low < high <= 1:
         raise LessonError(
             f"the scores run from {low:g} to {high:g}, and a thumb is 1 (up) or 0 (down): set threshold to the score above "
@@ -170,7 +173,7 @@ def thumbs_in(ratings: Sequence[Rating], threshold: float | None, pairs: Pairs =
         side = f"are all thumbs {'up' if ups else 'down'}" if kept else "are all neutral"
         raise LessonError(
             f"the ratings (from {low:g} to {high:g}, threshold {0.5 if threshold is None else threshold:g}) {side}: both sides "
-            "are needed. Move the threshold, or gather other ratings"
+            f"are needed. Move the threshold, or gather other ratings. {_OTHERWISE}"
         )
     return Thumbs(kept, len(found) - len(kept), pairs)
 

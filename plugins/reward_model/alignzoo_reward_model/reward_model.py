@@ -78,6 +78,10 @@ class RewardModel:
     def needs(self) -> tuple[str, ...]:
         return (self.on,)
 
+    def check_feedback(self, lesson: Lesson) -> None:
+        """Refuse judgements that put no answer above another."""
+        KINDS[self.on](judgements_in(lesson, self.on), Terms(self.margin, self.centring))
+
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         check_lesson(lesson, self.needs, policy.base.text)
         start = policy.frozen("start")
