@@ -145,6 +145,8 @@ def resolved(names: Iterable[str], said: Columns, form: str = "", more: Iterable
     every = [*there, *(name for name in more if name not in there)]
     if missing := [f"columns.{part} = '{column}'" for part, column in said.named().items() if column not in every]:
         raise ColumnsError(f"there is no such column: {', '.join(missing)}; there are {', '.join(every)}")
+    if form == "records" and "kind" not in every:
+        raise ColumnsError(f"records as alignzoo writes them say their kind in a column 'kind'; there are {', '.join(every)}")
     if form == "records" or (not form and not said.named() and "kind" in there and set(there) <= OURS):
         return "records", Columns()
     for known, needed in NEEDS:

@@ -80,12 +80,10 @@ class File:
     def __post_init__(self) -> None:
         if not self.data.path:
             raise ValueError('say where the feedback is: data.path = "pairs.jsonl"')
-        if self.form == "guess":
-            if not Path(self.data.path).is_file():
-                raise ValueError(
-                    f'{self.data.path} is no file that can be looked into; say what it holds: form = "comparisons"'
-                )
-            self._resolved()  # so that columns that cannot be told apart are found before a model is loaded
+        if Path(self.data.path).is_file():
+            self._resolved()  # so that columns that cannot be told apart, or are not there, are found by a dry run
+        elif self.form == "guess":
+            raise ValueError(f'{self.data.path} is no file that can be looked into; say what it holds: form = "comparisons"')
 
     @property
     def gives(self) -> tuple[str, ...]:
