@@ -185,6 +185,11 @@ def test_every_report_has_it() -> None:
     assert 'id="jury"' not in page(none)
 
 
+def test_a_bar_in_its_name_ends_no_cell() -> None:
+    told = markdown(compare("two", [preferred("a", {"a|b": RISING}), preferred("b", {"a|b": NOUGHT})]))
+    assert "| contestant | preferred by a\\|b |\n|---|---|" in told
+
+
 def test_the_command_tells_it(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Of folders: a is preferred in all answers, b in none but one."""
     roots = []

@@ -141,6 +141,11 @@ LEARNER = '[jury]\nuse = "reward-model"\n'
         ('[jury]\nuse = "length"\nweight = 0.0', "jury.weight: no such setting"),
         ('[jury]\nuse = "length"\nname = "a\\nb"', "jury.name: is what a juror is called"),
         ('[jury]\nuse = "length"\nname = 3', "jury.name: is what a juror is called"),
+        ('[jury]\nuse = "length"\nname = " "', "jury.name: is what a juror is called"),
+        (
+            '[[jury]]\nuse = "length"\nname = "a"\n[[jury]]\nuse = "length"\nname = "a "',
+            "jury.1.name: is what a juror is called",
+        ),
         ('[[jury]]\nuse = "length"\nname = "a"\n[[jury]]\nuse = "sentiment"\nname = "a"', "jury: two are called 'a'"),
         (LEARNER, "no reward named 'reward-model'; there is optimizer:reward_model/reward-model"),
         (LEARNER + "feedback = 3", r"jury.feedback: must be a table, \[jury.feedback\]"),
@@ -205,6 +210,12 @@ def test_the_start_beats_itself_in_half_of_its_answers(done: Run, capsys: pytest
     assert FRIENDLY in shown
     assert "jury:" in shown
     assert "a reward that nobody raised" in done.files.report.read_text()
+
+
+def test_a_bar_in_its_name_ends_no_cell(done: Run) -> None:
+    report = done.report()
+    trained = replace(report.stages[-1], name="jury: a|b")
+    assert "| jury: a\\|b |" in replace(report, stages=(trained,)).markdown()
 
 
 def test_a_comparison_reads_it_as_a_share(done: Run) -> None:

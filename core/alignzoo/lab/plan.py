@@ -117,7 +117,7 @@ class Juror:
     feedback: Part | None = None
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.name, str) and self.name and self.name.isprintable()):
+        if not (isinstance(self.name, str) and self.name.strip() == self.name != "" and self.name.isprintable()):
             raise ValueError(f"name: is what a juror is called in reports, a word or some; got {self.name!r}")
 
     def row(self) -> dict[str, Any]:

@@ -159,7 +159,7 @@ class Report:
             lines += [f"| {' | '.join(map(_cell, group.cells()))} |" for group in self.groups]
             lines += ["", self.asked()]
         lines += ["", f"| {' | '.join(STAGE)} |", "|" + "---|" * len(STAGE)]
-        lines += [f"| {' | '.join(stage.cells())} |" for stage in self.stages]
+        lines += [f"| {' | '.join(map(_cell, stage.cells()))} |" for stage in self.stages]
         lines += ["", self.intervals(), "", "## Before and after", ""]
         lines += ["| prompt | before | after |", "|---|---|---|"]
         lines += [

@@ -35,6 +35,8 @@ FITS = """\
 α and β have the standard errors of their fit to these points, in which the chance of each point (its interval) is not counted.
 Where gold is highest follows from both and has no interval of its own."""
 
+_BAR = "\\|"
+"""One that ends no cell."""
 
 Rows = tuple[Sequence[str], Sequence[Sequence[str]]]
 """The head of a table, and its rows."""
@@ -294,8 +296,5 @@ def _list(lines: Sequence[str]) -> str:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
-    for row in rows:
-        cells = [on_one_line(cell).replace("|", "\\|") for cell in row]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    lines = [f"| {' | '.join(on_one_line(cell).replace('|', _BAR) for cell in row)} |" for row in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
