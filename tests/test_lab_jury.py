@@ -25,7 +25,7 @@ from alignzoo.lab.bench.tuning import Tuning
 from alignzoo.lab.compare.duels import Entrant
 from alignzoo.lab.compare.footing import cautions
 from alignzoo.lab.compare.played import played
-from alignzoo.lab.folders import progress_in
+from alignzoo.lab.folders import RunError, progress_in
 from alignzoo.lab.plan import PlanError
 from alignzoo.lab.run import Run
 from alignzoo.lab.runfile import read_plan
@@ -271,6 +271,35 @@ def test_a_jury_that_is_gone_is_made_again_and_says_the_same(done: Run) -> None:
     files.scores.unlink()
     assert done.judge().read_bytes() == said
     assert files.juror(1).done
+
+
+def test_a_juror_joins_a_run_that_is_done_and_nothing_is_trained_again(file: Path, done: Run, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(done.files.root, tmp_path / "run"))
+    said = store.read_rows(done.files.scores)
+    kept = [file_digest(root / name) for name in ("train/summary.json", "jury/summary.json", "answers.jsonl")]
+    more = JURY + '[[jury]]\nuse = "sentiment"\nname = "kind"\n'
+    wider = Run.open(written(tmp_path, more, str(file.parent / "model")), root)
+    wider.report()
+    assert [file_digest(root / name) for name in ("train/summary.json", "jury/summary.json", "answers.jsonl")] == kept
+    heard = store.read_rows(wider.files.scores)
+    assert [row["values"].pop("preferred by kind") >= 0 for row in heard] == [True] * len(said)
+    assert heard == said
+    settings = store.read_settings(wider.files)
+    assert [row["name"] for row in settings["jury"]] == ["friendly", "length1", "kind"]
+    assert "reward:lexical/sentiment" in settings["made_with"]["plugins"]
+    assert Run.open(root).report().values.keys() >= {FRIENDLY, "preferred by kind"}
+
+
+@pytest.mark.parametrize(
+    "jury",
+    [JURY.replace("160", "150"), JURY.partition('[[jury]]\nuse = "length"')[0], '[[jury]]\nuse = "sentiment"\n' + JURY],
+    ids=["changed", "gone", "before"],
+)
+def test_a_jury_is_not_changed_behind_a_runs_back(jury: str, file: Path, done: Run, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(done.files.root, tmp_path / "run"))
+    with pytest.raises(RunError, match="made with other settings"):
+        Run.open(written(tmp_path, jury, str(file.parent / "model")), root)
+    assert (root / "scores.jsonl").exists()
 
 
 def test_its_state_is_told(done: Run) -> None:

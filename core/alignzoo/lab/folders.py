@@ -11,6 +11,7 @@ import tomli_w
 
 from alignzoo.lab import store
 from alignzoo.lab.plan import Plan, differences
+from alignzoo.lab.report import jury_in
 from alignzoo.lab.runfile import local_files, plan_of, trained_plan_of
 from alignzoo.learning.memory import newest
 from alignzoo.seam.discovery import discover
@@ -22,7 +23,7 @@ class RunError(ValueError):
 
 def settle(plan: Plan, files: store.Folder, *, other_bytes: bool = False) -> None:
     """Make the folder of a plan, or make sure that it is this plan's. With `other_bytes` plugins may have changed since it
-    was made; that is noted in its run.toml."""
+    was made; that is noted in its run.toml. Jurors may join: they hear the answers that are there."""
     if not files.settings.exists():
         if files.root.exists() and any(files.root.iterdir()):
             raise RunError(f"{files.root} is there already and is no run; choose another folder with --out")
@@ -32,7 +33,11 @@ def settle(plan: Plan, files: store.Folder, *, other_bytes: bool = False) -> Non
         store.write_text(files.settings, tomli_w.dumps({**plan.table(), "made_with": plan.made_with()}))
         return
     table, made_with = _read(files)
-    _refuse(files, "settings", differences(placeless(table), placeless(plan.table())))
+    told = differences(placeless(table), placeless(plan.table()))
+    if told and _joined(table, plan):
+        made_with = _seat(plan, files, made_with)
+    else:
+        _refuse(files, "settings", told)
     _same_bytes(plan, made_with, files, other_bytes)
 
 
@@ -65,6 +70,23 @@ def progress_in(root: Path) -> dict[str, str]:
     states |= {name: "done" if path.exists() else "to do" for name, path in written.items()}
     order = ("start", *(training.folder.name for training in (*rewards, *jury)), "collect", "train", "answer", "judge")
     return {name: states[name] for name in order if name in states}
+
+
+def _joined(table: Mapping[str, Any], plan: Plan) -> bool:
+    """Whether a plan is that of a folder with more jurors behind those that it has. Its folders are numbered as they stand."""
+    there, now = jury_in(table), jury_in(plan.table())
+    alike = [placeless({**settings, "jury": []}) for settings in (table, plan.table())]
+    return there == now[: len(there)] and alike[0] == alike[1]
+
+
+def _seat(plan: Plan, files: store.Folder, made_with: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Write jurors into a run that they joined. What was said of its answers is to be said again, and by them."""
+    for path in (files.scores, files.judging, files.report, files.root / "report.json"):
+        path.unlink(missing_ok=True)
+    known = made_with.get("plugins", {})
+    whole = {**made_with, "plugins": {**plan.made_with()["plugins"], **known}}
+    store.write_text(files.settings, tomli_w.dumps({**plan.table(), "made_with": whole}))
+    return whole
 
 
 def _state(training: store.Training) -> str:
