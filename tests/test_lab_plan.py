@@ -110,10 +110,26 @@ def test_who_has_no_source_that_fits_is_told_of_those_that_there_are(tmp_path: P
     with pytest.raises(PlanError) as caught:
         read_plan(written(tmp_path, text))
     source, _, sources = str(caught.value).partition("sources that can give comparisons: ")
-    assert source.endswith("feedback:preference_sets/hh-red-team as it is set gives rating; ")
+    told, _, optimizers = source.partition("optimizers that learn from rating: ")
+    assert told.endswith("feedback:preference_sets/hh-red-team as it is set gives rating; ")
+    assert optimizers == "optimizer:ilql/ilql, optimizer:kto/bco, optimizer:kto/kto; "
     assert "feedback:playground/playground" in sources
     assert "feedback:preference_sets/hh-rlhf" in sources
     assert "critique-chains" in sources  # a critique is a comparison of the revision with what it revises
+
+
+def test_a_file_is_told_of_no_form_that_it_cannot_have(tmp_path: Path) -> None:
+    """Thumbs are neither comparisons nor rankings, whatever `form` says; but a reward model may learn from ratings."""
+    (tmp_path / "thumbs.csv").write_text("prompt,answer,thumb\nHi,Hello,up\nHi,Go,down\n")
+    source = f'use = "file"\ndata.path = "{tmp_path / "thumbs.csv"}"'
+    with pytest.raises(PlanError) as caught:
+        read_plan(written(tmp_path, RUN.format(kind="thumbs").replace('use = "playground"\nkind = "thumbs"', source)))
+    assert "feedback.form" not in str(caught.value)
+    assert "; optimizers that learn from rating: optimizer:ilql/ilql, optimizer:kto/bco" in str(caught.value)
+    reward = f'\n[reward]\nuse = "reward-model"\n[reward.feedback]\n{source}\n'
+    with pytest.raises(PlanError) as caught:
+        read_plan(written(tmp_path, RUN.format(kind="comparisons") + reward))
+    assert str(caught.value).endswith('gives rating; set reward.on = "ratings"')
 
 
 def test_rankings_teach_a_pairwise_optimizer(tmp_path: Path) -> None:

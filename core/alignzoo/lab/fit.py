@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from alignzoo.interfaces import Closed
 from alignzoo.lab.plan import TEACHES, Juror, Part, Plan, PlanError, Rewarding
@@ -80,23 +81,36 @@ def _misfit(place: str, optimizer: Part, feedback: Part | None, missing: Sequenc
         return f"{needs}, but no feedback is named{_sources(missing, zoo)}"
     source = f"{feedback.found.full_name} as it is set gives {', '.join(feedback.made.gives)}"
     under = "feedback" if place == "optimizer" else f"{place}.feedback"
-    otherwise = " or ".join(f"{under}.{setting}" for setting in _turned(feedback, missing))
-    return f"{needs}, but {source}" + (f"; set {otherwise}, where its data has them" if otherwise else _sources(missing, zoo))
+    given, lacking = _taught(feedback.made.gives), set(missing)
+    if otherwise := _turned(feedback, under, lambda made: bool(_taught(made.gives) & lacking)):
+        return f"{needs}, but {source}; set {otherwise}, where its data has them"
+    known = given | set(optimizer.made.needs) - lacking
+    if otherwise := _turned(optimizer, place, lambda made: set(made.needs) <= known):
+        return f"{needs}, but {source}; set {otherwise}"
+    return f"{needs}, but {source}{_pupils(feedback, place, zoo)}{_sources(missing, zoo)}"
 
 
-def _turned(source: Part, missing: Sequence[str]) -> Iterator[str]:
-    """The settings, one choice for another, with which a source gives what is missing."""
-    if not is_dataclass(source.made) or isinstance(source.made, type):
-        return
-    hints = get_type_hints(type(source.made))
-    for field in fields(source.made):
+def _turned(part: Part, under: str, fits: Callable[[Any], bool]) -> str:
+    """The settings, one choice for another, with which a part would fit."""
+    if not is_dataclass(part.made) or isinstance(part.made, type):
+        return ""
+    ways, hints = [], get_type_hints(type(part.made))
+    for field in fields(part.made):
         for choice in get_args(hints[field.name]) if get_origin(hints[field.name]) is Literal else ():
-            try:
-                gives = replace(source.made, **{field.name: choice}).gives  # type: ignore[attr-defined]
-            except Exception:  # with the rest of its settings that cannot be, and a plugin may say so in its own way
-                continue
-            if _taught(gives) & set(missing):
-                yield f'{field.name} = "{choice}"'
+            # what cannot be with the rest of its settings is left out, and a plugin may say so in its own way
+            with suppress(Exception):
+                if fits(replace(part.made, **{field.name: choice})):
+                    ways.append(f'{under}.{field.name} = "{choice}"')
+    return " or ".join(ways)
+
+
+def _pupils(feedback: Part, place: str, zoo: Zoo) -> str:
+    """The optimizers of this seat that can learn from what a source gives, and need nothing else."""
+    given, scores = _taught(feedback.made.gives), place.startswith(("reward", "jury"))
+    there = [found for found in zoo.components if found.component.kind == "optimizer"]
+    seated = [found for found in there if ("reward" in found.component.gives) == scores]
+    fitting = sorted(found.full_name for found in seated if found.component.needs and set(found.component.needs) <= given)
+    return f"; optimizers that learn from {' or '.join(feedback.made.gives)}: {', '.join(fitting)}" if fitting else ""
 
 
 def _sources(missing: Sequence[str], zoo: Zoo) -> str:

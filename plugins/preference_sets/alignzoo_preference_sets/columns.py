@@ -69,7 +69,7 @@ class Columns:
 
 PLAIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "prompt": (("prompt", "question", "instruction", "query", "post", "history"), ("input", "context")),
-    "input": (("input",),),
+    "input": (("input",), ("context",)),
     "system": (("system", "system_prompt"),),
     "chosen": (
         ("chosen", "preferred", "chosen_response", "response_chosen", "answer_chosen"),
@@ -83,12 +83,12 @@ PLAIN: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "winner": (("winner", "preference", "choice", "verdict"), ("label", "preferred")),
     "completion": (("completion", "response", "answer", "reply", "output", "generation"), ("text",)),
     "score": (("score", "rating", "reward", "stars", "grade"), ("overall",)),
-    "label": (("label", "thumb", "thumbs", "vote", "liked", "desirable", "is_good", "feedback"),),
+    "label": (("label", "thumb", "thumbs", "vote", "liked", "desirable", "is_good", "feedback"), ("is_safe",)),
     "messages": (("messages", "conversation", "conversations", "dialogue", "dialog"),),
     "completions": (("completions", "responses", "answers", "outputs", "candidates"),),
     "ranks": (("ranks", "ranking", "rank"),),
     "scores": (("scores", "ratings", "rewards"),),
-    "annotator": (("annotator", "worker", "rater", "labeler", "labeller", "annotator_id", "worker_id"),),
+    "annotator": (("annotator", "worker", "rater", "labeler", "labeller", "annotator_id", "worker_id"), ("judge",)),
     "time": (("time", "timestamp", "tstamp", "created_at", "created_utc", "date"),),
     "group": (("group", "thread", "thread_id", "conversation_id", "prompt_id", "question_id", "post_id"),),
     "id": (("id", "uuid", "row_id"),),
@@ -148,6 +148,8 @@ def resolved(names: Iterable[str], said: Columns, form: str = "", more: Iterable
     if form == "records" and "kind" not in every:
         raise ColumnsError(f"records as alignzoo writes them say their kind in a column 'kind'; there are {', '.join(every)}")
     if form == "records" or (not form and not said.named() and "kind" in there and set(there) <= OURS):
+        if "kind" not in every:
+            raise ColumnsError(f"records of alignzoo have a kind, and these rows have {', '.join(there)}")
         return "records", Columns()
     for known, needed in NEEDS:
         if form in ("", known):

@@ -81,7 +81,7 @@ class File:
         if not self.data.path:
             raise ValueError('say where the feedback is: data.path = "pairs.jsonl"')
         if Path(self.data.path).is_file():
-            self._resolved()  # so that columns that cannot be told apart, or are not there, are found by a dry run
+            self._resolved()  # so that columns that are not there, or cannot be told apart, are found before a model is loaded
         elif self.form == "guess":
             raise ValueError(f'{self.data.path} is no file that can be looked into; say what it holds: form = "comparisons"')
 

@@ -124,6 +124,8 @@ def test_strength_column(tmp_path: Path) -> None:
         ({"prompt": "Hi", "completion": "Hello", "label": True}, 1),
         ({"prompt": "Hi", "completion": "Hello", "label": "down"}, 0),
         ({"prompt": "Hi", "completion": "Hello", "thumbs": -1}, 0),
+        ({"prompt": "Hi", "response": "Hello", "category": {"theft": True}, "is_safe": False}, 0),
+        ({"context": "Hi", "response": "Hello", "is_safe": True, "judge": "ann"}, 1),
         ({"question": "Hi", "answer": "Hello", "score": 3.5}, 3.5),
         ({"question": "Hi", "answer": "Hello", "rating": "4"}, 4),
         ({"messages": MESSAGES[1:], "label": "👍"}, 1),
@@ -154,8 +156,9 @@ def test_demonstrations(tmp_path: Path) -> None:
         [record] = records(source)
         assert isinstance(record, Demonstration)
         assert (record.prompt.text, record.completion.text) == ("Hi", "Hello")
-    [record] = records(File(written(tmp_path, {"instruction": "Add", "input": "2 and 2", "output": "4"})))
-    assert record.prompt.text == "Add\n\n2 and 2"
+    for what in ("input", "context"):
+        [record] = records(File(written(tmp_path, {"instruction": "Add", what: "2 and 2", "output": "4"})))
+        assert record.prompt.text == "Add\n\n2 and 2"
 
 
 def test_records_of_our_own_come_back(tmp_path: Path) -> None:
@@ -183,12 +186,12 @@ def test_csv(tmp_path: Path) -> None:
 
 
 def test_columns_that_a_guess_leaves_unread_are_told(tmp_path: Path) -> None:
-    """A column that nobody reads may be the judgement: here every answer is taken for one to follow, the unsafe one too."""
+    """A column that nobody reads may be the judgement: here every answer is taken for one to follow, the rude one too."""
     asking = Asking()
-    [record] = File(written(tmp_path, {"prompt": "Hi", "response": "Hello", "is_safe": False, "turn": 1})).collect(asking)
+    [record] = File(written(tmp_path, {"prompt": "Hi", "response": "Hello", "is_polite": False, "turn": 1})).collect(asking)
     assert isinstance(record, Demonstration)
     assert list(asking.tally.noticed) == [
-        "demonstrations; columns that were guessed: prompt = 'prompt', completion = 'response'; not read: 'is_safe', 'turn'"
+        "demonstrations; columns that were guessed: prompt = 'prompt', completion = 'response'; not read: 'is_polite', 'turn'"
     ]
 
 
@@ -246,6 +249,18 @@ def test_days_moments_and_exact_numbers_of_parquet(tmp_path: Path) -> None:
     rating = {"kind": "rating", "prompt": {"turns": [{"speaker": "user", "text": "Hi"}]}, "completion": {"text": "a"}}
     told = given([{**rating, "score": 1.0, "provenance": {"source": "s", "time": noon}}])
     assert told.provenance.time == noon.isoformat()
+
+
+def test_a_judge_is_an_annotator(tmp_path: Path) -> None:
+    [record] = records(File(written(tmp_path, {"prompt": "Hi", "chosen": "a", "rejected": "b", "judge": "ann"})))
+    assert record.provenance.annotator == "ann"
+
+
+@pytest.mark.parametrize("form", ["comparisons", "verdicts", "rankings", "records"])
+def test_a_form_that_the_columns_cannot_have_is_told_at_once(form: Any, tmp_path: Path) -> None:
+    data = written(tmp_path, {"prompt": "Hi", "completion": "Hello", "label": True})
+    with pytest.raises(ColumnsError, match=r"mine.jsonl: (no telling what the columns|records of alignzoo have a kind)"):
+        File(data, form=form)
 
 
 def test_what_is_named_is_not_told_as_guessed(tmp_path: Path) -> None:
