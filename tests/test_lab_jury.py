@@ -302,6 +302,21 @@ def test_a_jury_is_not_changed_behind_a_runs_back(jury: str, file: Path, done: R
     assert (root / "scores.jsonl").exists()
 
 
+def test_a_juror_that_may_not_join_costs_a_run_nothing(file: Path, done: Run, tmp_path: Path) -> None:
+    """Its plugins are other ones by now: that is told before what was said of its answers is taken away."""
+    root = Path(shutil.copytree(done.files.root, tmp_path / "run"))
+    settings = store.read_settings(done.files)
+    changed = dict.fromkeys(settings["made_with"]["plugins"], "other bytes")
+    (root / "run.toml").write_text(tomli_w.dumps(settings | {"made_with": settings["made_with"] | {"plugins": changed}}))
+    before = {path: path.read_bytes() for path in root.glob("*.*")}
+    more = written(tmp_path, JURY + '[[jury]]\nuse = "sentiment"\n', str(file.parent / "model"))
+    with pytest.raises(RunError, match="made with other bytes of its plugins"):
+        Run.open(more, root)
+    assert {path: path.read_bytes() for path in root.glob("*.*")} == before
+    assert len(Run.open(more, root, other_bytes=True).plan.jury) == 3
+    assert store.read_settings(store.Folder(root))["made_with"]["before"][0]["plugins"] == changed
+
+
 def test_its_state_is_told(done: Run) -> None:
     states = progress_in(done.files.root)
     assert states["jury"] == "done"

@@ -34,11 +34,12 @@ def settle(plan: Plan, files: store.Folder, *, other_bytes: bool = False) -> Non
         return
     table, made_with = _read(files)
     told = differences(placeless(table), placeless(plan.table()))
-    if told and _joined(table, plan):
-        made_with = _seat(plan, files, made_with)
-    else:
+    joined = bool(told) and _joined(table, plan)
+    if not joined:
         _refuse(files, "settings", told)
-    _same_bytes(plan, made_with, files, other_bytes)
+    _same_bytes(plan, _with_theirs(plan, made_with) if joined else made_with, files, other_bytes)
+    if joined:
+        _seat(plan, files)
 
 
 def plan_in(root: Path, *, other_bytes: bool = False) -> Plan:
@@ -79,14 +80,17 @@ def _joined(table: Mapping[str, Any], plan: Plan) -> bool:
     return there == now[: len(there)] and alike[0] == alike[1]
 
 
-def _seat(plan: Plan, files: store.Folder, made_with: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_theirs(plan: Plan, made_with: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run was made with, and beside it the plugins of jurors that join it."""
+    return {**made_with, "plugins": {**plan.made_with()["plugins"], **made_with.get("plugins", {})}}
+
+
+def _seat(plan: Plan, files: store.Folder) -> None:
     """Write jurors into a run that they joined. What was said of its answers is to be said again, and by them."""
+    made_with = _with_theirs(plan, _read(files)[1])
+    store.write_text(files.settings, tomli_w.dumps({**plan.table(), "made_with": made_with}))
     for path in (files.scores, files.judging, files.report, files.root / "report.json"):
         path.unlink(missing_ok=True)
-    known = made_with.get("plugins", {})
-    whole = {**made_with, "plugins": {**plan.made_with()["plugins"], **known}}
-    store.write_text(files.settings, tomli_w.dumps({**plan.table(), "made_with": whole}))
-    return whole
 
 
 def _state(training: store.Training) -> str:
