@@ -202,6 +202,23 @@ def test_demonstrations_ratings_and_rankings_are_counted_too() -> None:
     assert dict(intake.noticed) == {"doubled": 1, "equal: every score is the same": 3}
 
 
+def test_each_time_beyond_the_first_is_one_doubled() -> None:
+    yes, no = Completion("yes"), Completion("no")
+    assert dict(taken(*[pair("yes", "no")] * 3, pair("yes", "no", OTHER))[1].noticed) == {"doubled": 2}
+    lesson = Lesson(
+        demonstrations=[Demonstration(ASK, yes)] * 3,
+        ratings=[
+            Rating(ASK, yes, 1.0),
+            Rating(ASK, yes, 0.0),
+            Rating(ASK, yes, 1.0),
+            Rating(ASK, no, 1.0),
+            Rating(OTHER, yes, 1.0),
+        ],
+    )
+    for kind in ("demonstrations", "ratings"):
+        assert dict(admit(lesson, (kind,), TEXT, ANY)[1].noticed) == {"doubled": 2}
+
+
 def test_nothing_is_nothing() -> None:
     assert taken(limits=Limits(0.0, 0.0))[1].lines() == []  # who learns from no feedback is told nothing of it
 
@@ -223,11 +240,16 @@ def test_sides_that_this_tokenizer_cannot_tell_apart_are_left_out() -> None:
     assert intake.dropped == {"both sides are the same to this tokenizer": 1}
 
 
-def test_prompts_that_will_be_cut_are_counted() -> None:
-    long, short = Prompt.ask("why " * TEXT.context), Prompt.ask("why")
-    lesson = Lesson(demonstrations=[Demonstration(prompt, Completion("yes")) for prompt in (long, short)])
-    kept, intake = admit(lesson, ("demonstrations",), TEXT)
-    assert len(kept.demonstrations) == 2
+@pytest.mark.parametrize("kind", ["demonstrations", "ratings", "rankings"])
+def test_prompts_that_will_be_cut_are_counted(kind: str) -> None:
+    prompts, yes, no = (Prompt.ask("why " * TEXT.context), Prompt.ask("why")), Completion("yes"), Completion("no")
+    lesson = Lesson(
+        demonstrations=[Demonstration(prompt, yes) for prompt in prompts],
+        ratings=[Rating(prompt, yes, float(place)) for place, prompt in enumerate(prompts)],
+        rankings=[Ranking(prompt, (yes, no)) for prompt in prompts],
+    )
+    kept, intake = admit(lesson, (kind,), TEXT)
+    assert len(getattr(kept, kind)) == 2
     assert intake.noticed == {"prompts that lose their beginning to the context": 1}
 
 

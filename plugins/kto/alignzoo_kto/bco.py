@@ -84,8 +84,8 @@ class BCO:
     undesirable: Annotated[float, Ge(0)] | None = None
     """λ_U: what a thumb down counts."""
     middle: Literal["sides", "examples"] = "sides"
-    """δ is half-way between the mean rewards of the two sides, or the mean of all examples (as in TRL), which leans to the
-    larger side."""
+    """δ is half-way between the mean rewards of the two sides, or the mean of all examples (as in TRL's former BCOTrainer),
+    which leans to the larger side."""
     kept: Share = 0.9
     """How much of what δ has heard outlives an update; 1 never forgets."""
     pairs: Pairs = "apart"

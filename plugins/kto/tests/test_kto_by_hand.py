@@ -85,6 +85,8 @@ def test_bco() -> None:
     assert found.count == 4
     assert float(found.total) == pytest.approx(wanted, rel=1e-5)
     assert told(found)["reward_up"] == pytest.approx(beta * 0.875)
+    assert told(found)["accuracy"] == 1.0
+    assert told(BCO(beta=beta).loss(POLICY, WEIGHTS, batch(shift=0.7)))["accuracy"] == 0.75  # type: ignore[arg-type]  # 0.6 is below
 
 
 # The loops -------------------------------------------------------------------------------------------------------------

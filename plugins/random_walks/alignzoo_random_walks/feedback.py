@@ -30,7 +30,7 @@ class RandomWalksFeedback:
     least: Share = 0.0
     """Leave out walks worth less than this; 1 keeps only the shortest ones."""
     pairs: Annotated[int, Ge(1)] = 4000
-    """With `kind = "pairs"`: how many are drawn. Those of equal worth, a good half, are dropped."""
+    """With `kind = "pairs"`: how many are drawn. Those of equal worth, some two fifths, are dropped."""
     game: Annotated[int, Ge(0)] = 1000
     """The seed of the graph and its walks."""
 
