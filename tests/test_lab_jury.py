@@ -314,7 +314,8 @@ def test_a_juror_that_may_not_join_costs_a_run_nothing(file: Path, done: Run, tm
         Run.open(more, root)
     assert {path: path.read_bytes() for path in root.glob("*.*")} == before
     assert len(Run.open(more, root, other_bytes=True).plan.jury) == 3
-    assert store.read_settings(store.Folder(root))["made_with"]["before"][0]["plugins"] == changed
+    [before_that] = store.read_settings(store.Folder(root))["made_with"]["before"]
+    assert changed.items() <= before_that["plugins"].items()
 
 
 def test_its_state_is_told(done: Run) -> None:
@@ -336,10 +337,9 @@ def test_what_is_wrong_with_its_feedback_is_told_before_the_policy_is_trained(fi
     feedback = tmp_path / "choices.jsonl"
     feedback.write_text("no JSON\n")
     jury = f'[jury]\nuse = "reward-model"\n[jury.feedback]\nuse = "file"\nform = "records"\ndata.path = "{feedback}"\n'
-    run = Run.open(written(tmp_path, jury, str(file.parent / "model")), tmp_path / "run")
-    with pytest.raises(Exception, match=r"choices\.jsonl:1"):
-        run.train()
-    assert not run.files.train.done
+    with pytest.raises(SettingsError, match=r"jury\.feedback: .*choices\.jsonl:1"):
+        Run.open(written(tmp_path, jury, str(file.parent / "model")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_comparison_of_what_two_juries_prefer_is_cautioned() -> None:

@@ -148,8 +148,6 @@ def resolved(names: Iterable[str], said: Columns, form: str = "", more: Iterable
     if form == "records" and "kind" not in every:
         raise ColumnsError(f"records as alignzoo writes them say their kind in a column 'kind'; there are {', '.join(every)}")
     if form == "records" or (not form and not said.named() and "kind" in there and set(there) <= OURS):
-        if "kind" not in every:
-            raise ColumnsError(f"records of alignzoo have a kind, and these rows have {', '.join(there)}")
         return "records", Columns()
     for known, needed in NEEDS:
         if form in ("", known):
