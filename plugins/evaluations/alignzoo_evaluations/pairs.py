@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from math import isfinite
 from typing import Any
 
 from alignzoo.interfaces import Asking, FeedbackSource, Lesson
@@ -69,6 +70,12 @@ def tried(candidate: Candidate, trial: Trial, limits: Limits = Limits()) -> tupl
         prompts = [pair.prompt for pair in some for _ in range(2)]
         replies = [reply for pair in some for reply in (pair.chosen, pair.rejected)]
         scores = [float(score) for score in reward(prompts, replies)]
+        if odd := [place for place, score in enumerate(scores) if not isfinite(score)]:
+            asked = prompts[odd[0]].text[:60]
+            raise EvaluationError(
+                f"{candidate.name} gave {scores[odd[0]]} for an answer to {asked!r}; a score is a finite number: "
+                "a model whose training went astray has none"
+            )
         sides = zip(some, scores[::2], scores[1::2], strict=True)
         scored += [Scored(pair, trial.subset_of(pair), chosen, rejected) for pair, chosen, rejected in sides]
     return evaluated(candidate.name, scored), told

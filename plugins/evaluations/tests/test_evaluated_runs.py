@@ -360,6 +360,14 @@ def test_what_cannot_be_asked(done: Run, questions: Path, tmp_path: Path, capsys
     assert "none of the 1 questions fits" in told(capsys, "behaviours", str(done.files.root), str(tmp_path / "long.jsonl"))[2]
 
 
+@pytest.mark.parametrize("odd", [float("nan"), float("inf")])
+def test_a_score_that_is_no_finite_number_is_no_half_right_pair(odd: float) -> None:
+    pair = Comparison(Prompt.ask("what color is the cat"), Completion("yes"), Completion("no"))
+    reader = Candidate("astray", lambda: lambda _, said: [1.0, odd])
+    with pytest.raises(EvaluationError, match=f"astray gave {odd} for an answer to 'what color is the cat'"):
+        tried(reader, Trial((pair,)))
+
+
 # Refusals -------------------------------------------------------------------------------------------------------------------
 
 

@@ -94,7 +94,8 @@ class Finished:
 
 @dataclass(frozen=True)
 class Duplicates:
-    """Holds back records that were there before but for case, space and punctuation. Remembers 8 bytes of each."""
+    """Holds back records that were there before but for case, space and punctuation. Signs are none of it: "C++" is not "C",
+    nor "-5" the same as "5". Remembers 8 bytes of each."""
 
     judgements: Literal["same", "any"] = "any"
     """Whether only prompt and answers count, or the judgement and who gave it, too: "same" lets another vote on the same
@@ -104,9 +105,9 @@ class Duplicates:
         """The first of each."""
         seen: set[bytes] = set()
         for record in records:
-            said = [plain(answer.text) for answer in answers_in(record)]
+            said = [alike(answer.text) for answer in answers_in(record)]
             told = judgement(record) if self.judgements == "same" else ""
-            parts = (type(record).__name__, plain(asked(record.prompt)), told, *(said if told else sorted(said)))
+            parts = (type(record).__name__, alike(asked(record.prompt)), told, *(said if told else sorted(said)))
             if (name := _short("\x00".join(parts))) in seen:
                 asking.tally.sift("duplicates", record.prompt.id)
             else:
@@ -234,9 +235,25 @@ def asked(prompt: Prompt) -> str:
     return "\n".join(turn.text for turn in prompt.turns)
 
 
+_WORD = re.compile(r"[^\W_]+")
+_DENSE = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u2e80-\u2fff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+_WORD_OR_LETTER = re.compile(rf"(?!\W)[{_DENSE}]|[^\W_{_DENSE}]+")
+_MINUS = re.compile(r"(?<![^\s(=,])-(?=\d)")
+_MARK = re.compile(r"[^\w\s]")
+
+
 def plain(text: str) -> str:
-    """Words in small letters, one space between them, without punctuation."""
-    return " ".join(re.findall(r"[^\W_]+", text.casefold().replace("’", "'").replace("'", "")))
+    """Words in small letters, one space between them, without punctuation. In scripts that write no spaces (Chinese, Japanese,
+    Thai), each letter is a word."""
+    said = text.casefold().replace("’", "'").replace("'", "")
+    return " ".join((_WORD if said.isascii() else _WORD_OR_LETTER).findall(said))
+
+
+def alike(text: str) -> str:
+    """What two texts share that are the same but for case, space and punctuation: words, and signs of mathematics, of money and
+    pictures in their order. A minus before a number is such a sign."""
+    signs = (mark for mark in _MARK.findall(_MINUS.sub("\u2212", text)) if unicodedata.category(mark) in ("Sm", "Sc", "So"))
+    return f"{plain(text)}\x01{''.join(signs)}"
 
 
 def shingles(text: str, length: int) -> set[bytes]:

@@ -108,6 +108,34 @@ def test_duplicates() -> None:
     assert passed(Duplicates(judgements="same"), [*records, pair("use gloves", "no")]) == [0, 2, 3, 4, 5]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("C++", "C", False),
+        ("-5", "5", False),
+        ("It is (-5).", "it is -5", True),
+        ("1-5", "1 5", True),
+        ("x > y", "x < y", False),
+        ("\U0001f642", "\U0001f44e", False),
+        ("5 €", "5 $", False),
+        ("a well-known, `sure` thing", "A well known sure thing!", True),
+        ("天空是蓝色的。", "天空 是蓝色的", True),
+    ],
+)
+def test_a_sign_is_no_punctuation(one: str, other: str, same: bool) -> None:
+    for records in ([pair(one, "No."), pair(other, "No.")], [pair("a", "b", Prompt.ask(text)) for text in (one, other)]):
+        assert passed(Duplicates(), records) == ([0] if same else [0, 1])
+
+
+def test_where_no_spaces_are_written_a_letter_is_a_word() -> None:
+    held = "请用简单的语言向一个孩子解释一下为什么白天的天空是蓝色的"
+    records = [pair("a", "b", Prompt.ask(text)) for text in (f"{held}谢谢你", f"你好{held[3:9]}", held[:7])]
+    assert passed(Overlap(), records, evaluation=(Prompt.ask(held),)) == [1, 2]
+    alike = [pair(held * 3, "没有"), pair(held * 3 + "谢谢", "没有"), pair("天空是蓝色的", "没有")]
+    assert passed(NearDuplicates(), alike) == [0, 2]
+    assert plain("東京へ行く the ก็ดี x・y") == "東 京 へ 行 く the ก ด x y" == plain("東京 へ行く THE ก็ดี x y")
+
+
 def test_per_prompt() -> None:
     other = Prompt.ask("And a fern?")
     records = [
