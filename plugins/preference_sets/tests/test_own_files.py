@@ -259,7 +259,9 @@ def test_a_judge_is_an_annotator(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["comparisons", "verdicts", "rankings", "records"])
 def test_a_form_that_the_columns_cannot_have_is_told_at_once(form: Any, tmp_path: Path) -> None:
     data = written(tmp_path, {"prompt": "Hi", "completion": "Hello", "label": True})
-    with pytest.raises(ColumnsError, match=r"mine.jsonl: (no telling what the columns|records as alignzoo writes them say their kind)"):
+    with pytest.raises(
+        ColumnsError, match=r"mine.jsonl: (no telling what the columns|records as alignzoo writes them say their kind)"
+    ):
         File(data, form=form)
 
 
