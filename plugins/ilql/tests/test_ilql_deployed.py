@@ -214,6 +214,8 @@ def test_tokens_may_have_rewards_of_their_own() -> None:
     for name, said in (("one_too_few", "gave 2 scores for 3 answers"), ("not_a_number", "gave nan for answer 1")):
         with pytest.raises(ScoreError, match=f"token_rewards = '{__name__}:{name}' {said}"):
             ILQL(token_rewards=f"{__name__}:{name}").paths(Lesson(ratings=RATINGS[:2]), BASE.text)
+    with pytest.raises(LessonError, match='token_rewards = "math:pi" names no function: it is float'):
+        ILQL(token_rewards="math:pi")
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
