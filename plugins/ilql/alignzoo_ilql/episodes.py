@@ -72,7 +72,7 @@ def scaled(ratings: Sequence[Rating], scale: Scale) -> list[Rating]:
     """The ratings with scores as rewards: (s − mean) / deviation over all of them (the sample's, as trlX has it), 2s − 1 for
     thumbs and comparisons, or as they are (as the authors do)."""
     scores = [rating.score for rating in ratings]
-    if len(set(scores)) < 2:
+    if max(scores) - min(scores) <= 1e-9 * max(map(abs, scores)):  # 0.1 + 0.2 and 0.3 differ by rounding alone
         raise LessonError(
             f"all {len(ratings)} ratings are {scores[0]:g}: there is nothing to tell good from bad by, and no deviation to "
             "scale by. Rate answers of different quality, or learn from them as demonstrations (sft)"

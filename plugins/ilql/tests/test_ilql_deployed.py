@@ -163,6 +163,9 @@ def test_bad_lessons_are_refused_before_any_pass(monkeypatch: pytest.MonkeyPatch
     equal = Lesson(ratings=[replace(rating, score=1.0) for rating in RATINGS])
     with pytest.raises(LessonError, match="all 32 ratings are 1"):
         next(iter(ILQL().improve(policy, equal)))
+    by_rounding = Lesson(ratings=[replace(rating, score=(0.1 + 0.2, 0.3)[n % 2]) for n, rating in enumerate(RATINGS)])
+    with pytest.raises(LessonError, match=r"all 32 ratings are 0\.3"):
+        next(iter(ILQL(scale="none").improve(policy, by_rounding)))
     with pytest.raises(LessonError, match="this run lacks reward"):
         next(iter(ILQL(rewards="reward").improve(policy, LESSON)))
     foreign = replace(RATINGS[0], completion=Completion("yes please", (90, 91, 2)))

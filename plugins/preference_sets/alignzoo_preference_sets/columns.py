@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -134,6 +134,25 @@ BESIDE: Mapping[Form, tuple[str, ...]] = {
 """What a form takes if it is there; each also takes annotator, time, group, id and note."""
 
 
+PUBLISHED: Mapping[str, tuple[set[str], ...]] = {
+    "hh-red-team": ({"transcript", "min_harmlessness_score_transcript"},),
+    "helpsteer": (
+        {"prompt", "response", "helpfulness"},
+        {"prompt", "response_1", "response_2", "preference_strength"},
+        {"context", "response1", "response2", "overall_preference"},
+    ),
+    "lm-human-preferences": ({"query", "sample0", "best"},),
+    "oasst": ({"message_id", "parent_id", "role"}, {"message_tree_id", "prompt"}),
+    "pandalm": ({"instruction", "response1", "annotator1"},),
+    "pku-saferlhf": ({"response_0", "response_1", "safer_response_id"},),
+    "shp": ({"history", "human_ref_A", "human_ref_B"},),
+    "summarize-from-feedback": ({"info", "summaries", "choice"}, {"info", "summary"}),
+    "ultrafeedback": ({"instruction", "completions"},),
+    "webgpt-comparisons": ({"question", "answer_0", "score_0"},),
+}
+"""Columns by which the sets are known that sources of their own read, in the forms that they are published in. What `file`
+would make of them is less, or nothing: HelpSteer's marked answers were examples to follow."""
+
 OURS = {"kind", *(f.name for kind in KINDS.values() for f in fields(kind))}
 """The fields of records as alignzoo writes them."""
 
@@ -149,6 +168,11 @@ def resolved(names: Iterable[str], said: Columns, form: str = "", more: Iterable
         raise ColumnsError(f"records as alignzoo writes them say their kind in a column 'kind'; there are {', '.join(every)}")
     if form == "records" or (not form and not said.named() and "kind" in there and set(there) <= OURS):
         return "records", Columns()
+    if not form and not said.named() and (use := _published(there)):
+        raise ColumnsError(
+            f'{", ".join(there)} are the columns of a set that has a source of its own: use = "{use}"; or say what to read of '
+            f"them, for example columns.prompt = '{there[0]}'"
+        )
     for known, needed in NEEDS:
         if form in ("", known):
             found = {part: _column(part, there, said, needed) for part in needed}
@@ -161,6 +185,12 @@ def resolved(names: Iterable[str], said: Columns, form: str = "", more: Iterable
         f"no telling what the columns {', '.join(there)} mean; say which are {wanted or 'kind'}, for example columns.prompt = "
         f"'{there[0] if there else 'question'}'"
     )
+
+
+def _published(there: Sequence[str]) -> str:
+    """The source that reads the set with these columns; empty where none is known by them."""
+    known = (use for use, forms in PUBLISHED.items() if any(columns <= set(there) for columns in forms))
+    return next(known, "")
 
 
 def _filled(form: Form, found: dict[str, str], there: list[str], every: list[str], said: Columns) -> Columns:

@@ -15,6 +15,7 @@ from pyarrow import parquet as pq
 from alignzoo.interfaces import Asking
 from alignzoo.records import Comparison, Completion, Demonstration, Feedback, Prompt, Ranking, Rating, to_json
 from alignzoo.rows import ReadError
+from alignzoo.seam.discovery import discover
 from alignzoo_preference_sets.columns import Columns, ColumnsError
 from alignzoo_preference_sets.data import Data
 from alignzoo_preference_sets.file import File
@@ -263,6 +264,35 @@ def test_a_form_that_the_columns_cannot_have_is_told_at_once(form: Any, tmp_path
         ColumnsError, match=r"mine.jsonl: (no telling what the columns|records as alignzoo writes them say their kind)"
     ):
         File(data, form=form)
+
+
+PUBLISHED = {
+    "axis": "summarize-from-feedback",
+    "best-of-four": "lm-human-preferences",
+    "helpsteer": "helpsteer",
+    "helpsteer-preference": "helpsteer",
+    "oasst": "oasst",
+    "pandalm": "pandalm",
+    "red-team": "hh-red-team",
+    "saferlhf": "pku-saferlhf",
+    "shp": "shp",
+    "summaries": "summarize-from-feedback",
+    "ultrafeedback": "ultrafeedback",
+    "webgpt": "webgpt-comparisons",
+}
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_a_published_set_is_sent_to_the_source_that_reads_it(name: str) -> None:
+    """Where nothing was said of its columns. HelpSteer's would be taken otherwise, marks and all, for examples to follow."""
+    data = Data(path=str(Path(__file__).parents[3] / "benchmarks" / "feedback" / f"{name}.jsonl"))
+    with pytest.raises(
+        ColumnsError, match=rf'are the columns of a set that has a source of its own: use = "{PUBLISHED[name]}"; or'
+    ):
+        File(data)
+    assert discover().find("feedback", PUBLISHED[name]).plugin == "preference_sets"
+    if name == "helpsteer":
+        assert File(data, form="demonstrations").gives == ("demonstration",)
 
 
 def test_what_is_named_is_not_told_as_guessed(tmp_path: Path) -> None:
