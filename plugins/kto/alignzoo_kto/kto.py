@@ -117,8 +117,8 @@ class KTO:
 
     def improve(self, policy: Role, lesson: Lesson) -> Iterator[Metrics]:
         check_lesson(lesson, self.needs, policy.base.text)
-        self.check_feedback(lesson)
         thumbs = thumbs_in(lesson.ratings, self.threshold, self.pairs)
+        self.check_prompts(thumbs)
         self.check(thumbs)
         weights = thumbs.weights(self.desirable, self.undesirable)
         thumbs.announce(weights)
@@ -172,7 +172,10 @@ class KTO:
 
     def check_feedback(self, lesson: Lesson) -> None:
         """Refuse thumbs that are all of one side, or that z₀ cannot be measured on."""
-        thumbs = thumbs_in(lesson.ratings, self.threshold)
+        self.check_prompts(thumbs_in(lesson.ratings, self.threshold))
+
+    def check_prompts(self, thumbs: Thumbs) -> None:
+        """Refuse thumbs on one prompt, whose answers no other prompt can meet."""
         if self.baseline == "strangers" and len(set(thumbs.prompts)) == 1:
             raise LessonError('all ratings are of one prompt, so no answer is mismatched; use baseline = "none"')
 

@@ -30,7 +30,6 @@ Pairs = Literal["apart", "together"]
 MOST = 4 / 3
 """λ_D n_D / (λ_U n_U) is to be between 1 and this (Ethayarajh et al. 2024, eq. 9)."""
 
-
 _OTHERWISE = "Answers that are all good can be learned from as demonstrations (sft)"
 
 

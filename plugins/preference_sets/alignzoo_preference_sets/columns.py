@@ -150,8 +150,8 @@ PUBLISHED: Mapping[str, tuple[set[str], ...]] = {
     "ultrafeedback": ({"instruction", "completions"},),
     "webgpt-comparisons": ({"question", "answer_0", "score_0"},),
 }
-"""Columns by which the sets are known that sources of their own read, in the forms that they are published in. What `file`
-would make of them is less, or nothing: HelpSteer's marked answers were examples to follow."""
+"""Columns by which the sets are known that sources of their own read, in the forms that they are published in. Where
+`file` finds no judgement in them it makes less of them, or nothing: HelpSteer's marked answers were examples to follow."""
 
 OURS = {"kind", *(f.name for kind in KINDS.values() for f in fields(kind))}
 """The fields of records as alignzoo writes them."""
@@ -168,13 +168,13 @@ def resolved(names: Iterable[str], said: Columns, form: str = "", more: Iterable
         raise ColumnsError(f"records as alignzoo writes them say their kind in a column 'kind'; there are {', '.join(every)}")
     if form == "records" or (not form and not said.named() and "kind" in there and set(there) <= OURS):
         return "records", Columns()
-    if not form and not said.named() and (use := _published(there)):
-        raise ColumnsError(
-            f'{", ".join(there)} are the columns of a set that has a source of its own: use = "{use}"; or say what to read of '
-            f"them, for example columns.prompt = '{there[0]}'"
-        )
     for known, needed in NEEDS:
         if form in ("", known):
+            if known == "demonstrations" and not form and not said.named() and (use := _published(there)):
+                raise ColumnsError(
+                    f'{", ".join(there)} are the columns of a set that has a source of its own: use = "{use}"; or say what to '
+                    f"read of them, for example columns.prompt = '{there[0]}'"
+                )
             found = {part: _column(part, there, said, needed) for part in needed}
             if all(found.values()):
                 return known, _filled(known, {part: str(column) for part, column in found.items()}, there, every, said)

@@ -295,6 +295,12 @@ def test_a_published_set_is_sent_to_the_source_that_reads_it(name: str) -> None:
         assert File(data, form="demonstrations").gives == ("demonstration",)
 
 
+def test_columns_of_a_published_set_that_hold_a_judgement_by_themselves_are_taken(tmp_path: Path) -> None:
+    """UltraFeedback's names, and ranks: somebody's own rankings."""
+    row = {"instruction": "Hi", "completions": ["Hello", "Go away"], "ranks": [1, 2]}
+    assert File(written(tmp_path, row)).gives == ("ranking",)
+
+
 def test_what_is_named_is_not_told_as_guessed(tmp_path: Path) -> None:
     asking = Asking()
     columns = Columns(prompt="q", completion="a", score="s")

@@ -7,8 +7,8 @@ from typing import Any
 
 from alignzoo.lab.compare.backing import unlike
 from alignzoo.lab.compare.duels import Entrant
+from alignzoo.lab.compare.jury import jurors
 from alignzoo.lab.compare.played import Played
-from alignzoo.lab.report import jury_in
 from alignzoo.lab.statistics import FEW_PROMPTS
 
 
@@ -71,8 +71,8 @@ def cautions(entrants: Sequence[Entrant], prompts: int) -> Iterator[str]:
 
 def _heard_by_some(runs: Sequence[Played]) -> list[str]:
     """The jurors who heard some of these runs and not all."""
-    juries = [{row["name"] for row in jury_in(run.settings)} for run in runs]
-    return sorted(set().union(*juries).difference(set.intersection(*juries)))
+    juries = [set(jurors(run)) for run in runs]
+    return sorted(set[str]().union(*juries) - juries[0].intersection(*juries))
 
 
 def _base(run: Played) -> str:
